@@ -1,0 +1,33 @@
+# Everything from a bare machine: Python 3.11 or 3.12 and make.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test test-all lint lock clean
+
+demo: .venv/.ready
+	$(BIN)/motif demo --out demo
+
+test: .venv/.ready lint
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-all: .venv/.ready lint
+	$(BIN)/pytest -m "not gpu"
+
+lint: .venv/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# uv resolves and installs in seconds what pip takes minutes for; pip itself only brings uv.
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[test,dev]"
+	touch $@
+
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	  pyproject.toml --output-file constraints.txt
+
+clean:
+	rm -rf .venv demo dist
