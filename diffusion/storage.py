@@ -1,0 +1,293 @@
+"""Folders, local or in an object store, behind one small door with atomic writes and readable errors.
+
+``Folder("data/sprites")`` and ``Folder("s3://bucket/sprites")`` behave alike. A file appears whole or not at all:
+locally by rename, in an object store by one PUT. Any file system that pyarrow or fsspec opens works.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from diffusion.errors import StorageError
+
+_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+
+# What an object store says -> what the user can do. Matched in order against the error text.
+_STORE_ERRORS = (
+    (r"NO_SUCH_BUCKET|NoSuchBucket", "the bucket does not exist: create it, or correct the name"),
+    (r"expired", "the credentials have expired: renew them (for example `aws sso login`) and run again"),
+    (
+        r"INVALID_ACCESS_KEY|InvalidAccessKey|SignatureDoesNotMatch|SIGNATURE_DOES_NOT_MATCH",
+        "the credentials are not valid here: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL",
+    ),
+    (r"ACCESS_DENIED|AccessDenied|HTTP response code 403|Forbidden", "access is denied to these credentials"),
+    (
+        r"NETWORK_CONNECTION|curlCode|Could not connect|EndpointConnectionError|Couldn't connect",
+        "the object store does not answer: check the network and AWS_ENDPOINT_URL",
+    ),
+)
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full: free space and run the same command again; what was written is kept",
+    errno.EDQUOT: "the disk quota is used up: free space and run the same command again; what was written is kept",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.EACCES: "permission denied: choose another place or correct its permissions",
+    errno.EPERM: "permission denied: choose another place or correct its permissions",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
+
+
+def is_remote(uri: str) -> bool:
+    """Whether ``uri`` names an object store (``s3://`` and the like) rather than a local path."""
+    scheme = _SCHEME.match(uri)
+    return scheme is not None and scheme[1].lower() != "file"
+
+
+def local_path(uri: str) -> Path:
+    """The absolute local path behind a plain path or a ``file://`` URI."""
+    return Path(uri.removeprefix("file://")).expanduser().absolute()
+
+
+def explain(error: OSError, uri: str) -> StorageError | None:
+    """The one-sentence form of an error that concerns the store itself, or None where it is about one file."""
+    if error.errno in _DISK_ERRORS:
+        return StorageError(f"{uri}: {_DISK_ERRORS[error.errno]}.")
+    if isinstance(error, FileNotFoundError) and is_remote(uri) and not _bucket_exists(uri):
+        return StorageError(f"{uri}: {_STORE_ERRORS[0][1]}.")
+    if is_remote(uri):
+        for pattern, remedy in _STORE_ERRORS:
+            if re.search(pattern, str(error), re.IGNORECASE):
+                return StorageError(f"{uri}: {remedy}.")
+    return None
+
+
+def _bucket_exists(uri: str) -> bool:
+    """An object store says of a missing bucket what it says of a missing object."""
+    fs, path = split(uri)
+    try:
+        return bool(fs.get_file_info(path.split("/", 1)[0]).type != pafs.FileType.NotFound)
+    except OSError:
+        return True
+
+
+@contextlib.contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn errors of the store itself into :class:`StorageError`; others pass unchanged."""
+    try:
+        yield
+    except OSError as error:
+        _raise_explained(error, uri)
+
+
+def _raise_explained(error: OSError, uri: str) -> NoReturn:
+    story = explain(error, uri)
+    if story is not None:
+        raise story from error
+    raise error
+
+
+@lru_cache(maxsize=64)
+def filesystem(root: str) -> pafs.FileSystem:
+    """The pyarrow file system for a URI root such as ``s3://bucket`` (``""``: local); one client a process."""
+    if not root:
+        return pafs.LocalFileSystem()
+    scheme = root.split("://", 1)[0].lower()
+    if scheme == "s3":
+        return pafs.S3FileSystem(
+            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+            endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
+            connect_timeout=10,
+            request_timeout=60,
+        )
+    try:
+        import fsspec
+
+        return pafs.PyFileSystem(pafs.FSSpecHandler(fsspec.filesystem(scheme)))
+    except (ImportError, ValueError) as error:
+        raise StorageError(
+            f"{root}: no file system for '{scheme}://' is installed ({error}); "
+            "install the fsspec package for it, or use a local path or s3://."
+        ) from error
+
+
+def split(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of ``uri`` and the path on it."""
+    if not is_remote(uri):
+        return filesystem(""), str(local_path(uri))
+    scheme, rest = uri.split("://", 1)
+    return filesystem(f"{scheme}://{rest.split('/', 1)[0]}"), rest.rstrip("/")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a folder: its name and its size in bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by URI. Nothing is opened or created before it is used; picklable."""
+
+    uri: str
+
+    @property
+    def remote(self) -> bool:
+        """Whether it lies in an object store."""
+        return is_remote(self.uri)
+
+    @property
+    def path(self) -> Path:
+        """The local path; asking it of a remote folder is our mistake."""
+        assert not self.remote, self.uri
+        return local_path(self.uri)
+
+    def __truediv__(self, name: str) -> "Folder":
+        """The folder of that name inside this one."""
+        return Folder(f"{self.uri.rstrip('/')}/{name}")
+
+    def file(self, name: str) -> str:
+        """The URI of a file in this folder."""
+        return f"{self.uri.rstrip('/')}/{name}"
+
+    def files(self, suffix: str = "") -> list[Entry]:
+        """Files directly inside, sorted by name; hidden and unfinished ones left out; a missing folder is empty."""
+        fs, path = split(self.uri)
+        with explained(self.uri):
+            found = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        files = (item for item in found if item.type == pafs.FileType.File)
+        return sorted(
+            (
+                Entry(item.base_name, item.size)
+                for item in files
+                if item.base_name.endswith(suffix) and not item.base_name.startswith(".")
+            ),
+            key=lambda entry: entry.name,
+        )
+
+    def folders(self) -> "list[str]":
+        """Names of the folders directly inside, sorted."""
+        fs, path = split(self.uri)
+        with explained(self.uri):
+            found = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        return sorted(item.base_name for item in found if item.type == pafs.FileType.Directory)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file of that name is there."""
+        fs, path = split(self.file(name))
+        with explained(self.uri):
+            return bool(fs.get_file_info(path).type == pafs.FileType.File)
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Open a file for random access."""
+        fs, path = split(self.file(name))
+        with explained(self.file(name)):
+            return fs.open_input_file(path)
+
+    def read(self, name: str) -> bytes:
+        """A whole file; FileNotFoundError where there is none."""
+        with explained(self.file(name)), self.open(name) as stream:
+            return bytes(stream.read())
+
+    def write(self, name: str, data: bytes | memoryview | pa.Buffer) -> None:
+        """Write a file atomically, replacing an older one."""
+        with explained(self.uri):
+            if self.remote:
+                fs, path = split(self.file(name))
+                with fs.open_output_stream(path) as stream:
+                    stream.write(data)
+            else:
+                temporary = self._temporary(name, data)
+                try:
+                    temporary.replace(self.path / name)
+                finally:
+                    temporary.unlink(missing_ok=True)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file only if there is none of that name, atomically; False where there is one."""
+        with explained(self.uri):
+            if self.uri.startswith("s3://"):
+                return _create_on_s3(self.file(name), data)
+            if self.remote:
+                if self.exists(name):
+                    return False
+                self.write(name, data)
+                return True
+            temporary = self._temporary(name, data)
+            try:
+                os.link(temporary, self.path / name)
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink(missing_ok=True)
+            return True
+
+    def _temporary(self, name: str, data: bytes | memoryview | pa.Buffer) -> Path:
+        self.path.mkdir(parents=True, exist_ok=True)
+        temporary = self.path / f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+        fs, path = split(self.file(name))
+        with explained(self.uri), contextlib.suppress(FileNotFoundError):
+            fs.delete_file(path)
+
+    def delete_all(self) -> None:
+        """Remove this folder with all that is in it."""
+        if self.remote:
+            fs, path = split(self.uri)
+            with explained(self.uri), contextlib.suppress(FileNotFoundError):
+                fs.delete_dir(path)
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def read_table(self, name: str, columns: "list[str] | None" = None) -> pa.Table:
+        """A Parquet file as a table, or only some of its columns."""
+        fs, path = split(self.file(name))
+        with explained(self.file(name)):
+            return pq.read_table(path, columns=columns, filesystem=fs, partitioning=None, use_threads=False)
+
+    def write_table(self, name: str, table: pa.Table, **options: Any) -> int:
+        """Write a table as one Parquet file, atomically; returns its size in bytes."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, **options)
+        buffer = sink.getvalue()
+        self.write(name, buffer)
+        return int(buffer.size)
+
+
+def _create_on_s3(uri: str, data: bytes) -> bool:
+    import boto3
+    import botocore.exceptions
+
+    bucket, key = uri.removeprefix("s3://").split("/", 1)
+    try:
+        boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*")
+    except botocore.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] in {"PreconditionFailed", "ConditionalRequestConflict"}:
+            return False
+        raise OSError(str(error)) from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+    return True

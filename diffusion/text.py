@@ -1,0 +1,140 @@
+"""Text states for cross-attention: OpenCLIP's penultimate layer, or hashed words where no weights may be needed."""
+
+import contextlib
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from diffusion.errors import WeightsError
+from diffusion.weights import LocalWeights, Weights, locate
+
+CONTEXT_LENGTH = 77
+
+
+@dataclass(frozen=True)
+class HashedText:
+    """A vector a word, drawn from the word's hash: no weights, yet the same word always means the same vector.
+
+    States ``[l d]`` hold the first ``tokens`` words; a sinusoid of the position is added; unused positions are zero.
+    """
+
+    tokens: int = 16
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that have no meaning."""
+        if self.tokens < 1 or self.width < 2 or self.width % 2:
+            raise ValueError(f"hashed text of {self.tokens} tokens x {self.width}: at least 1 token, an even width")
+
+    def encode(self, captions: list[str]) -> Float[np.ndarray, "n l d"]:
+        """States of captions, float32, each component of spread one."""
+        out = np.zeros((len(captions), self.tokens, self.width), np.float32)
+        for row, caption in enumerate(captions):
+            for place, word in enumerate(re.findall(r"\w+", caption.lower())[: self.tokens]):
+                out[row, place] = self._word(word) + 0.5 * self._position(place)
+        return out
+
+    def _word(self, word: str) -> Float[np.ndarray, " d"]:
+        # Bytes of a hash are uniform; centred and divided by their deviation they have mean 0 and spread 1.
+        data = hashlib.shake_128(word.encode()).digest(self.width)
+        deviation = np.sqrt((256**2 - 1) / 12)
+        return np.asarray((np.frombuffer(data, np.uint8) - 127.5) / deviation, np.float32)
+
+    def _position(self, place: int) -> Float[np.ndarray, " d"]:
+        angles = place / 100 ** (np.arange(self.width // 2) / (self.width // 2))
+        return np.concatenate([np.sin(angles), np.cos(angles)]).astype(np.float32)
+
+
+class ClipText(nn.Module):
+    """OpenCLIP's text tower up to the layer before the last, then the final norm; no projection.
+
+    VideoCrafter2 conditions on these states (``FrozenOpenCLIPEmbedder``, layer "penultimate"). All 77 positions
+    count: the U-Net attends to the padding too, whose id is 0.
+    """
+
+    def __init__(self, architecture: str = "ViT-H-14") -> None:
+        super().__init__()
+        import open_clip
+
+        with _quiet():
+            device = torch.get_default_device()  # meta, when only shapes are wanted or weights are assigned
+            model = open_clip.create_model(architecture, pretrained=None, load_weights=False, device=device)
+        self.token_embedding: nn.Embedding = model.token_embedding
+        self.positional_embedding: nn.Parameter = model.positional_embedding
+        self.transformer: nn.Module = model.transformer
+        self.ln_final: nn.Module = model.ln_final
+        self.register_buffer("attn_mask", model.attn_mask, persistent=False)
+        self.tokenize = open_clip.get_tokenizer(architecture)
+
+    @classmethod
+    def load(cls, weights: Weights, architecture: str, device: torch.device, dtype: torch.dtype) -> "ClipText":
+        """Load an open_clip checkpoint; the image tower's tensors in it are left aside."""
+        with torch.device("meta"):
+            encoder = cls(architecture)
+        path = find(weights).files[0]
+        tensors = _text_tensors(path, encoder)
+        missing = encoder.state_dict().keys() - tensors.keys()
+        if missing:
+            raise WeightsError(f"text encoder: {path} lacks {', '.join(sorted(missing)[:3])}: is it a {architecture}?")
+        encoder.load_state_dict(tensors, assign=True)
+        encoder.attn_mask = torch.full((CONTEXT_LENGTH, CONTEXT_LENGTH), float("-inf")).triu_(1)
+        return encoder.eval().requires_grad_(False).to(device, dtype)
+
+    def tokens(self, captions: list[str]) -> Int[Tensor, "n l"]:
+        """Token ids ``[n 77]``: start, words, end, then zeros; longer captions are cut."""
+        ids: Tensor = self.tokenize(captions)
+        return ids
+
+    @torch.inference_mode()
+    def forward(self, tokens: Int[Tensor, "n l"]) -> Float[Tensor, "n l d"]:
+        """States of all positions."""
+        device = self.positional_embedding.device
+        x = self.token_embedding(tokens.to(device)) + self.positional_embedding
+        mask = self.get_buffer("attn_mask").to(x)
+        blocks = self.transformer.resblocks
+        assert isinstance(blocks, nn.ModuleList)
+        for block in list(blocks)[:-1]:
+            x = block(x, attn_mask=mask)
+        states: Tensor = self.ln_final(x)
+        return states
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence open_clip's warning that the model is random: the weights are loaded right after."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def find(weights: Weights) -> LocalWeights:
+    """The checkpoint file on this machine, with its hash."""
+    names = (
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+    )
+    return locate(weights, (names,), "text encoder")
+
+
+def _text_tensors(path: Path, encoder: ClipText) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("visual.")}  # noqa: SIM118
+    else:
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return {name: stored[name] for name in encoder.state_dict() if name in stored}

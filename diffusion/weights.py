@@ -1,0 +1,148 @@
+"""Pretrained weights: found on a hub, in a local folder or on S3, and named by the hash of their bytes.
+
+What is computed from weights is only as reproducible as the weights, so the hash of the files goes into every
+fingerprint; a hub's branch name does not identify anything.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusion.errors import WeightsError
+from diffusion.storage import Folder, is_remote, local_path
+
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights come from.
+
+    ``source`` is a hub id (``org/name``), a local file or folder, or an ``s3://`` folder; ``revision`` a hub commit,
+    tag or branch; ``subfolder`` the folder inside (``vae`` in a diffusers model folder).
+    """
+
+    source: str
+    revision: str | None = None
+    subfolder: str = ""
+
+
+@dataclass(frozen=True)
+class LocalWeights:
+    """Weights on this machine: the files asked for, in the order of the patterns, and one hash over all of them."""
+
+    files: tuple[Path, ...]
+    sha256: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the files."""
+        return self.files[0].parent
+
+
+def cache_folder() -> Path:
+    """Where downloads and hashes are kept: ``$MOTIF_CACHE``, else ``~/.cache/motif``."""
+    return Path(os.environ.get("MOTIF_CACHE", "~/.cache/motif")).expanduser()
+
+
+def locate(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str) -> LocalWeights:
+    """Bring weights to this machine and hash them.
+
+    ``wanted`` holds, for each file needed, its possible names, best first; ``purpose`` names the user of the weights
+    in the error. Raises :class:`WeightsError` at once, with what to do, where anything is missing.
+    """
+    if is_remote(weights.source):
+        files = _from_store(weights, wanted, purpose)
+    elif (path := local_path(weights.source)).exists():
+        files = [path] if path.is_file() else _pick(path / weights.subfolder, wanted, weights, purpose)
+    elif _HUB_ID.match(weights.source):
+        files = _from_hub(weights, wanted, purpose)
+    else:
+        raise WeightsError(
+            f"{purpose}: weights '{weights.source}' are neither a file, a folder, an s3:// folder nor a hub id "
+            "(org/name). Correct the path."
+        )
+    return LocalWeights(tuple(files), _hash_all(files))
+
+
+def _pick(folder: Path, wanted: tuple[tuple[str, ...], ...], weights: Weights, purpose: str) -> list[Path]:
+    found = []
+    for names in wanted:
+        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        if path is None:
+            raise WeightsError(
+                f"{purpose}: {folder} holds no {' or '.join(names)} (asked for: weights '{weights.source}'"
+                + (f", subfolder '{weights.subfolder}'" if weights.subfolder else "")
+                + "). Point it at the folder that does."
+            )
+        found.append(path)
+    return found
+
+
+def _from_hub(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str) -> list[Path]:
+    import huggingface_hub as hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    prefix = f"{weights.subfolder}/" if weights.subfolder else ""
+    patterns = [prefix + name for names in wanted for name in names]
+    for offline in (True, False):
+        try:
+            root = hub.snapshot_download(
+                weights.source, revision=weights.revision, allow_patterns=patterns, local_files_only=offline
+            )
+            return _pick(Path(root) / weights.subfolder, wanted, weights, purpose)
+        except (LocalEntryNotFoundError, WeightsError):
+            if offline:
+                continue  # not in the hub's cache on this machine: ask the hub itself
+            break
+        except (HfHubHTTPError, OSError) as error:
+            raise WeightsError(
+                f"{purpose}: the hub refused '{weights.source}'"
+                f" (revision {weights.revision or 'default'}): {str(error).splitlines()[0]}"
+            ) from error
+    raise WeightsError(
+        f"{purpose}: weights '{weights.source}' are not on this machine and the hub cannot be reached. On a machine "
+        f"with network run `hf download {weights.source} --include '{prefix}*' --local-dir FOLDER`, bring FOLDER here "
+        "and give its path instead of the hub id."
+    )
+
+
+def _from_store(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str) -> list[Path]:
+    remote = Folder(weights.source) / weights.subfolder if weights.subfolder else Folder(weights.source)
+    present = {entry.name: entry.size for entry in remote.files()}
+    stamp = hashlib.sha256(json.dumps([remote.uri, sorted(present.items())]).encode()).hexdigest()[:16]
+    local = Folder(str(cache_folder() / "weights" / stamp))
+    for names in wanted:
+        name = next((name for name in names if name in present), None)
+        if name is None:
+            raise WeightsError(
+                f"{purpose}: {remote.uri} holds no {' or '.join(names)}. Point it at the folder that does."
+            )
+        if not local.exists(name):
+            local.write(name, remote.read(name))
+    return _pick(local.path, wanted, weights, purpose)
+
+
+def _hash_all(files: list[Path]) -> str:
+    if len(files) == 1:
+        return file_sha256(files[0])
+    lines = [f"{path.name} {file_sha256(path)}" for path in files]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file's bytes; remembered by path, size and modification time, since weights are gigabytes."""
+    stat = path.stat()
+    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    memory = Folder(str(cache_folder() / "hashes"))
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    try:
+        return memory.read(name).decode()
+    except FileNotFoundError:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        memory.write(name, digest.encode())
+        return digest

@@ -1,0 +1,123 @@
+"""Fixtures for all tests; shapes in annotations are checked while tests run."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401 - the hook below finds it by its name
+
+# Before anything of ours is imported: jaxtyping then checks every annotated shape with beartype.
+_HOOK = install_import_hook(["diffusion", "pipeline"], "tests.typecheck.checked")
+
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """GPU tests say why they do not run here."""
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def real_clips() -> Path:
+    """A few real videos of other projects, which are not part of this repository."""
+    folder = SHARED / "clips"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} with real videos is not there")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's caches out of the tests, and the tests off the network."""
+    os.environ["MOTIF_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def sprites_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen moving-sprites clips of eight scenes, 256 x 256, as `motif sprites` writes them."""
+    from pipeline.sprites.files import write_sprites
+    from pipeline.sprites.world import World
+
+    folder = tmp_path_factory.mktemp("sprites")
+    write_sprites(folder, World(), 16, seed=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 server on loopback, with its credentials in the environment."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    settings = {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    yield endpoint
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, request: pytest.FixtureRequest) -> str:
+    """A fresh bucket, as an s3:// URI."""
+    import boto3
+
+    name = f"b{abs(hash(request.node.nodeid)):x}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One Ray cluster for the whole test run."""
+    import ray
+
+    from pipeline import graph
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    graph.connect()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with an autoencoder of the base model's layout, tiny, random weights."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+        latent_channels=4,
+        scaling_factor=0.18215,
+    ).save_pretrained(folder / "vae")
+    return folder
