@@ -1,0 +1,80 @@
+"""Write moving-sprites clips to a folder: mp4, captions, true flow, and a manifest that names them all."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffusion.storage import Folder
+from diffusion.video_file import encode_video
+from pipeline.sprites.render import render
+from pipeline.sprites.world import Motion, Scene, World, draw_motion, draw_scene
+
+FPS = 8
+COLUMNS = ("video", "caption", "scene", "kind", "movers", "direction", "speed", "flow")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of the world: which scene it shows and what happens in it."""
+
+    number: int
+    scene_number: int
+    scene: Scene
+    motion: Motion
+
+
+def draw_clips(world: World, num: int, seed: int, prompts_per_scene: int = 2) -> Iterator[Clip]:
+    """Clips of the world; a scene and what happens in it are functions of (seed, scene number) alone.
+
+    Clips of a scene share their first frame and differ in their sentence. A motion that brings in a new shape starts
+    with it outside the frame.
+    """
+    for scene_number in range(math.ceil(num / prompts_per_scene)):
+        rng = np.random.default_rng([seed, scene_number])
+        stage = draw_scene(world, rng)
+        told: set[str] = set()
+        while len(told) < min(prompts_per_scene, num - scene_number * prompts_per_scene):
+            scene, motion = draw_motion(stage, world.frames, rng)
+            if motion.caption not in told:
+                number = scene_number * prompts_per_scene + len(told)
+                told.add(motion.caption)
+                yield Clip(number, scene_number, scene, motion)
+
+
+def write_sprites(out: Path, world: World, num: int, seed: int, prompts_per_scene: int = 2) -> Path:
+    """Write ``num`` clips and return the path of the manifest, which is written last.
+
+    The folder gets ``videos/000000.mp4`` (H.264, 8 frames a second) with ``000000.txt`` beside it, ``flow/000000.npz``
+    (``flow`` [t - 1, h, w, 2], float16, pixels a frame, x before y), ``manifest.csv`` and ``world.json``.
+    """
+    videos, flows, root = (Folder(str(out / "videos")), Folder(str(out / "flow")), Folder(str(out)))
+    rows = []
+    for clip in draw_clips(world, num, seed, prompts_per_scene):
+        frames, flow = render(world, clip.scene, clip.motion)
+        name = f"{clip.number:06d}"
+        videos.write(f"{name}.mp4", encode_video(frames, FPS, crf=16))
+        videos.write(f"{name}.txt", f"{clip.motion.caption}\n".encode())
+        flows.write(f"{name}.npz", _npz(flow))
+        movers = "; ".join(clip.scene.sprites[i].name for i in clip.motion.movers)
+        motion = clip.motion
+        said = (motion.caption, clip.scene_number, motion.kind, movers, motion.direction, motion.speed)
+        rows.append((f"videos/{name}.mp4", *said, f"flow/{name}.npz"))
+    root.write("world.json", json.dumps({"seed": seed, "num": num, "world": asdict(world)}, indent=2).encode())
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    root.write("manifest.csv", text.getvalue().encode())
+    return out / "manifest.csv"
+
+
+def _npz(flow: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    np.savez_compressed(sink, flow=flow.astype(np.float16))
+    return sink.getvalue()

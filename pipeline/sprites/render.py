@@ -1,0 +1,97 @@
+"""Draw a moving-sprites clip: frames and the exact flow between them."""
+
+import math
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from pipeline.sprites.world import COLOURS, Motion, Scene, Sprite, World
+
+_SUPERSAMPLING = 4  # masks are drawn this much larger and averaged down: soft edges without aliasing
+
+
+def render(
+    world: World, scene: Scene, motion: Motion
+) -> tuple[UInt8[np.ndarray, "t h w 3"], Float32[np.ndarray, "s h w 2"]]:
+    """Frames of the clip and its true flow.
+
+    Returns uint8 RGB frames ``[t, h, w, 3]`` and flow ``[t - 1, h, w, 2]`` in pixels a frame, x before y: the
+    displacement of what is visible at a pixel of frame l on its way to frame l + 1, zero on the background.
+    """
+    background = _background(world.height, world.width, scene.background_seed)
+    frames = np.empty((world.frames, world.height, world.width, 3), np.uint8)
+    flow = np.zeros((world.frames - 1, world.height, world.width, 2), np.float32)
+    short = min(world.height, world.width)
+    for t in range(world.frames):
+        canvas = background.copy()
+        for sprite, path in zip(scene.sprites, motion.offsets, strict=True):
+            centre = [(c + o) * short for c, o in zip(sprite.centre, path[t], strict=True)]
+            visible = _stamp(canvas, sprite, (centre[0], centre[1]), sprite.reach * short)
+            if t + 1 < world.frames:
+                dy, dx = ((after - now) * short for after, now in zip(path[t + 1], path[t], strict=True))
+                flow[t][visible] = (dx, dy)
+        frames[t] = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    return frames, flow
+
+
+def _stamp(
+    canvas: Float32[np.ndarray, "h w 3"], sprite: Sprite, centre: tuple[float, float], reach: float
+) -> Bool[np.ndarray, "h w"]:
+    """Paint a sprite at a sub-pixel place; returns the pixels of which it covers more than half."""
+    colour, alpha = _look(sprite, reach)
+    height, width = canvas.shape[:2]
+    half = (colour.shape[0] - 1) / 2
+    shift = np.array([[1, 0, centre[1] - half], [0, 1, centre[0] - half]], np.float64)
+    paint = cv2.warpAffine(colour, shift, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cover = cv2.warpAffine(alpha, shift, (width, height), flags=cv2.INTER_LINEAR)
+    canvas += cover[..., None] * (paint - canvas)
+    return np.asarray(cover > 0.5)
+
+
+@lru_cache(maxsize=64)
+def _look(sprite: Sprite, reach: float) -> tuple[Float32[np.ndarray, "s s 3"], Float32[np.ndarray, "s s"]]:
+    """A sprite's colours and coverage on a square around its centre."""
+    side = 2 * math.ceil(reach + 2) + 1
+    texture = _texture(side, side, np.random.default_rng(sprite.texture_seed), finest=reach / 6)
+    # Strong texture: flow is blind inside plain shapes. Mixed with white and black so that the hue stays nameable.
+    base = np.array(COLOURS[sprite.colour], np.float32)
+    light, dark = base + 0.55 * (255 - base), base * 0.35
+    level = texture[..., None]
+    colour = np.where(level > 0, base + level * (light - base), base + level * (base - dark)).astype(np.float32)
+    fine = side * _SUPERSAMPLING
+    mask = np.zeros((fine, fine), np.uint8)
+    _draw_shape(mask, sprite.shape, (fine - 1) / 2, reach * _SUPERSAMPLING)
+    alpha = cv2.resize(mask.astype(np.float32) / 255, (side, side), interpolation=cv2.INTER_AREA)
+    return colour, alpha
+
+
+def _draw_shape(mask: UInt8[np.ndarray, "s s"], shape: str, centre: float, reach: float) -> None:
+    if shape == "circle":
+        cv2.circle(mask, (round(centre), round(centre)), round(reach), 255, -1)
+        return
+    corners = {"square": (4, 0.25), "triangle": (3, -0.5), "diamond": (4, 0.0), "star": (10, -0.5)}
+    count, turn = corners[shape]
+    reaches = [reach * (0.5 if shape == "star" and i % 2 else 1.0) for i in range(count)]
+    angles = [math.pi * turn + 2 * math.pi * i / count for i in range(count)]
+    points = [(centre + r * math.cos(a), centre + r * math.sin(a)) for r, a in zip(reaches, angles, strict=True)]
+    cv2.fillPoly(mask, [np.round(np.array(points)).astype(np.int32)], 255)
+
+
+@lru_cache(maxsize=8)
+def _background(height: int, width: int, seed: int) -> Float32[np.ndarray, "h w 3"]:
+    rng = np.random.default_rng(seed)
+    tint = rng.uniform(70, 150, 3)
+    shade = _texture(height, width, rng, finest=min(height, width) / 64)
+    return np.asarray(tint + 32 * shade[..., None], np.float32)
+
+
+def _texture(height: int, width: int, rng: np.random.Generator, *, finest: float) -> Float32[np.ndarray, "h w"]:
+    """Smooth noise of several scales, -1 to 1, its finest detail ``finest`` pixels wide."""
+    total = np.zeros((height, width), np.float32)
+    for octave, weight in enumerate((1.0, 0.8, 0.6)):
+        cell = max(2.0, finest * 2**octave)
+        grid = rng.standard_normal((math.ceil(height / cell) + 2, math.ceil(width / cell) + 2)).astype(np.float32)
+        total += weight * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(total / 1.8, -1, 1), np.float32)
