@@ -1,0 +1,108 @@
+"""The child process that opens videos: one request a line on its input, one answer a line on a pipe of its own.
+
+Run as ``python -m pipeline.video.child ANSWER_FD MEMORY_MB``. Frames go into a shared memory file whose descriptor
+comes with the first request, so no pixel passes through the pipe. It imports no torch and no Ray: a fresh child is
+there in a fraction of a second.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import sys
+import tempfile
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffusion.errors import StorageError
+from diffusion.storage import explained, is_remote, local_path, split
+from pipeline.video.decoders import Request, decode
+from pipeline.video.errors import VideoError
+from pipeline.video.probe import probe
+from pipeline.video.sampling import Span
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(answer_fd: int, memory_mb: int) -> None:
+    """Serve requests until the input ends."""
+    _die_with_parent()
+    limit = memory_mb * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    source = Source()
+    with os.fdopen(answer_fd, "w", buffering=1) as answers:
+        for line in sys.stdin:
+            print(json.dumps(_answer(json.loads(line), source)), file=answers, flush=True)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process with its parent: a hung decoder would not notice that its input ended."""
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class Source:
+    """The file of the last request, brought here once for all clips of a video."""
+
+    def __init__(self) -> None:
+        self.uri = ""
+        self.path = Path()
+        self.folder = tempfile.TemporaryDirectory(prefix="motif-source-")
+
+    def bring(self, uri: str) -> Path:
+        """A local path with the bytes of ``uri``."""
+        if not is_remote(uri):
+            path = local_path(uri)
+            if not path.is_file():
+                raise VideoError("MissingFile", "there is no such file")
+            return path
+        if uri != self.uri:
+            self.uri = ""
+            self.path = Path(self.folder.name) / "source"
+            fs, remote = split(uri)
+            try:
+                with explained(uri), fs.open_input_stream(remote) as stream, self.path.open("wb") as local:
+                    while chunk := stream.read(1 << 22):
+                        local.write(chunk)
+            except FileNotFoundError as error:
+                raise VideoError("MissingFile", "there is no such object") from error
+            self.uri = uri
+        return self.path
+
+
+@lru_cache(maxsize=1)
+def _frames_memory(descriptor: int, size: int) -> mmap.mmap:
+    return mmap.mmap(descriptor, size)
+
+
+def _answer(request: dict[str, Any], source: Source) -> dict[str, Any]:
+    try:
+        path = source.bring(request["uri"])
+        if request["op"] == "probe":
+            return {"ok": asdict(probe(path))}
+        wanted = Request(path, Span(**request["span"]), **request["wanted"])
+        size = wanted.count * wanted.height * wanted.width * 3
+        out = np.frombuffer(_frames_memory(request["frames_fd"], size), np.uint8)
+        out = out.reshape(wanted.count, wanted.height, wanted.width, 3)
+        return {"ok": decode(wanted, tuple(request["decoders"]), out)}
+    except VideoError as error:
+        return {"kind": error.kind, "message": error.message}
+    except StorageError as error:
+        return {"storage": str(error)}
+    except MemoryError:
+        return {"kind": "OutOfMemory", "message": "decoding needs more than the memory limit"}
+    except Exception as error:  # noqa: BLE001 - whatever a decoder throws at us becomes a reason in the rejects table
+        return {"kind": type(error).__name__, "message": str(error)[:500]}
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,137 @@
+"""What a video file really holds, found by reading its packets: headers lie."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.logging
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from pipeline.video.errors import VideoError
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A video as its packets tell it. Height and width are upright and in square pixels.
+
+    ``turns``: quarter turns anticlockwise that bring a stored frame upright; ``pixel_aspect``: width of a stored pixel
+    over its height; ``content``: BLAKE2b-128 of the file's bytes.
+    """
+
+    content: str
+    size: int
+    frames: int
+    fps: float
+    variable_rate: bool
+    height: int
+    width: int
+    turns: int
+    pixel_aspect: float
+    codec: str
+    pixel_format: str
+    container: str
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its main video stream, single-threaded; everything that is wrong with it is a VideoError."""
+    if path.stat().st_size == 0:
+        raise VideoError("EmptyFile", "the file has no bytes")
+    with av.logging.Capture(local=True) as logs:
+        try:
+            with av.open(path, metadata_errors="replace") as container:
+                # A cover picture of a song counts as a video stream for FFmpeg.
+                streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+                if not streams:
+                    raise VideoError("NoVideoStream", f"a {container.format.name} file without a video stream")
+                stream = streams[0]
+                if stream.codec_context is None:
+                    raise VideoError("NoDecoder", "no decoder for the video stream")
+                stream.thread_type = "NONE"
+                stream.codec_context.thread_count = 1
+                yield container, stream
+        except av.error.FFmpegError as error:
+            told = next((text.strip() for _, _, text in reversed(logs) if text.strip()), "")
+            kind = "NoDecoder" if isinstance(error, av.error.DecoderNotFoundError) else "NotAVideo"
+            raise VideoError(kind, f"{error.strerror}" + (f": {told}" if told else "")) from error
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames are shown, in presentation order; ``ticks`` None where the container does not say."""
+
+    count: int
+    ticks: "list[int] | None"
+    tick: Fraction
+
+    @property
+    def fps(self) -> float:
+        """Frames a second between the first frame and the last; 0 where unknown."""
+        length = (self.ticks[-1] - self.ticks[0]) * self.tick if self.ticks else 0
+        return float((self.count - 1) / length) if length else 0.0
+
+    @property
+    def variable(self) -> bool:
+        """Whether frames are unevenly spaced: some gap is more than half longer than the usual one."""
+        if self.ticks is None or self.count < 3:
+            return False
+        gaps = sorted(b - a for a, b in zip(self.ticks, self.ticks[1:], strict=False))
+        usual = gaps[len(gaps) // 2]
+        return gaps[-1] > 1.5 * usual + 1 or gaps[0] < 0.5 * usual - 1
+
+
+def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
+    """Count the frames by their packets, without decoding."""
+    ticks: list[int | None] = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
+    tick = stream.time_base or Fraction(0)
+    known = sorted(t for t in ticks if t is not None)
+    # AVI stores no presentation times; what FFmpeg makes up for it is wrong where there are B-frames.
+    made_up = container.format.name == "avi"
+    if made_up or len(known) < len(ticks) or len(set(known)) < len(known) or not tick:
+        return Timeline(len(ticks), None, tick)
+    return Timeline(len(known), known, tick)
+
+
+def quarter_turns(stream: VideoStream, container: InputContainer) -> int:
+    """Quarter turns anticlockwise that bring the stored frames upright, from the first frame's display matrix."""
+    container.seek(0, stream=stream)
+    frame = next(container.decode(stream), None)
+    if frame is None:
+        raise VideoError("NoFrames", "no frame can be decoded")
+    return round(frame.rotation / 90) % 4
+
+
+def probe(path: Path) -> Facts:
+    """Read a local file's facts. Raises VideoError with the class and reason where it is no usable video."""
+    with opened(path) as (container, stream):
+        timeline = read_timeline(container, stream)
+        if timeline.count == 0:
+            raise VideoError("NoFrames", "the video stream has no frames")
+        turns = quarter_turns(stream, container)
+        context = stream.codec_context
+        aspect = float(stream.sample_aspect_ratio or 1)
+        height, width = context.height, round(context.width * aspect)
+        fps = timeline.fps or float(stream.average_rate or stream.guessed_rate or 0)
+        if fps <= 0:
+            raise VideoError("NoFrameRate", "neither the frames' times nor the header give a frame rate")
+        with path.open("rb") as raw:
+            content = hashlib.file_digest(raw, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return Facts(
+            content=content,
+            size=path.stat().st_size,
+            frames=timeline.count,
+            fps=fps,
+            variable_rate=timeline.variable,
+            height=width if turns % 2 else height,
+            width=height if turns % 2 else width,
+            turns=turns,
+            pixel_aspect=aspect,
+            codec=context.name,
+            pixel_format=str(context.pix_fmt),
+            container=container.format.name,
+        )

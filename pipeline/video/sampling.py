@@ -1,0 +1,57 @@
+"""Which frames of a video a clip takes: a seeded stride and start, drawn from the video's content and nothing else."""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """L frames with a stride drawn uniformly from ``min_stride`` to ``max_stride`` and a random start.
+
+    A video too short for the drawn range takes the strides that fit (frames // L, as DynamiCrafter does). One frame
+    more than L is decoded where the video has it, for the flow of the last frame.
+    """
+
+    frames: int = 16
+    min_stride: int = 1
+    max_stride: int = 6
+    clips_per_video: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be sampled."""
+        if self.frames < 2:
+            raise ValueError(f"frames {self.frames}: at least 2")
+        if not 1 <= self.min_stride <= self.max_stride:
+            raise ValueError(f"strides {self.min_stride} to {self.max_stride}: need 1 <= min_stride <= max_stride")
+        if self.clips_per_video < 1:
+            raise ValueError(f"clips_per_video {self.clips_per_video}: at least 1")
+
+
+@dataclass(frozen=True)
+class Span:
+    """The frames first, first + stride, ... of a video."""
+
+    first: int
+    stride: int
+
+
+def draw_span(sampling: Sampling, content: str, number: int, frames: tuple[int, int]) -> Span | None:
+    """The span of clip ``number`` of the video with this content key; None where the video is too short.
+
+    ``frames`` is the range (from, to) of the video's frames that may be used, ``to`` not included.
+    """
+    low, high = frames
+    length, available = sampling.frames, high - low
+    stride_limit = min(sampling.max_stride, max(1, available // length))
+    if available < length or (length - 1) * sampling.min_stride + 1 > available:
+        return None
+    key = f"{sampling.seed}:{sampling.min_stride}:{sampling.max_stride}:{length}:{content}:{low}:{high}:{number}"
+    draws = struct.unpack("<2Q", hashlib.blake2b(key.encode(), digest_size=16).digest())
+    fewest = min(sampling.min_stride, stride_limit)
+    stride = fewest + draws[0] % (stride_limit - fewest + 1)
+    stride = max(stride, sampling.min_stride)
+    room = available - (length - 1) * stride  # starts that leave L frames
+    with_next = room - stride  # starts that leave one frame more, for the last flow
+    return Span(low + draws[1] % max(1, with_next if with_next > 0 else room), stride)

@@ -1,0 +1,57 @@
+from collections import Counter
+
+import pytest
+
+from pipeline.video.sampling import Sampling, Span, draw_span
+
+
+def test_a_span_depends_on_content_and_nothing_else() -> None:
+    sampling = Sampling()
+    assert draw_span(sampling, "abc", 0, (0, 300)) == draw_span(sampling, "abc", 0, (0, 300))
+    spans = {draw_span(sampling, content, number, (0, 300)) for content in "abcdef" for number in range(3)}
+    assert len(spans) > 12
+    assert draw_span(sampling, "abc", 0, (0, 300)) != draw_span(Sampling(seed=1), "abc", 0, (0, 300))
+
+
+def test_strides_are_uniform_and_spans_stay_inside() -> None:
+    counts: Counter[int] = Counter()
+    for number in range(3000):
+        span = draw_span(Sampling(), "video", number, (10, 200))
+        assert span is not None
+        assert span.first >= 10
+        assert span.first + 16 * span.stride < 200  # the frame after the last is there too
+        counts[span.stride] += 1
+    assert set(counts) == {1, 2, 3, 4, 5, 6}
+    assert all(400 < count < 600 for count in counts.values())
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [(15, None), (16, Span(0, 1)), (17, Span(0, 1))],
+)
+def test_short_videos(frames: int, expected: Span | None) -> None:
+    assert draw_span(Sampling(), "video", 0, (0, frames)) == expected
+
+
+def test_a_short_video_takes_the_strides_that_fit() -> None:
+    strides = {draw_span(Sampling(), "video", number, (0, 50)).stride for number in range(50)}  # type: ignore[union-attr]
+    assert strides == {1, 2, 3}
+
+
+def test_a_smallest_stride_that_does_not_fit() -> None:
+    assert draw_span(Sampling(min_stride=4), "video", 0, (0, 60)) is None
+    span = draw_span(Sampling(min_stride=4), "video", 0, (0, 61))
+    assert span == Span(0, 4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"frames": 1}, "frames 1: at least 2"),
+        ({"min_stride": 3, "max_stride": 2}, "strides 3 to 2"),
+        ({"clips_per_video": 0}, "clips_per_video 0"),
+    ],
+)
+def test_wrong_settings(fields: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Sampling(**fields)
