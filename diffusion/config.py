@@ -53,11 +53,11 @@ def from_json(data: Any, path: str = "") -> Any:
         raise InputError(f"config {path or kind.__name__}: {error}") from error
 
 
-def _type(name: str, path: str) -> type[Any]:
-    module, _, attribute = name.partition(":")
+def _type(name: object, path: str) -> type[Any]:
+    module, _, attribute = str(name).partition(":")
     try:
         kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise InputError(f"config field '{path or '(top)'}': there is no type {name} ({error})") from error
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(f"config field '{path or '(top)'}': {name} is not a configuration")
@@ -65,15 +65,17 @@ def _type(name: str, path: str) -> type[Any]:
 
 
 def _checked(value: Any, hint: Any, path: str) -> Any:
-    try:
-        adapter = TypeAdapter(hint, config={"arbitrary_types_allowed": True})
-    except Exception:  # noqa: BLE001 - pydantic has no check for this annotation; the dataclass's own remain
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if not isinstance(value, hint):
+            raise InputError(f"config field '{path}': {value!r}: input should be a {hint.__name__} with its \"type\"")
         return value
+    # Strict: a dataclass inside a dict or a tuple is one already, or it is an error.
+    adapter = TypeAdapter(hint, config={"arbitrary_types_allowed": True, "strict": True})
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"config field '{path}': {value!r}: {first['msg'].lower()}") from error
+        message = error.errors()[0]["msg"]
+        raise InputError(f"config field '{path}': {value!r}: {message[0].lower()}{message[1:]}") from error
 
 
 def dump(config: Any) -> str:

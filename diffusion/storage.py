@@ -5,128 +5,19 @@ locally by rename, in an object store by one PUT. Any file system that pyarrow o
 """
 
 import contextlib
-import errno
 import os
-import re
 import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from diffusion.errors import StorageError
-
-_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-
-# What an object store says -> what the user can do. Matched in order against the error text.
-_STORE_ERRORS = (
-    (r"NO_SUCH_BUCKET|NoSuchBucket", "the bucket does not exist: create it, or correct the name"),
-    (r"expired", "the credentials have expired: renew them (for example `aws sso login`) and run again"),
-    (
-        r"INVALID_ACCESS_KEY|InvalidAccessKey|SignatureDoesNotMatch|SIGNATURE_DOES_NOT_MATCH",
-        "the credentials are not valid here: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL",
-    ),
-    (r"ACCESS_DENIED|AccessDenied|HTTP response code 403|Forbidden", "access is denied to these credentials"),
-    (
-        r"NETWORK_CONNECTION|curlCode|Could not connect|EndpointConnectionError|Couldn't connect",
-        "the object store does not answer: check the network and AWS_ENDPOINT_URL",
-    ),
-)
-_DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full: free space and run the same command again; what was written is kept",
-    errno.EDQUOT: "the disk quota is used up: free space and run the same command again; what was written is kept",
-    errno.EROFS: "the file system is read-only: choose another place",
-    errno.EACCES: "permission denied: choose another place or correct its permissions",
-    errno.EPERM: "permission denied: choose another place or correct its permissions",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
-}
-
-
-def is_remote(uri: str) -> bool:
-    """Whether ``uri`` names an object store (``s3://`` and the like) rather than a local path."""
-    scheme = _SCHEME.match(uri)
-    return scheme is not None and scheme[1].lower() != "file"
-
-
-def local_path(uri: str) -> Path:
-    """The absolute local path behind a plain path or a ``file://`` URI."""
-    return Path(uri.removeprefix("file://")).expanduser().absolute()
-
-
-def explain(error: OSError, uri: str) -> StorageError | None:
-    """The one-sentence form of an error that concerns the store itself, or None where it is about one file."""
-    if error.errno in _DISK_ERRORS:
-        return StorageError(f"{uri}: {_DISK_ERRORS[error.errno]}.")
-    if isinstance(error, FileNotFoundError) and is_remote(uri) and not _bucket_exists(uri):
-        return StorageError(f"{uri}: {_STORE_ERRORS[0][1]}.")
-    if is_remote(uri):
-        for pattern, remedy in _STORE_ERRORS:
-            if re.search(pattern, str(error), re.IGNORECASE):
-                return StorageError(f"{uri}: {remedy}.")
-    return None
-
-
-def _bucket_exists(uri: str) -> bool:
-    """An object store says of a missing bucket what it says of a missing object."""
-    fs, path = split(uri)
-    try:
-        return bool(fs.get_file_info(path.split("/", 1)[0]).type != pafs.FileType.NotFound)
-    except OSError:
-        return True
-
-
-@contextlib.contextmanager
-def explained(uri: str) -> Iterator[None]:
-    """Turn errors of the store itself into :class:`StorageError`; others pass unchanged."""
-    try:
-        yield
-    except OSError as error:
-        _raise_explained(error, uri)
-
-
-def _raise_explained(error: OSError, uri: str) -> NoReturn:
-    story = explain(error, uri)
-    if story is not None:
-        raise story from error
-    raise error
-
-
-@lru_cache(maxsize=64)
-def filesystem(root: str) -> pafs.FileSystem:
-    """The pyarrow file system for a URI root such as ``s3://bucket`` (``""``: local); one client a process."""
-    if not root:
-        return pafs.LocalFileSystem()
-    scheme = root.split("://", 1)[0].lower()
-    if scheme == "s3":
-        return pafs.S3FileSystem(
-            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-            endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
-            connect_timeout=10,
-            request_timeout=60,
-        )
-    try:
-        import fsspec
-
-        return pafs.PyFileSystem(pafs.FSSpecHandler(fsspec.filesystem(scheme)))
-    except (ImportError, ValueError) as error:
-        raise StorageError(
-            f"{root}: no file system for '{scheme}://' is installed ({error}); "
-            "install the fsspec package for it, or use a local path or s3://."
-        ) from error
-
-
-def split(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of ``uri`` and the path on it."""
-    if not is_remote(uri):
-        return filesystem(""), str(local_path(uri))
-    scheme, rest = uri.split("://", 1)
-    return filesystem(f"{scheme}://{rest.split('/', 1)[0]}"), rest.rstrip("/")
+from diffusion.store_errors import explained
+from diffusion.uri import is_remote, local_path, split
 
 
 @dataclass(frozen=True)

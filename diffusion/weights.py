@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusion.errors import WeightsError
-from diffusion.storage import Folder, is_remote, local_path
+from diffusion.storage import Folder
+from diffusion.uri import is_remote, local_path
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 

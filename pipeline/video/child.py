@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 
 from diffusion.errors import StorageError
-from diffusion.storage import explained, is_remote, local_path, split
+from diffusion.store_errors import explained
+from diffusion.uri import is_remote, local_path, split
 from pipeline.video.decoders import Request, decode
 from pipeline.video.errors import VideoError
 from pipeline.video.probe import probe
 from pipeline.video.sampling import Span
 
+READY = "ready"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -38,6 +40,7 @@ def main(answer_fd: int, memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source = Source()
     with os.fdopen(answer_fd, "w", buffering=1) as answers:
+        print(READY, file=answers, flush=True)
         for line in sys.stdin:
             print(json.dumps(_answer(json.loads(line), source)), file=answers, flush=True)
 

@@ -154,7 +154,7 @@ def _cut(picture: np.ndarray, placement: Placement, request: Request) -> np.ndar
 def decode_with_decord(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> None:
     """Decode at full size by frame number, then resize; for files that PyAV cannot read.
 
-    decord turns frames upright itself. It knows nothing of pixels that are not square, and fails for most such files.
+    decord turns frames upright itself; that pixels may not be square it ignores, so such videos are refused here.
     """
     import decord
 

@@ -99,7 +99,10 @@ class VideoWorker:
         if self._child is not None and self._child.served >= self.limits.clips_a_child:
             self.close()
         if self._child is None:
-            self._child = _Child(self.limits.memory_mb)
+            try:
+                self._child = _Child(self.limits.memory_mb)
+            except _StartError:  # it may have been killed from outside: once more
+                self._child = _Child(self.limits.memory_mb)
         return self._child
 
     def close(self) -> None:
@@ -109,8 +112,15 @@ class VideoWorker:
             self._child = None
 
 
+_START_S = 120.0
+
+
 class _ChildDied(Exception):  # noqa: N818
     """The child's end, in words: a signal's name or an exit status."""
+
+
+class _StartError(RuntimeError):
+    """A child that ended, or said nothing, before it was ready."""
 
 
 class _Child:
@@ -132,6 +142,11 @@ class _Child:
         self._pending = b""
         self._memory: mmap.mmap | None = None
         self.served = 0
+        try:  # a deadline is for a video, not for the start of a process on a busy machine
+            self._line(time.monotonic() + _START_S)
+        except (TimeoutError, _ChildDied) as error:
+            self.kill()
+            raise _StartError(f"the decode process does not start: {error or 'no answer'}") from error
 
     def ask(self, request: dict[str, Any], size: int, deadline_s: float) -> dict[str, Any]:
         """Send a request and wait for its answer; TimeoutError or _ChildDied where none comes."""

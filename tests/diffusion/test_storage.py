@@ -6,7 +6,9 @@ import pyarrow as pa
 import pytest
 
 from diffusion.errors import StorageError
-from diffusion.storage import Folder, explain, is_remote, local_path
+from diffusion.storage import Folder
+from diffusion.store_errors import explain
+from diffusion.uri import is_remote, local_path
 
 
 @pytest.fixture(params=["local", "s3"])
