@@ -1,8 +1,9 @@
 """Fixtures for all tests; shapes in annotations are checked while tests run."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import install_import_hook
 
@@ -12,6 +13,10 @@ import tests.typecheck  # noqa: F401 - the hook below finds it by its name
 _HOOK = install_import_hook(["diffusion", "pipeline"], "tests.typecheck.checked")
 
 import pytest  # noqa: E402
+
+if TYPE_CHECKING:
+    from pipeline.accounting import Account
+    from pipeline.recipes import Preprocess
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -92,14 +97,21 @@ def bucket(s3_endpoint: str, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[None]:
-    """One Ray cluster for the whole test run."""
+def ray_cluster(s3_endpoint: str) -> Iterator[None]:
+    """One Ray cluster for the whole test run; its workers know the S3 server from their environment."""
     import ray
 
-    from pipeline import graph
+    from pipeline import cluster
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    graph.connect()
+    for last in (False, True):
+        try:
+            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            break
+        except Exception as error:  # a busy machine may take longer than the half minute that Ray allows itself
+            ray.shutdown()
+            if last or "timed out during startup" not in str(error):
+                raise
+    cluster.connect()
     yield
     ray.shutdown()
 
@@ -121,3 +133,28 @@ def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scaling_factor=0.18215,
     ).save_pretrained(folder / "vae")
     return folder
+
+
+@pytest.fixture(scope="session")
+def preprocess(ray_cluster: None) -> "Callable[..., Account]":
+    """Run a preprocessing job on the test cluster."""
+    from diffusion.storage import Folder
+    from pipeline.job import Job
+    from pipeline.run import Run
+    from tests.pipeline.conftest import SMALL
+
+    def run(manifest: Path | str, dataset: Path | str, recipe: "Preprocess" = SMALL, **more: Any) -> "Account":
+        return Run(Job(recipe, str(manifest), Folder(str(dataset)), **more), lambda line: None).execute()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sprites_dataset(
+    preprocess: "Callable[..., Account]", sprites_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The sixteen sprites as a dataset; not to be written to."""
+    dataset = tmp_path_factory.mktemp("dataset") / "sprites"
+    account = preprocess(sprites_folder / "manifest.csv", dataset)
+    assert account.complete
+    return dataset

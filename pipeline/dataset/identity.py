@@ -1,0 +1,52 @@
+"""Names by content: what a clip, a caption, a part and a configuration are called."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def digest(*fields: object) -> str:
+    """BLAKE2b-128 over fields, in hex; fields are told apart whatever they hold."""
+    return hashlib.blake2b(json.dumps(fields, default=str).encode(), digest_size=16).hexdigest()
+
+
+def clip_id(content: str, first: int, stride: int, frames: int) -> str:
+    """A clip is the video's content and the frames taken from it, never a path."""
+    return digest("clip", content, first, stride, frames)
+
+
+def slot_id(source: str, start_s: float | None, end_s: float | None, number: int, sampling: str) -> str:
+    """A place in the plan: clip ``number`` of a source (content key, or uri while unknown) under a sampling.
+
+    Known from the manifest and the source's content alone, so that a plan can tell what is done without drawing spans.
+    """
+    return hashlib.blake2b(f"slot|{source}|{start_s}|{end_s}|{number}|{sampling}".encode(), digest_size=16).hexdigest()
+
+
+def text_id(caption: str) -> str:
+    """The key of a caption's text states."""
+    return digest("text", caption)
+
+
+def part_name(fingerprint: str, ids: Iterable[str]) -> str:
+    """A part is named by what it holds, so a second attempt overwrites it with the same bytes."""
+    return f"part-{digest('part', fingerprint, *ids)[:16]}.parquet"
+
+
+def fingerprint(identity: dict[str, Any]) -> str:
+    """A configuration in 16 hex digits: equal exactly where all that changes the values is equal."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields in which two identities differ, as ``field: old -> new`` lines."""
+    lines: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key, "(not there)"), new.get(key, "(not there)")
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a} -> {b}")
+    return lines

@@ -1,0 +1,80 @@
+"""The one interface behind which every clip feature and every text feature is computed."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from pipeline.dataset.schema import Column
+from pipeline.video.geometry import ClipShape
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Decoded clips of one shape.
+
+    ``frames`` is uint8 RGB ``[n, frames + 1, h, w, 3]``; the last frame serves the last flow only and is a copy of
+    the one before it where ``has_next`` is False (the video ended).
+    """
+
+    frames: UInt8[np.ndarray, "n t h w 3"]
+    has_next: Bool[np.ndarray, " n"]
+
+    def tensor(self, device: torch.device) -> UInt8[Tensor, "n t h w 3"]:
+        """The frames on a device; on the CPU a view that nobody may write to."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(self.frames).to(device)
+
+
+ClipFunction = Callable[[ClipBatch], dict[str, np.ndarray]]
+TextFunction = Callable[[list[str]], dict[str, np.ndarray]]
+
+
+class Feature(ABC):
+    """What clip and text features share. Subclasses are frozen dataclasses; ``kind`` names the artifact's folder."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Everything that changes the values: settings, hash of weights, a version of the code.
+
+        Fails with WeightsError where weights are missing. Settings of speed alone stay out.
+        """
+
+    @abstractmethod
+    def columns(self, shape: ClipShape) -> tuple[Column, ...]:
+        """The columns it writes; for a feature of clips, for clips of that shape."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a user of the values must know and what does not change them, such as a scaling factor."""
+        return {}
+
+    def check(self, shape: ClipShape) -> None:  # noqa: B027 - most features take any shape
+        """Raise ValueError where this feature cannot be computed for clips of that shape."""
+
+
+class ClipFeature(Feature):
+    """A feature of a clip's pixels."""
+
+    @abstractmethod
+    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+        """The function from a batch to its columns' values ``[n, *column.shape]``.
+
+        A clip's values must not depend on the other clips of its batch.
+        """
+
+
+class TextFeature(Feature):
+    """A feature of a caption. It must accept any text; the empty one is always among them."""
+
+    @abstractmethod
+    def load(self, device: torch.device) -> TextFunction:
+        """The function from captions to its columns' values ``[n, *column.shape]``."""

@@ -1,0 +1,126 @@
+"""Latents of every frame: the posterior of the base model's autoencoder, or the toy size's pixel codec.
+
+The posterior's mean and log-variance are stored unscaled. A sample is drawn, and the scaling factor applied, when the
+dataset is read: neither is baked in.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from diffusion.autoencoder import Autoencoder, find, read_config
+from diffusion.pixel_codec import PixelCodec
+from diffusion.weights import Weights
+from pipeline.dataset.schema import Column
+from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
+from pipeline.motion.batching import in_groups
+from pipeline.video.geometry import ClipShape
+
+
+@dataclass(frozen=True)
+class VaeLatents(ClipFeature):
+    """Posterior mean and log-variance of diffusers' AutoencoderKL, float16 ``[c t h w]``."""
+
+    kind: ClassVar[str] = "latents"
+
+    weights: Weights = Weights("stabilityai/stable-diffusion-2-1-base", subfolder="vae")
+    precision: Literal["float16", "bfloat16", "float32"] = "float16"
+
+    def identity(self) -> dict[str, Any]:
+        """The hash of the weights and the precision; where they came from does not change the values."""
+        return {
+            "encoder": "AutoencoderKL",
+            "weights_sha256": find(self.weights).sha256,
+            "revision": self.weights.revision,
+            "precision": self.precision,
+            "version": 1,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Source of the weights and the factor by which a model's input is scaled."""
+        config = read_config(self.weights)
+        return {"weights": self.weights.source, "scaling_factor": config["scaling_factor"]}
+
+    def check(self, shape: ClipShape) -> None:
+        """The encoder halves the picture once a level."""
+        cell = self._cell(read_config(self.weights))
+        if shape.height % cell or shape.width % cell:
+            raise ValueError(f"{shape.height} x {shape.width}: this autoencoder takes multiples of {cell}")
+
+    def _cell(self, config: dict[str, Any]) -> int:
+        return int(2 ** (len(config["block_out_channels"]) - 1))
+
+    def columns(self, shape: ClipShape) -> tuple[Column, ...]:
+        """Mean and log-variance."""
+        config = read_config(self.weights)
+        cell = self._cell(config)
+        size = (config["latent_channels"], shape.frames, shape.height // cell, shape.width // cell)
+        return (
+            Column("mean", "float16", size, "c t h w", about="posterior mean, unscaled"),
+            Column("logvar", "float16", size, "c t h w", about="posterior log-variance, unscaled"),
+        )
+
+    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+        """Encode clip by clip: its frames fill a device, and some kernels round differently along a batch."""
+        encoder = Autoencoder.load(self.weights, device, getattr(torch, self.precision))
+
+        def one(frames: Tensor) -> Float[Tensor, "n m c t h w"]:
+            images = rearrange(frames, "n t h w c -> (n t) c h w").float() / 127.5 - 1
+            parts = torch.stack(encoder.posterior(images), dim=1)
+            return rearrange(parts, "(n t) m c h w -> n m c t h w", t=shape.frames).half()
+
+        def compute(batch: ClipBatch) -> dict[str, np.ndarray]:
+            parts = in_groups(one, batch.tensor(device)[:, : shape.frames], 1).cpu().numpy()
+            return {"mean": np.ascontiguousarray(parts[:, 0]), "logvar": np.ascontiguousarray(parts[:, 1])}
+
+        return compute
+
+
+@dataclass(frozen=True)
+class PixelLatents(ClipFeature):
+    """Latents of the weight-free pixel codec, float16 ``[c t h w]``; it has no variance to store."""
+
+    kind: ClassVar[str] = "latents"
+
+    codec: PixelCodec = PixelCodec()
+
+    def identity(self) -> dict[str, Any]:
+        """The codec's choices."""
+        choices = {"cell": self.codec.cell, "luma": self.codec.luma, "chroma": self.codec.chroma}
+        return {"encoder": "PixelCodec", **choices, "version": 1}
+
+    def facts(self) -> dict[str, Any]:
+        """Latents are scaled already."""
+        return {"scaling_factor": 1.0}
+
+    def check(self, shape: ClipShape) -> None:
+        """Cells must divide the frame."""
+        cell = self.codec.cell
+        if shape.height % cell or shape.width % cell:
+            raise ValueError(f"{shape.height} x {shape.width}: the pixel codec takes multiples of its cell, {cell}")
+
+    def columns(self, shape: ClipShape) -> tuple[Column, ...]:
+        """The latent."""
+        cell = self.codec.cell
+        size = (self.codec.channels, shape.frames, shape.height // cell, shape.width // cell)
+        assert math.prod(size)
+        return (Column("mean", "float16", size, "c t h w", about="pixel codec latent"),)
+
+    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+        """Encode clip by clip: the same bits whatever the batch."""
+
+        def one(frames: Tensor) -> Float[Tensor, "n c t h w"]:
+            images = rearrange(frames, "n t h w c -> (n t) c h w").float() / 127.5 - 1
+            return rearrange(self.codec.encode(images), "(n t) c h w -> n c t h w", t=shape.frames).half()
+
+        @torch.inference_mode()
+        def compute(batch: ClipBatch) -> dict[str, np.ndarray]:
+            return {"mean": in_groups(one, batch.tensor(device)[:, : shape.frames], 1).cpu().numpy()}
+
+        return compute

@@ -1,0 +1,86 @@
+"""Text states of captions, stored once for each caption."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from diffusion.text import CONTEXT_LENGTH, ClipText, HashedText, find
+from diffusion.weights import Weights
+from pipeline.dataset.schema import Column
+from pipeline.featurizers.base import TextFeature, TextFunction
+from pipeline.video.geometry import ClipShape
+
+_GROUP = 32  # captions in one forward pass, always so many: a caption's states do not depend on its neighbours
+
+
+@dataclass(frozen=True)
+class ClipTextStates(TextFeature):
+    """OpenCLIP ViT-H-14 penultimate states of all 77 positions, float16."""
+
+    kind: ClassVar[str] = "text"
+
+    weights: Weights = Weights("laion/CLIP-ViT-H-14-laion2B-s32B-b79K")
+    architecture: str = "ViT-H-14"
+    width: int = 1024
+    precision: Literal["float16", "bfloat16", "float32"] = "float16"
+
+    def identity(self) -> dict[str, Any]:
+        """Tower, hash of the weights, layer, padding and precision."""
+        return {
+            "encoder": self.architecture,
+            "weights_sha256": find(self.weights).sha256,
+            "layer": "penultimate",
+            "pad_id": 0,
+            "precision": self.precision,
+            "version": 1,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Where the weights came from."""
+        return {"weights": self.weights.source, "revision": self.weights.revision}
+
+    def columns(self, shape: ClipShape) -> tuple[Column, ...]:
+        """The states."""
+        return (Column("states", "float16", (CONTEXT_LENGTH, self.width), "l d", about="penultimate text states"),)
+
+    def load(self, device: torch.device) -> TextFunction:
+        """The text tower on a device."""
+        encoder = ClipText.load(self.weights, self.architecture, device, getattr(torch, self.precision))
+
+        def compute(captions: list[str]) -> dict[str, np.ndarray]:
+            groups = []
+            for i in range(0, len(captions), _GROUP):
+                group = captions[i : i + _GROUP]
+                tokens = encoder.tokens(group + [""] * (_GROUP - len(group)))
+                groups.append(encoder(tokens)[: len(group)].half().cpu().numpy())
+            return {"states": np.concatenate(groups)}
+
+        return compute
+
+
+@dataclass(frozen=True)
+class HashedTextStates(TextFeature):
+    """States of hashed words, float16, for the toy size."""
+
+    kind: ClassVar[str] = "text"
+
+    encoder: HashedText = HashedText()
+
+    def identity(self) -> dict[str, Any]:
+        """The encoder's sizes."""
+        return {
+            "encoder": "HashedText",
+            "tokens": self.encoder.tokens,
+            "width": self.encoder.width,
+            "version": 1,
+        }
+
+    def columns(self, shape: ClipShape) -> tuple[Column, ...]:
+        """The states."""
+        return (Column("states", "float16", (self.encoder.tokens, self.encoder.width), "l d", about="hashed words"),)
+
+    def load(self, device: torch.device) -> TextFunction:
+        """Hashing needs no device."""
+        return lambda captions: {"states": self.encoder.encode(captions).astype(np.float16)}

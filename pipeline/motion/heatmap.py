@@ -1,0 +1,115 @@
+"""From flow to the heatmap that weights the loss (MotiF section 3.2).
+
+intensity = |flow| in pixels; x = intensity in a resolution-independent unit; m = sigmoid(slope (x - centre)) with the
+paper's 1 / (1 + exp(100 (0.05 - x))); m is then averaged over each latent cell. The paper does not state the unit of
+x; the default is ours (see :class:`Normalisation`), and ``motif calibrate`` shows what each choice does to a dataset.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Unit = Literal["diagonal", "short_side", "width", "pixels", "clip_max"]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """x = min(1, intensity / (fraction * unit)).
+
+    The default, 0.15 of the frame's diagonal, is VideoJAM's: the sigmoid's centre then lies at 4.5 pixels a frame for
+    320 x 512, at any resolution on the same share of the picture, and static clips stay dark. ``clip_max`` divides by
+    the clip's own greatest intensity, but never by less than ``floor`` pixels (else a static clip lights up).
+    """
+
+    unit: Unit = "diagonal"
+    fraction: float = 0.15
+    floor: float = 1.0
+    centre: float = 0.05
+    slope: float = 100.0
+
+    def __post_init__(self) -> None:
+        """Refuse values that make every heatmap dark or lit."""
+        for name in ("fraction", "floor", "slope"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)}: must be above 0")
+        if not 0 <= self.centre <= 1:
+            raise ValueError(f"centre {self.centre}: must lie in 0 to 1, the range of x")
+
+    def scale(self, height: int, width: int) -> float:
+        """Pixels of one unit of x in frames of that size; for ``clip_max`` the fraction of the maximum."""
+        units = {
+            "diagonal": math.hypot(height, width),
+            "short_side": float(min(height, width)),
+            "width": float(width),
+            "pixels": 1.0,
+            "clip_max": 1.0,
+        }
+        return self.fraction * units[self.unit]
+
+    def heatmap(self, intensity: Float[Tensor, "n t h w"], height: int, width: int) -> Float[Tensor, "n t h w"]:
+        """The heatmap of an intensity in pixels of frames ``height`` x ``width``, in 0 to 1, on the same grid."""
+        scale: Tensor | float = self.scale(height, width)
+        if self.unit == "clip_max":
+            scale = scale * intensity.amax(dim=(1, 2, 3), keepdim=True).clamp(min=self.floor)
+        x = (intensity / scale).clamp(max=1)
+        return torch.sigmoid(self.slope * (x - self.centre))
+
+    def identity(self) -> dict[str, Any]:
+        """All that changes the heatmap; ``floor`` only where it is used."""
+        fields = {"unit": self.unit, "fraction": self.fraction, "centre": self.centre, "slope": self.slope}
+        return fields | ({"floor": self.floor} if self.unit == "clip_max" else {})
+
+
+# The readings of the paper's silence that `motif calibrate` compares, the default first.
+CONVENTIONS: dict[str, Normalisation] = {
+    "0.15 diagonal": Normalisation(),
+    "clip_max": Normalisation("clip_max", 1.0),
+    "width": Normalisation("width", 1.0),
+    "short_side": Normalisation("short_side", 1.0),
+    "diagonal": Normalisation("diagonal", 1.0),
+    "pixels": Normalisation("pixels", 1.0),
+}
+
+
+def intensity(flow: Float[Tensor, "n t 2 h w"]) -> Float[Tensor, "n t h w"]:
+    """Length of the flow vector, in its unit."""
+    return torch.sqrt(flow[:, :, 0] ** 2 + flow[:, :, 1] ** 2)
+
+
+def agreed_intensity(flow: Float[Tensor, "n t 2 h w"], back: Float[Tensor, "n t 2 h w"]) -> Float[Tensor, "n t h w"]:
+    """Intensity on which both directions agree: min(|f(p)|, |b(p + f(p))|), b the flow back from the next frame.
+
+    In front of a moving object lies background that the next frame hides; it has no partner there, and forward flow
+    lets the object's motion run over. Followed there and looked at from the other side it stands still.
+    """
+    n, t, _, h, w = flow.shape
+    rows = torch.arange(h, device=flow.device).view(h, 1)
+    columns = torch.arange(w, device=flow.device)
+    x = (columns + flow[:, :, 0]).round().clamp(0, w - 1)
+    y = (rows + flow[:, :, 1]).round().clamp(0, h - 1)
+    seen = intensity(back).view(n, t, h * w).gather(2, (y * w + x).long().view(n, t, h * w))
+    return torch.minimum(intensity(flow), seen.view(n, t, h, w))
+
+
+def pool(values: Float[Tensor, "n t h w"], cell: int) -> Float[Tensor, "n t gh gw"]:
+    """Area mean over cells of ``cell`` x ``cell`` pixels: the latent grid."""
+    return F.avg_pool2d(values, cell)
+
+
+def hold_last(steps: Float[Tensor, "n s h w"], frames: int, has_next: Tensor) -> Float[Tensor, "n t h w"]:
+    """One map a frame from one map a step between frames.
+
+    Frame l has the step l -> l + 1. ``steps`` holds ``frames`` of them, the last one of use only where ``has_next``
+    (bool ``[n]``) says that the video went on; elsewhere, and where it is missing, the map before it is repeated.
+    """
+    maps = steps[:, :frames].clone()
+    if maps.shape[1] < frames:
+        maps = torch.cat([maps, maps[:, -1:]], dim=1)
+    alone = ~has_next.to(maps.device)
+    maps[alone, -1] = maps[alone, -2]
+    return maps

@@ -1,0 +1,46 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from diffusion.storage import Folder
+from pipeline.accounting import Account
+from pipeline.dataset.parts import StoreOptions
+from pipeline.recipes import sprites
+from pipeline.video.sampling import Sampling
+
+# Small enough for a test, with every stage of the real thing.
+SMALL = replace(
+    sprites(),
+    sampling=Sampling(frames=8, max_stride=1),
+    height=128,
+    width=128,
+    store=StoreOptions(4, 2),
+)
+Preprocessing = Callable[..., Account]
+
+
+def part_bytes(dataset: Path) -> dict[str, bytes]:
+    """All that must be the same in every run: the parts of clips and artifacts."""
+    return {
+        str(path.relative_to(dataset)): path.read_bytes()
+        for path in sorted(dataset.rglob("part-*.parquet"))
+        if path.parent.name not in ("sources", "rejects")
+    }
+
+
+def reject_rows(dataset: Path) -> list[tuple[Any, ...]]:
+    """The rejects without what belongs to a run."""
+    from pipeline.dataset.rejects import read_rejects
+
+    names = ("slot", "clip_id", "uri", "artifact", "outcome", "stage", "error_class", "message", "score", "attempts")
+    return sorted(
+        (tuple(row[name] for name in names) for row in read_rejects(Folder(str(dataset))).to_pylist()), key=str
+    )
+
+
+def last_record(dataset: Path) -> dict[str, Any]:
+    """The record of the last run."""
+    record: dict[str, Any] = json.loads(max(dataset.glob("runs/*Z.json")).read_text())
+    return record
