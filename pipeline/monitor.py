@@ -1,0 +1,96 @@
+"""Who counts what the stages do: one monitor a run, a reporter in every process that works for it."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass
+class StageCount:
+    """Rows that entered and left a stage, how many of them failed there, and the work's seconds over all processes."""
+
+    entered: int = 0
+    left: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+Counts = dict[str, StageCount]
+
+
+class Monitor:
+    """Counts what the stages report, and which clips a featurizer has in hand."""
+
+    def __init__(self) -> None:
+        self.counts: Counts = {}
+        self.in_hand: dict[str, tuple[str, ...]] = {}
+        self.actors: list[Any] = []
+
+    def register(self, actor: Any) -> None:
+        """An actor that works for this run."""
+        self.actors.append(actor)
+
+    def registered(self) -> list[Any]:
+        """All of them, dead ones too."""
+        return self.actors
+
+    def enter(self, stage: str, worker: str, slots: tuple[str, ...], rows: int) -> None:
+        """Rows enter a stage; where ``worker`` is not empty, it has these slots in hand until it leaves."""
+        self.counts.setdefault(stage, StageCount()).entered += rows
+        if worker:
+            self.in_hand[worker] = slots
+
+    def leave(self, stage: str, worker: str, rows: int, failed: int, seconds: float) -> None:
+        """Rows leave a stage."""
+        self.in_hand.pop(worker, None)
+        count = self.counts.setdefault(stage, StageCount())
+        count.left += rows
+        count.failed += failed
+        count.seconds += seconds
+
+    def read(self) -> "tuple[Counts, set[str]]":
+        """Counts, and the slots of clips that were begun and not finished."""
+        return self.counts, {slot for slots in self.in_hand.values() for slot in slots}
+
+
+class Reporter:
+    """A stage's line to the monitor, two calls a batch: each call costs the cluster a message and the monitor a turn.
+
+    ``worker`` names an actor whose clips are suspects if it dies. What is lost with a dead worker is lost for the
+    display alone.
+    """
+
+    def __init__(self, monitor: Any, stage: str, worker: str = "") -> None:
+        self.monitor = monitor
+        self.stage = stage
+        self.worker = worker
+
+    @contextlib.contextmanager
+    def watch(self, table: pa.Table) -> Iterator[Callable[[pa.Table], None]]:
+        """Report a batch on its way in and, through the function given, on its way out."""
+        rows = _real_rows(table)
+        slots = tuple(slot for slot in table.column("slot").to_pylist() if slot) if self.worker else ()
+        self.monitor.enter.remote(self.stage, self.worker, slots, rows)
+        started = time.perf_counter()
+
+        def leave(result: pa.Table) -> None:
+            failed = len(result) - result.column("stage").null_count - _failed_before(table)
+            self.monitor.leave.remote(self.stage, self.worker, rows, failed, time.perf_counter() - started)
+
+        yield leave
+
+
+def _real_rows(table: pa.Table) -> int:
+    blank: int = table.column("slot").null_count if "slot" in table.column_names else 0
+    rows: int = table.num_rows
+    return rows - blank
+
+
+def _failed_before(table: pa.Table) -> int:
+    passed: int = table.column("stage").null_count if "stage" in table.column_names else table.num_rows
+    rows: int = table.num_rows
+    return rows - passed

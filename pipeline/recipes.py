@@ -1,0 +1,164 @@
+"""What a preprocessing run computes. A recipe is a function that returns a complete configuration.
+
+``motif preprocess NAME`` takes one of these, ``motif preprocess package.module:function`` one of yours.
+"""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from diffusion.errors import InputError
+from pipeline.dataset.parts import StoreOptions
+from pipeline.dataset.rules import Rule
+from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
+from pipeline.featurizers.heatmaps import Heatmaps
+from pipeline.featurizers.latents import PixelLatents, VaeLatents
+from pipeline.featurizers.text import ClipTextStates, HashedTextStates
+from pipeline.motion.flow import Dis
+from pipeline.video.geometry import ClipShape
+from pipeline.video.sampling import Sampling
+from pipeline.video.worker import DecodeLimits
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where the stages run. 0 means: as many as the machines have room for."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    featurizers: int = 0
+    """Actors that compute features: one a GPU, or one a core."""
+    decoders: int = 0
+    """Decode tasks at a time."""
+    clips_a_block: int = 0
+    """Clips that travel and are featurized together; 0 aims at 64 MB of pixels."""
+    memory_mb: int = 0
+    """Pixels in the object store at most; 0 allows each stage two blocks."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """A preprocessing run: which frames, at which size, and what is computed from them."""
+
+    sampling: Sampling = Sampling()
+    height: int = 320
+    width: int = 512
+    features: dict[str, Feature] = field(default_factory=dict)
+    """What is computed; one feature of a kind."""
+    captions: Literal["required", "optional"] = "required"
+    """A clip without a caption is rejected, or gets the empty one."""
+    max_caption_bytes: int = 8192
+    keep: tuple[str, ...] = ()
+    """Rules a clip must meet to be written, such as "moving_share>=0.001" or "source_height>=256"."""
+    decode: DecodeLimits = DecodeLimits()
+    store: StoreOptions = StoreOptions()
+    resources: Resources = Resources()
+    max_failed: float = 0.1
+    """The run stops when more than this share of the clips has failed."""
+
+    def __post_init__(self) -> None:
+        """Check what concerns several fields; each part checks itself."""
+        for side in ("height", "width"):
+            if getattr(self, side) < 64 or getattr(self, side) % 8:
+                raise ValueError(f"{side} {getattr(self, side)}: a multiple of 8, at least 64")
+        if not self.clip_features:
+            raise ValueError("features: name at least one of a clip")
+        if not 0 <= self.max_failed <= 1:
+            raise ValueError(f"max_failed {self.max_failed}: a share from 0 to 1")
+        for text in self.keep:
+            Rule.parse(text)
+        kinds = [feature.kind for feature in self.features.values()]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"features of the kinds {', '.join(kinds)}: one of a kind in a run; run twice for two")
+
+    @property
+    def shape(self) -> ClipShape:
+        """The shape of a clip."""
+        return ClipShape(self.sampling.frames, self.height, self.width)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules of ``keep``."""
+        return tuple(Rule.parse(text) for text in self.keep)
+
+    def clips_identity(self) -> dict[str, Any]:
+        """What every clip of a dataset has in common: all that changes its pixels, given its span."""
+        return {
+            "frames": self.sampling.frames,
+            "height": self.height,
+            "width": self.width,
+            "resize": "bilinear, short side to cover, centre crop",
+            "version": 1,
+        }
+
+    @property
+    def clip_features(self) -> dict[str, ClipFeature]:
+        """The features of clips."""
+        return {name: feature for name, feature in self.features.items() if isinstance(feature, ClipFeature)}
+
+    @property
+    def text_features(self) -> dict[str, TextFeature]:
+        """The features of captions."""
+        return {name: feature for name, feature in self.features.items() if isinstance(feature, TextFeature)}
+
+    def feature_identity(self, feature: Feature) -> dict[str, Any]:
+        """A feature's identity, with the pixels it is computed from where it is one of clips."""
+        return feature.identity() | ({"clips": self.clips_identity()} if isinstance(feature, ClipFeature) else {})
+
+
+def motif() -> Preprocess:
+    """The paper's data: 16 frames of 320 x 512, RAFT-large, the base model's VAE and OpenCLIP ViT-H. For GPUs."""
+    return Preprocess(
+        features={"heatmaps": Heatmaps(), "latents": VaeLatents(), "text": ClipTextStates()},
+    )
+
+
+def laptop() -> Preprocess:
+    """As ``motif``, with DIS flow in place of RAFT, and everything in float32 for a CPU."""
+    return Preprocess(
+        features={
+            "heatmaps": Heatmaps(flow=Dis(), both_ways=True),
+            "latents": VaeLatents(precision="float32"),
+            "text": ClipTextStates(precision="float32"),
+        },
+        store=StoreOptions(clips_a_part=32, clips_a_row_group=8),
+    )
+
+
+def sprites() -> Preprocess:
+    """The toy size: 256 x 256 to 16 x 16 cells, DIS flow, pixel codec and hashed words. No weights, any CPU."""
+    return Preprocess(
+        sampling=Sampling(frames=16, min_stride=1, max_stride=1),
+        height=256,
+        width=256,
+        features={
+            "heatmaps": Heatmaps(flow=Dis(), both_ways=True, cell=16),
+            "latents": PixelLatents(),
+            "text": HashedTextStates(),
+        },
+        store=StoreOptions(clips_a_part=64, clips_a_row_group=16),
+    )
+
+
+RECIPES: dict[str, Callable[[], Preprocess]] = {"motif": motif, "laptop": laptop, "sprites": sprites}
+
+
+def recipe(name: str) -> Preprocess:
+    """The configuration of a recipe by name, or by ``package.module:function``."""
+    if name in RECIPES:
+        return RECIPES[name]()
+    module, _, function = name.partition(":")
+    if not function:
+        close = difflib.get_close_matches(name, RECIPES, 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise InputError(
+            f"recipe '{name}' does not exist.{hint} There are {', '.join(RECIPES)}, or package.module:function."
+        )
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"recipe '{name}' cannot be loaded: {error}") from error
+    if not isinstance(made, Preprocess):
+        raise InputError(f"recipe '{name}' returns {type(made).__name__}, not pipeline.recipes.Preprocess")
+    return made

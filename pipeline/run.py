@@ -1,0 +1,280 @@
+"""A preprocessing run in its order: check, plan, probe, plan again, compute, encode text, account for every clip."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from diffusion.errors import Incomplete
+from diffusion.uri import split
+from pipeline import cluster, graph
+from pipeline.accounting import Account, plan_lines
+from pipeline.artifacts import Targets, choose_targets
+from pipeline.dataset.identity import fingerprint, text_id
+from pipeline.dataset.ledger import FAILED, Ledger, Sources
+from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.parts import PLANNED, TEXT_KEYS, part_names, read_parts
+from pipeline.featurizers.base import TextFeature
+from pipeline.job import Job, Rejected
+from pipeline.manifest import read_manifest
+from pipeline.passes import ClipPass, TextPass, WorkersLost
+from pipeline.plan import DryRun, Plan, Planner, PlanSink, Retry
+from pipeline.progress import Progress
+from pipeline.records import write_record
+from pipeline.settle import LEAST, check_failures, settle
+from pipeline.stages.flow import WORK
+from pipeline.stages.text import TextTarget
+from pipeline.stages.write import PartWriter
+from pipeline.work import WorkFile, WorkSink
+
+_SOURCE = pa.schema([("uri", pa.string()), ("stamp", pa.string())])
+_CLIP_STAGES = ("decode", "featurize", "write")
+
+
+class Run:
+    """One run over a dataset. ``say`` takes lines for the user."""
+
+    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
+        self.job = job
+        self.recipe = job.recipe
+        self.dataset = job.dataset
+        self.say = say
+        read_manifest(job.manifest, job.columns)  # one that cannot be read fails here, before anything is written
+        self.targets: Targets = choose_targets(job.recipe, job.dataset)
+        self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        self.account = Account(self.name)
+        rejected = job.retry.find(job.dataset) if job.retry else Rejected()
+        self.retry = Retry(rejected.slots)
+        self.again = rejected.parts
+        self.killers: set[str] = set()
+        self.planned: Plan | None = None
+        self.known = self.known_failed = 0
+
+    def dry_run(self) -> Plan:
+        """Plan and print; nothing is written, no model is loaded, Ray is not started."""
+        return self._say_plan(self._plan(DryRun()).plan)
+
+    def execute(self) -> Account:
+        """Do what is to do. The dataset is consistent at every moment, whenever this is killed."""
+        started = time.monotonic()
+        with WriteLock(self.dataset):
+            first = self._say_plan(self._plan(DryRun()).plan)
+            try:
+                self.targets.catalog.write(self.dataset)
+                self._probe(first)
+                self._compute_clips()
+                self._add_artifacts()
+                self._encode_text()
+                final = self._plan(DryRun(), limit=0 if self.job.limit is not None else None)
+                assert self.planned is not None
+                settle(self.account, self.planned, final, self._lacking_parts(), self.dataset)
+            finally:
+                self.account.seconds = time.monotonic() - started
+                write_record(self.account, self.job)
+        for line in self.account.lines():
+            self.say(line)
+        check_failures(self.recipe.max_failed, final.plan.failed_before, final.plan.slots, self.dataset, least=1)
+        return self.account
+
+    # -- the plan ----------------------------------------------------------------------------------------------------
+
+    def _plan(self, sink: PlanSink, limit: int | None = None) -> Planner:
+        self.ledger = Ledger.read(self.dataset)
+        limit = self.job.limit if limit is None else limit
+        planner = Planner(self.recipe, self.ledger, Sources.read(self.dataset), sink, limit=limit, retry=self.retry)
+        planner.run(read_manifest(self.job.manifest, self.job.columns))
+        return planner
+
+    def _say_plan(self, plan: Plan) -> Plan:
+        lacking = {
+            folder: sum(self._part_rows(part) for part in parts) for folder, parts in self._lacking_parts().items()
+        }
+        for line in plan_lines(plan, (*self.targets.clips, *self.targets.text), lacking):
+            self.say(line)
+        return plan
+
+    def _lacking_parts(self) -> dict[str, list[str]]:
+        """Parts of clips that an artifact does not have yet, or in which failed clips are to be tried again."""
+        lacking = {}
+        for target in self.targets.clips:
+            there = set(part_names(self.dataset / target.folder))
+            again = self.again.get(target.folder, set())
+            lacking[target.folder] = [part for part in self.ledger.clip_parts if part not in there or part in again]
+        return lacking
+
+    def _part_rows(self, part: str) -> int:
+        fs, path = split((self.dataset / "clips").file(part))
+        return int(pq.read_metadata(path, filesystem=fs).num_rows)
+
+    # -- the stages --------------------------------------------------------------------------------------------------
+
+    def _probe(self, plan: Plan) -> None:
+        sources = plan.sources_to_probe
+        if not sources:
+            return
+        cluster.connect()
+        with self._work("sources", _SOURCE) as work:
+            work.add(pa.table([list(sources), list(sources.values())], schema=_SOURCE))
+        with self._watched(("probe",), work.rows) as monitor:
+            for _ in graph.probe_sources(work.uri, work.rows, self.dataset, self.recipe.decode, monitor):
+                pass
+        work.delete()
+        self.retry = Retry(self.retry.slots, frozenset(sources))
+        self._say_plan(self._plan(DryRun()).plan)
+
+    def _compute_clips(self) -> None:
+        """New clips, with every artifact of the recipe; again where workers died, without the clips that kill them."""
+        folders = frozenset(target.folder for target in self.targets.clips)
+        done = False
+        while not done:
+            with self._work("clips", WORK, self.recipe.store.clips_a_part) as work:
+                plan = self._plan(WorkSink(work, self.dataset, self.name)).plan
+            self.planned = self.planned or plan
+            self.known_failed = plan.failed_before + plan.newly_failed
+            self.known = plan.slots - plan.to_compute
+            # Where nothing is left to wait for, the verdict need not wait either.
+            hopeless = not (plan.to_compute or plan.reused)
+            check_failures(
+                self.recipe.max_failed, self.known_failed, self.known, self.dataset, least=1 if hopeless else LEAST
+            )
+            done = not work.rows or self._run_graph(work, folders, adds_to_clips=False)
+        self.retry = Retry()
+
+    def _add_artifacts(self) -> None:
+        """Artifacts that clips of earlier runs lack, part by part, aligned with the clips."""
+        while groups := self._lacking_groups():
+            folders, parts = groups.popitem()
+            with self._work("artifacts", WORK, max(self._part_rows(part) for part in parts)) as work:
+                for part in parts:
+                    clips = (self.dataset / "clips").read_table(part, PLANNED.names)
+                    work.add(clips.append_column("part", pa.array([part] * clips.num_rows)).select(WORK.names))
+            if self._run_graph(work, folders, adds_to_clips=True):
+                self.account.artifacts_added += sum(self._part_rows(part) for part in parts)
+                for folder in folders:
+                    self.again.get(folder, set()).difference_update(parts)
+
+    def _lacking_groups(self) -> dict[frozenset[str], list[str]]:
+        """Parts of clips by the artifacts that they lack."""
+        self.ledger = Ledger.read(self.dataset)
+        lacking = {folder: set(parts) for folder, parts in self._lacking_parts().items()}
+        groups: dict[frozenset[str], list[str]] = {}
+        for part in self.ledger.clip_parts:
+            folders = frozenset(folder for folder, parts in lacking.items() if part in parts)
+            if folders:
+                groups.setdefault(folders, []).append(part)
+        return groups
+
+    def _writer(self, folders: frozenset[str], *, adds_to_clips: bool) -> PartWriter:
+        features = self.targets.features(folders)
+        return PartWriter(
+            dataset=self.dataset,
+            clips_fingerprint=fingerprint(self.recipe.clips_identity()),
+            artifacts={
+                folder: (
+                    feature.columns(self.recipe.shape),
+                    self.targets.catalog.artifacts[folder].fingerprint,
+                )
+                for folder, feature in features.items()
+            },
+            store=self.recipe.store,
+            rules=self.recipe.rules,
+            run=self.name,
+            attempts=self.ledger.attempts,
+            adds_to_clips=adds_to_clips,
+        )
+
+    def _run_graph(self, work: WorkFile, folders: frozenset[str], *, adds_to_clips: bool) -> bool:
+        """Run the clip graph over a work file; False where workers died and the clips that kill them are now known."""
+        cluster.connect()
+        job = ClipPass(
+            work=work.uri,
+            rows=work.rows,
+            part_rows=work.part_rows or work.rows,
+            features=self.targets.features(folders),
+            shape=self.recipe.shape,
+            limits=self.recipe.decode,
+            writer=self._writer(folders, adds_to_clips=adds_to_clips),
+            killers=frozenset(self.killers),
+        )
+        settled = failed = 0
+        with self._watched(_CLIP_STAGES, work.clips) as monitor:
+            try:
+                for status in graph.compute_clips(job, self.recipe.resources, monitor):
+                    settled += status.num_rows
+                    failed += pc.sum(pc.equal(status.column("outcome"), FAILED)).as_py() or 0
+                    self._check_failures(failed, settled)
+                return True
+            except WorkersLost as lost:
+                killers = graph.find_killers(job, self.recipe.resources, monitor) - self.killers
+                if not killers:
+                    raise Incomplete(
+                        f"worker processes keep dying ({lost}) and no clip is to blame. Look at the memory and the Ray "
+                        "logs, then run the same command again; what was written is kept."
+                    ) from lost
+                self.killers |= killers
+                self.say(f"{len(killers)} clips kill the worker that computes them; the run goes on without them")
+                return False
+            finally:
+                work.delete()
+
+    def _encode_text(self) -> None:
+        """States of captions that have none yet."""
+        for target in self.targets.text:
+            assert isinstance(target.feature, TextFeature)
+            with self._work("text", TEXT_KEYS) as work:
+                for captions in self._new_captions(target.folder):
+                    work.add(captions)
+            if not work.rows:
+                continue
+            cluster.connect()
+            columns = target.feature.columns(self.recipe.shape)
+            place = TextTarget(self.dataset, target.folder, target.artifact.fingerprint, columns, self.recipe.store)
+            job = TextPass(work.uri, work.parts, target.feature, place)
+            with self._watched(("text",), work.rows) as monitor:
+                for count in graph.encode_text(job, self.recipe.resources, monitor):
+                    self.account.captions += count
+            work.delete()
+
+    def _new_captions(self, folder: str) -> Iterator[pa.Table]:
+        """Captions without states, by the part of clips that has them first: that is how they will be read.
+
+        The empty caption is always among them: training drops text, and guidance needs it.
+        """
+        there = part_names(self.dataset / folder)
+        known = read_parts(self.dataset / folder, ["text_id"], there) if there else None
+        done = set(known.column("text_id").to_pylist()) if known is not None else set()
+        for part in ("", *part_names(self.dataset / "clips")):
+            captions = {text_id(""): ""}
+            if part:
+                columns = (self.dataset / "clips").read_table(part, TEXT_KEYS.names)
+                captions = dict(zip(*(columns.column(name).to_pylist() for name in TEXT_KEYS.names), strict=True))
+            new = {key: caption for key, caption in captions.items() if key not in done}
+            done |= new.keys()
+            if new:
+                yield pa.table([list(new), list(new.values())], schema=TEXT_KEYS)
+
+    # -- around them -------------------------------------------------------------------------------------------------
+
+    def _work(self, name: str, schema: pa.Schema, part_rows: int | None = None) -> WorkFile:
+        return WorkFile(self.dataset / "runs", f"{self.name}.{name}.parquet", schema, part_rows)
+
+    @contextmanager
+    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[Any]:
+        """A monitor whose counts are shown while the graph runs and kept in the account afterwards."""
+        monitor = cluster.new_monitor()
+        try:
+            with Progress(stages, total, lambda: cluster.read_counts(monitor, stages)):
+                yield monitor
+        finally:
+            cluster.release(monitor)
+        for stage, count in cluster.read_counts(monitor, stages).items():
+            self.account.stage_seconds[stage] = self.account.stage_seconds.get(stage, 0.0) + count.seconds
+
+    def _check_failures(self, failed: int, settled: int) -> None:
+        """Stop where too many clips have failed, those that the plan already knows of counted in."""
+        check_failures(self.recipe.max_failed, self.known_failed + failed, self.known + settled, self.dataset)

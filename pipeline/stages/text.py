@@ -1,0 +1,42 @@
+"""Text: captions in, their states written as one part, how many and how long out."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+
+from diffusion.storage import Folder
+from pipeline.dataset.identity import part_name
+from pipeline.dataset.parts import TEXT_KEYS, StoreOptions, write_part
+from pipeline.dataset.schema import Column
+from pipeline.featurizers.base import TextFeature
+
+
+@dataclass(frozen=True)
+class TextTarget:
+    """Where text states go: the artifact's folder, fingerprint and columns."""
+
+    dataset: Folder
+    folder: str
+    fingerprint: str
+    columns: tuple[Column, ...]
+    store: StoreOptions
+
+
+class TextEncoding:
+    """A text feature loaded on a device."""
+
+    def __init__(self, feature: TextFeature, target: TextTarget, device: torch.device) -> None:
+        self.function = feature.load(device)
+        self.target = target
+
+    def __call__(self, table: pa.Table) -> None:
+        """Encode and write the captions of a table (rows as :data:`TEXT_KEYS`)."""
+        target = self.target
+        values = self.function(table.column("caption").to_pylist())
+        fields = [*TEXT_KEYS, *(column.field() for column in target.columns)]
+        arrays = [table.column("text_id"), table.column("caption")]
+        arrays += [column.to_arrow(values[column.name]) for column in target.columns]
+        name = part_name(target.fingerprint, table.column("text_id").to_pylist())
+        part = pa.table(arrays, schema=pa.schema(fields))
+        write_part(target.dataset / target.folder, name, part, target.store, {"fingerprint": target.fingerprint})

@@ -1,0 +1,145 @@
+"""Write: one part's clips with their features in, part files and one status row a clip out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from diffusion.storage import Folder
+from pipeline.dataset.ledger import FAILED, FILTERED
+from pipeline.dataset.parts import CLIPS, FACTS, REJECTS, StoreOptions, write_part
+from pipeline.dataset.rules import Rule
+from pipeline.dataset.schema import Column
+from pipeline.stages.flow import FAILURE, Failure, read_failures
+
+STATUS = pa.schema([("part", pa.string()), ("outcome", pa.string()), *FAILURE, ("seconds", pa.float64())])
+WRITTEN = "written"
+
+
+@dataclass(frozen=True)
+class PartWriter:
+    """Writes the parts of a run.
+
+    ``artifacts`` maps a folder to its columns and fingerprint. With ``adds_to_clips`` the parts of clips exist
+    already and only the artifacts are written, aligned with them: a clip that fails becomes a row of nulls.
+    """
+
+    dataset: Folder
+    clips_fingerprint: str
+    artifacts: Mapping[str, tuple[tuple[Column, ...], str]]
+    store: StoreOptions
+    rules: tuple[Rule, ...]
+    run: str
+    attempts: Mapping[str, int]
+    adds_to_clips: bool = False
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Write one part: artifacts first, then rejects, and the clips last, which makes it count.
+
+        Where the clips are there already the artifact comes last: a row of nulls never lies there unexplained.
+        """
+        table = table.filter(table.column("slot").is_valid())
+        (name,) = set(table.column("part").to_pylist())
+        failures = read_failures(table)
+        outcomes = [WRITTEN if failure is None else FAILED for failure in failures]
+        scores: list[float | None] = [None] * table.num_rows
+        if not self.adds_to_clips:
+            self._filter(table, failures, outcomes, scores)
+        kept = np.array([outcome == WRITTEN for outcome in outcomes])
+        rejects = self._rejects(name, table, failures, outcomes, scores)
+        if self.adds_to_clips:
+            self._add(name, table, rejects)
+            return self._status(name, outcomes, failures, table)
+        if kept.any():
+            self._write_artifacts(name, table.filter(pa.array(kept)))
+        if rejects:
+            self._write_rejects(name, rejects, needs=name if kept.any() else "")
+        if kept.any():
+            clips = table.filter(pa.array(kept)).select(CLIPS.names).cast(CLIPS)
+            write_part(self.dataset / "clips", name, clips, FACTS, {"fingerprint": self.clips_fingerprint})
+        return self._status(name, outcomes, failures, table)
+
+    def _filter(
+        self,
+        table: pa.Table,
+        failures: list[Failure | None],
+        outcomes: list[str],
+        scores: list[float | None],
+    ) -> None:
+        """Apply the rules on computed scores; a filtered clip keeps its score and names the rule."""
+        for rule in self.rules:
+            column = next(
+                (f"{name}/{rule.column}" for name in self.artifacts if f"{name}/{rule.column}" in table.column_names),
+                None,
+            )
+            if column is None:
+                continue
+            for row, value in enumerate(table.column(column).to_pylist()):
+                if outcomes[row] == WRITTEN and not rule.holds(value):
+                    outcomes[row], scores[row] = FILTERED, value
+                    failures[row] = Failure("filter", str(rule), f"{rule.column} is {value:g}")
+
+    def _write_artifacts(self, name: str, table: pa.Table) -> None:
+        for folder, (columns, fingerprint) in self.artifacts.items():
+            fields = [pa.field("clip_id", pa.string()), *(column.field() for column in columns)]
+            arrays = [table.column("clip_id"), *(table.column(f"{folder}/{column.name}") for column in columns)]
+            part = pa.table(arrays, schema=pa.schema(fields))
+            failed = np.asarray(table.column("stage").is_valid())
+            if failed.any():  # a row of nulls, the id included, joins with nothing
+                part = part.take(pa.array(np.arange(part.num_rows), mask=failed))
+            write_part(self.dataset / folder, name, part, self.store, {"fingerprint": fingerprint})
+
+    def _add(self, name: str, table: pa.Table, rejects: list[dict[str, Any]]) -> None:
+        """Write artifacts beside clips that are there, and what failed of each."""
+        for folder in self.artifacts:
+            if rejects:
+                of_this = [row | {"artifact": folder} for row in rejects]
+                self._write_rejects(_beside(name, folder), of_this, needs=name)
+        self._write_artifacts(name, table)
+        for folder in self.artifacts:
+            if not rejects:  # what an earlier try left
+                (self.dataset / "rejects").delete(_beside(name, folder))
+
+    def _rejects(
+        self,
+        name: str,
+        table: pa.Table,
+        failures: list[Failure | None],
+        outcomes: list[str],
+        scores: list[float | None],
+    ) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for row, clip in enumerate(table.select(["slot", "clip_id", "uri", "caption", "seconds"]).to_pylist()):
+            failure = failures[row]
+            if failure is not None:
+                why = {"stage": failure.stage, "error_class": failure.error_class, "message": failure.message}
+                tries = self.attempts.get(clip["slot"], 0) + 1
+                where = {"artifact": "", "run": self.run, "part": name}
+                rows.append(clip | why | where | {"outcome": outcomes[row], "score": scores[row], "attempts": tries})
+        return rows
+
+    def _write_rejects(self, name: str, rows: list[dict[str, Any]], needs: str) -> None:
+        """Replace a part of the rejects; ``needs`` is the part of clips without which it does not count."""
+        table = pa.Table.from_pylist(rows, schema=REJECTS)
+        write_part(self.dataset / "rejects", name, table, FACTS, {"clips_part": needs})
+
+    def _status(self, name: str, outcomes: list[str], failures: list[Failure | None], table: pa.Table) -> pa.Table:
+        rows = [
+            {
+                "part": name,
+                "outcome": outcome,
+                "stage": failure and failure.stage,
+                "error_class": failure and failure.error_class,
+                "message": failure and failure.message,
+            }
+            for outcome, failure in zip(outcomes, failures, strict=True)
+        ]
+        status = pa.Table.from_pylist(rows, schema=pa.schema([f for f in STATUS if f.name != "seconds"]))
+        return status.append_column("seconds", table.column("seconds"))
+
+
+def _beside(part: str, folder: str) -> str:
+    """The part of the rejects for what an artifact lacks in a part of clips."""
+    return part.replace(".parquet", f"-{folder}.parquet")

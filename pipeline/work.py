@@ -1,0 +1,114 @@
+"""The work of a run as a Parquet file in its dataset: one row group a part, read by the graph's tasks."""
+
+from functools import lru_cache
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffusion.storage import Folder
+from diffusion.store_errors import explained
+from diffusion.uri import split
+from pipeline.dataset.identity import digest
+from pipeline.dataset.parts import FACTS, write_part
+from pipeline.stages.flow import WORK
+
+
+class WorkFile:
+    """Rows written part by part: ``rows`` of them, ``clips`` without the blank ones.
+
+    With ``part_rows`` every part but the last is filled up to it with blank rows.
+    """
+
+    def __init__(self, folder: Folder, name: str, schema: pa.Schema, part_rows: int | None = None) -> None:
+        self.folder = folder
+        self.name = name
+        self.schema = schema
+        self.part_rows = part_rows
+        self.rows = 0
+        self.clips = 0
+        self.parts = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._short = 0
+
+    @property
+    def uri(self) -> str:
+        """Where the file lies."""
+        return self.folder.file(self.name)
+
+    def __enter__(self) -> "WorkFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            with explained(self.folder.uri):
+                self._writer.close()
+                self._stream.close()
+
+    def add(self, table: pa.Table) -> None:
+        """Append one part."""
+        with explained(self.folder.uri):
+            if self._writer is None:
+                if not self.folder.remote:
+                    self.folder.path.mkdir(parents=True, exist_ok=True)
+                fs, path = split(self.uri)
+                self._stream = fs.open_output_stream(path)
+                self._writer = pq.ParquetWriter(self._stream, self.schema, compression="zstd")
+            if self._short:
+                self._writer.write_table(self._blanks(self._short))
+                self.rows += self._short
+            self._writer.write_table(table.cast(self.schema))
+        self.rows += table.num_rows
+        self.clips += table.num_rows
+        self.parts += 1
+        self._short = (self.part_rows or table.num_rows) - table.num_rows
+
+    def _blanks(self, count: int) -> pa.Table:
+        return pa.table([pa.nulls(count, field.type) for field in self.schema], schema=self.schema)
+
+    def delete(self) -> None:
+        """Remove the file."""
+        self.folder.delete(self.name)
+
+
+class WorkSink:
+    """Puts the plan's clips into a work file and its rejects into the dataset."""
+
+    def __init__(self, work: WorkFile, dataset: Folder, run: str) -> None:
+        self.work = work
+        self.dataset = dataset
+        self.run = run
+
+    def clips(self, part: str, rows: pa.Table) -> None:
+        """A part of clips to compute."""
+        self.work.add(rows.append_column("part", pa.array([part] * rows.num_rows)).select(WORK.names))
+
+    def rejects(self, rows: pa.Table) -> None:
+        """Slots that the plan rejects; they need no part of clips to count."""
+        rows = rows.set_column(rows.column_names.index("run"), "run", pa.array([self.run] * rows.num_rows))
+        name = f"part-{digest('rejects', *rows.column('slot').to_pylist())[:16]}.parquet"
+        write_part(self.dataset / "rejects", name, rows, FACTS, {"clips_part": ""})
+
+    def recaption(self, slot: str, caption: str) -> None:
+        """Nothing: a run leaves captions that are written as they are."""
+
+
+@lru_cache(maxsize=4)
+def open_work(uri: str) -> pq.ParquetFile:
+    """A work file, kept open by the process."""
+    fs, path = split(uri)
+    return pq.ParquetFile(fs.open_input_file(path))
+
+
+def read_rows(batch: pa.Table, uri: str) -> pa.Table:
+    """The rows of the work file with these numbers (consecutive ones)."""
+    numbers = batch.column("id")
+    first, count = int(numbers[0].as_py()), len(numbers)
+    file = open_work(uri)
+    starts = [0]
+    for group in range(file.num_row_groups):
+        starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    groups = [g for g in range(file.num_row_groups) if starts[g] < first + count and starts[g + 1] > first]
+    return file.read_row_groups(groups).slice(first - starts[groups[0]], count)

@@ -1,0 +1,145 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diffusion.config import dump, load, to_json
+from diffusion.errors import InputError
+from diffusion.pixel_codec import PixelCodec
+from diffusion.storage import Folder
+from pipeline.artifacts import choose_targets
+from pipeline.dataset.rules import Rule
+from pipeline.featurizers.base import Feature
+from pipeline.featurizers.latents import PixelLatents
+from pipeline.featurizers.text import HashedTextStates
+from pipeline.recipes import RECIPES, Preprocess, Resources, motif, recipe, sprites
+from pipeline.video.geometry import ClipShape
+from pipeline.video.sampling import Sampling
+from pipeline.video.worker import DecodeLimits
+from tests.pipeline.features import Brightness
+
+
+def tiny() -> Preprocess:
+    """A recipe of one's own."""
+    return Preprocess(features={"brightness": Brightness(scale=0.5)}, keep=("brightness>=1",), max_failed=0.0)
+
+
+def number() -> int:
+    """No recipe."""
+    return 3
+
+
+@pytest.mark.parametrize("name", [*RECIPES, f"{__name__}:tiny"])
+def test_a_recipe_is_read_as_it_was_written(name: str) -> None:
+    """A run's record is enough to run it again."""
+    config = recipe(name)
+    assert load(dump(config)) == config
+    other = replace(
+        config,
+        sampling=Sampling(frames=4, seed=9),
+        keep=("moving_share>=0.001", "source_height>=256"),
+        decode=DecodeLimits(decoders=("decord",), deadline_s=7.5),
+        resources=Resources(device="cpu", featurizers=3),
+    )
+    assert load(dump(other)) == other
+    assert load(dump(other)) != config
+
+
+def test_a_recipe_by_name_or_by_function() -> None:
+    assert recipe("sprites") == sprites()
+    assert recipe(f"{__name__}:tiny") == tiny()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sprits", "recipe 'sprits' does not exist. Did you mean sprites\\? There are motif, laptop, sprites, or"),
+        ("mine", "recipe 'mine' does not exist. There are motif, laptop, sprites, or package.module:function"),
+        ("nowhere:mine", "recipe 'nowhere:mine' cannot be loaded: No module named 'nowhere'"),
+        (f"{__name__}:mine", "cannot be loaded: module .* has no attribute 'mine'"),
+        (":tiny", "recipe ':tiny'"),
+        (".recipes:tiny", "recipe '.recipes:tiny'"),
+        (f"{__name__}:number", "returns int, not pipeline.recipes.Preprocess"),
+    ],
+)
+def test_a_recipe_that_is_none(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        recipe(name)
+
+
+LATENTS: dict[str, Feature] = {"latents": PixelLatents()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"height": 100}, "height 100: a multiple of 8, at least 64"),
+        ({"width": 56}, "width 56: a multiple of 8, at least 64"),
+        ({"features": {}}, "features: name at least one of a clip"),
+        ({"features": {"text": HashedTextStates()}}, "features: name at least one of a clip"),
+        ({"features": LATENTS | {"b": PixelLatents(PixelCodec(cell=8))}}, "the kinds latents, latents: one of a kind"),
+        ({"max_failed": 1.5}, "max_failed 1.5: a share from 0 to 1"),
+        ({"max_failed": -0.1}, "max_failed -0.1: a share from 0 to 1"),
+    ],
+)
+def test_a_recipe_checks_its_fields(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Preprocess(**{"features": LATENTS} | fields)
+
+
+@pytest.mark.parametrize("rule", ["moving", "moving=1", "moving>=much"])
+def test_a_rule_that_is_none(rule: str) -> None:
+    with pytest.raises(InputError, match=f"rule '{rule}': write column>=number"):
+        Preprocess(features=LATENTS, keep=(rule,))
+
+
+def test_the_same_checks_hold_for_json() -> None:
+    data = json.loads(dump(sprites()))
+    for field, value, said in [
+        ("height", 100, "config Preprocess: height 100: a multiple of 8"),
+        ("keep", ["moving"], "rule 'moving': write column>=number"),
+        ("hieght", 100, "config field 'hieght' does not exist. Did you mean height?"),
+        ("features", {"latents": 3}, "config field 'features': .*: input should be an instance of (?i:feature)"),
+        ("captions", "none", "config field 'captions': 'none': input should be 'required' or 'optional'"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            load(json.dumps(data | {field: value}))
+    data["features"]["latents"]["codec"]["cel"] = 4
+    with pytest.raises(InputError, match="'features.latents.codec.cel' does not exist. Did you mean cell?"):
+        load(json.dumps(data))
+
+
+def test_what_follows_from_a_recipe() -> None:
+    config = replace(sprites(), keep=("moving_share>=0.001",))
+    assert config.shape == ClipShape(16, 256, 256)
+    assert config.rules == (Rule("moving_share", ">=", 0.001),)
+    assert set(config.clip_features) == {"heatmaps", "latents"}
+    assert set(config.text_features) == {"text"}
+
+
+def test_a_feature_of_clips_is_known_with_the_pixels_it_was_computed_from() -> None:
+    small, large = sprites(), replace(sprites(), height=512)
+    latents, text = small.features["latents"], small.features["text"]
+    assert small.feature_identity(latents) != large.feature_identity(latents)
+    assert small.feature_identity(text) == large.feature_identity(text) == text.identity()
+    faster = replace(small, resources=Resources(featurizers=9), decode=DecodeLimits(decoders=("decord",)))
+    assert faster.feature_identity(latents) == small.feature_identity(latents)
+
+
+@pytest.mark.parametrize("rule", ["moving_shares>=0.001", "clip_id>=1", "heatmap>=0.5"])
+def test_a_rule_on_what_is_no_number_of_a_clip_is_refused(rule: str, tmp_path: Path) -> None:
+    """A rule that can never be applied would keep every clip, and nobody would know."""
+    with pytest.raises(InputError, match=rule.partition(">")[0]):
+        choose_targets(replace(sprites(), keep=(rule,)), Folder(str(tmp_path)))
+
+
+def test_rules_on_sources_and_on_scores_are_accepted(tmp_path: Path) -> None:
+    config = replace(sprites(), keep=("moving_share>=0.001", "source_height>=256", "fps<60"))
+    assert [target.folder for target in choose_targets(config, Folder(str(tmp_path))).clips] == ["heatmaps", "latents"]
+
+
+def test_the_papers_size() -> None:
+    assert motif().shape == ClipShape(16, 320, 512)
+    assert to_json(motif())["features"]["heatmaps"]["flow"]["type"] == "pipeline.motion.raft:Raft"
