@@ -1,0 +1,136 @@
+"""Several datasets as one: parts are copied as they are, or written anew without the clips that are there already."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.identity import differences, fingerprint, part_name
+from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.parts import FACTS, REJECTS, part_facts, part_names, part_options, write_part
+from pipeline.dataset.rejects import read_rejects
+
+
+@dataclass
+class Merged:
+    """What a merge did: clips written and left out as duplicates, and artifacts that not all inputs have."""
+
+    clips: int = 0
+    duplicates: int = 0
+    left_out: tuple[str, ...] = ()
+
+
+def merge(inputs: Sequence[Folder], out: Folder) -> Merged:
+    """Write a new dataset with the clips of all inputs and the artifacts that all of them have.
+
+    dataset.json comes last: until then the folder is no dataset, and a merge that was killed can be run again.
+    InputError where the clips differ in shape, ``out`` is a dataset, or an artifact lacks clips.
+    """
+    catalogs = [Catalog.require(dataset) for dataset in inputs]
+    if Catalog.read(out) is not None:
+        raise InputError(f"{out.uri} is a dataset already: choose another --out.")
+    for dataset, catalog in zip(inputs[1:], catalogs[1:], strict=True):
+        if differing := differences(catalogs[0].clips, catalog.clips):
+            raise InputError(f"{dataset.uri} holds other clips than {inputs[0].uri} ({'; '.join(differing)}).")
+    shared, left_out = _shared_artifacts(catalogs)
+    with WriteLock(out):
+        merger = _Merger(out, catalogs[0])
+        for number, dataset in enumerate(inputs):
+            names = {name: found[number] for name, found in shared.items()}
+            merger.add(dataset, names)
+        Catalog(catalogs[0].clips, {name: catalogs[0].artifacts[name] for name in shared}).write(out)
+    return Merged(merger.clips, merger.duplicates, tuple(left_out))
+
+
+def _shared_artifacts(catalogs: Sequence[Catalog]) -> tuple[dict[str, list[str]], list[str]]:
+    """The first catalog's artifacts that all have, with their name in each; and those that some lack."""
+    shared: dict[str, list[str]] = {}
+    left_out = []
+    for catalog in catalogs:
+        for name, artifact in catalog.artifacts.items():
+            found = [other.find(artifact.kind, artifact.identity) for other in catalogs]
+            if None in found:
+                left_out.append(name)
+            elif catalog is catalogs[0]:
+                shared[name] = [other for other in found if other is not None]
+    return shared, left_out
+
+
+class _Merger:
+    """Adds one dataset after the other to ``out``."""
+
+    def __init__(self, out: Folder, catalog: Catalog) -> None:
+        self.out = out
+        self.catalog = catalog
+        self.seen: set[str] = set()
+        self.texts: dict[str, set[str]] = {}
+        self.inputs = self.clips = self.duplicates = 0
+
+    def add(self, dataset: Folder, names: dict[str, str]) -> None:
+        """Copy the clips, their artifacts (name here -> name there), sources and rejects of a dataset."""
+        per_clip = {name: there for name, there in names.items() if self.catalog.artifacts[name].per_clip}
+        parts = part_names(dataset / "clips")
+        for there in per_clip.values():
+            if lacking := set(parts) - set(part_names(dataset / there)):
+                raise InputError(
+                    f"{dataset.uri}: {there} lacks {len(lacking):,} parts; run `motif preprocess` on it first."
+                )
+        renamed = {part: self._add_part(dataset, part, per_clip) for part in parts}
+        for name, there in names.items():
+            if name not in per_clip:
+                for part in part_names(dataset / there):
+                    self._add_text(dataset / there, name, part)
+        for part in part_names(dataset / "sources"):
+            table = (dataset / "sources").read_table(part)
+            order = str(self.inputs * 1_000_000 + int(part_facts(dataset / "sources", part).get("order", "0")))
+            write_part(self.out / "sources", f"{self.inputs}-{part}", table, FACTS, {"order": order})
+        self._add_rejects(dataset, renamed)
+        self.inputs += 1
+
+    def _add_part(self, dataset: Folder, part: str, artifacts: dict[str, str]) -> str:
+        """Copy a part of all artifacts, without the clips that are there; the clips last. Returns its name here."""
+        ids = (dataset / "clips").read_table(part, ["clip_id"])[0].to_pylist()
+        keep = np.array([clip not in self.seen for clip in ids])
+        self.seen.update(ids)
+        self.clips += int(keep.sum())
+        self.duplicates += int((~keep).sum())
+        if not keep.any():
+            return ""
+        kept = [clip for clip, kept in zip(ids, keep, strict=True) if kept]
+        name = part if keep.all() else part_name(fingerprint(self.catalog.clips), kept)
+        for here, there in (*artifacts.items(), ("clips", "clips")):
+            _copy(dataset / there, part, self.out / here, name, None if keep.all() else pa.array(keep))
+        return name
+
+    def _add_text(self, folder: Folder, name: str, part: str) -> None:
+        known = self.texts.setdefault(name, set())
+        ids = folder.read_table(part, ["text_id"])[0].to_pylist()
+        keep = np.array([text not in known for text in ids])
+        if keep.any():
+            kept = [text for text, kept in zip(ids, keep, strict=True) if kept]
+            renamed = part if keep.all() else part_name(self.catalog.artifacts[name].fingerprint, kept)
+            _copy(folder, part, self.out / name, renamed, None if keep.all() else pa.array(keep))
+        known.update(ids)
+
+    def _add_rejects(self, dataset: Folder, renamed: dict[str, str]) -> None:
+        table = read_rejects(dataset)
+        if table.num_rows:
+            parts = [renamed.get(part or "") or None for part in table.column("part").to_pylist()]
+            table = table.set_column(table.column_names.index("part"), "part", pa.array(parts, pa.string()))
+            name = part_name(str(self.inputs), table.column("slot").to_pylist())
+            write_part(self.out / "rejects", name, table.cast(REJECTS), FACTS, {"clips_part": ""})
+
+
+def _copy(source: Folder, part: str, target: Folder, name: str, keep: pa.Array | None) -> None:
+    if keep is None:
+        target.write(name, source.read(part))
+    else:
+        table = source.read_table(part)
+        write_part(
+            target, name, table.filter(pc.fill_null(keep, False)), part_options(source, part), part_facts(source, part)
+        )

@@ -1,0 +1,50 @@
+"""New captions for clips that are there: the pixels' features stay, only the captions' states are computed again."""
+
+import pyarrow as pa
+
+from diffusion.storage import Folder
+from pipeline.dataset.identity import text_id
+from pipeline.dataset.ledger import Ledger, Sources
+from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.parts import part_facts, part_names, part_options, write_part
+from pipeline.manifest import ManifestColumns, read_manifest
+from pipeline.plan import DryRun, Planner
+from pipeline.records import last_job
+
+
+class _Captions(DryRun):
+    """Keeps the captions that differ, by slot."""
+
+    def __init__(self) -> None:
+        self.by_slot: dict[str, str] = {}
+
+    def recaption(self, slot: str, caption: str) -> None:
+        """A clip whose caption the manifest changes."""
+        self.by_slot[slot] = caption
+
+
+def recaption(dataset: Folder, manifest: str, columns: ManifestColumns) -> int:
+    """Give clips the captions of a manifest; returns how many have changed.
+
+    Each part of clips is replaced by one atomic write, so a kill leaves old or new captions, never neither. States of
+    the new captions are computed by the next ``motif preprocess``.
+    """
+    job = last_job(dataset)
+    with WriteLock(dataset):
+        found = _Captions()
+        Planner(job.recipe, Ledger.read(dataset), Sources.read(dataset), found).run(read_manifest(manifest, columns))
+        if not found.by_slot:
+            return 0
+        return sum(_rewrite(dataset / "clips", name, found.by_slot) for name in part_names(dataset / "clips"))
+
+
+def _rewrite(folder: Folder, name: str, captions: dict[str, str]) -> int:
+    table = folder.read_table(name)
+    rows = table.select(["slot", "caption"]).to_pylist()
+    changed = sum(row["slot"] in captions for row in rows)
+    if changed:
+        texts = [captions.get(row["slot"], row["caption"]) for row in rows]
+        for column, values in (("caption", texts), ("text_id", [text_id(text) for text in texts])):
+            table = table.set_column(table.column_names.index(column), column, pa.array(values, pa.string()))
+        write_part(folder, name, table, part_options(folder, name), part_facts(folder, name))
+    return changed

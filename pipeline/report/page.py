@@ -1,0 +1,179 @@
+"""Everything a report shows, put on one page."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from diffusion.storage import Folder
+from pipeline.curation.clips import ClipDecoder
+from pipeline.curation.explain import explain_artifacts
+from pipeline.curation.stats import Stats, read_stats
+from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.rejects import read_rejects
+from pipeline.dataset.view import scalars
+from pipeline.records import read_records
+from pipeline.report import charts, pictures
+from pipeline.report.choose import Shown, choose
+from pipeline.video.errors import VideoError
+
+_MOST_REJECTS, _MOST_RUNS = 200, 20
+_UNITS = {"mean_intensity": "px a frame"}
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What is shown. ``where``: rules a clip must meet, such as "moving_share>=0.1"; ``heatmaps``: which artifact."""
+
+    num: int = 24
+    seed: int = 0
+    where: tuple[str, ...] = ()
+    heatmaps: str | None = None
+
+
+def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
+    """Write the page of a dataset as one HTML file that needs nothing else; returns the figures on it.
+
+    Clips are decoded from their sources; where one is gone its card says so.
+    """
+    catalog = Catalog.require(dataset)
+    stats = read_stats(dataset)
+    heatmaps = options.heatmaps and catalog.pick("heatmaps", options.heatmaps)
+    if heatmaps is None:
+        kinds = [name for name, artifact in catalog.artifacts.items() if artifact.kind == "heatmaps"]
+        heatmaps = kinds[0] if kinds and stats.artifacts[kinds[0]].rows else None
+    shown = choose(dataset, heatmaps, options.num, options.seed, options.where)
+    rejects = read_rejects(dataset)
+    names = sorted({name for one in shown for name in one.scores})
+    with ClipDecoder(catalog) as decoder:
+        cards = "".join(_card(one, decoder) for one in shown)
+    template = Template((Path(__file__).parent / "page.html").read_text())
+    page = template.substitute(
+        title=escape(dataset.uri.rstrip("/").rsplit("/", 1)[-1]),
+        subtitle=f"{escape(dataset.uri)} · {stats.frames} frames of {stats.height} x {stats.width}",
+        facts=_facts(stats),
+        artifacts=_artifacts(stats, catalog),
+        settings=escape("\n".join(explain_artifacts(dataset))),
+        charts=_charts(stats, dataset, heatmaps),
+        shown=len(shown),
+        total=f"{stats.clips:,}",
+        sorts="".join(f'<option value="{_key(name)}">{escape(name)}</option>' for name in [*names, "fps", "stride"]),
+        clips=cards or "<p>There are no clips.</p>",
+        rejected=f"{rejects.num_rows:,}",
+        rejects=_rejects(stats, rejects),
+        runs=_rows(_run(record) for record in reversed(read_records(dataset)[-_MOST_RUNS:])),
+    )
+    Folder(str(out.parent)).write(out.name, page.encode())
+    return stats
+
+
+def _rows(rows: Iterable[Iterable[object]]) -> str:
+    return "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+
+
+def _facts(stats: Stats) -> str:
+    size = sum(artifact.megabytes for artifact in stats.artifacts.values())
+    facts = {
+        "clips": f"{stats.clips:,}",
+        "videos": f"{stats.videos:,}",
+        "captions": f"{stats.captions:,}",
+        "shown in all": f"{stats.hours:.1f} h" if stats.hours >= 1 else f"{stats.hours * 60:.1f} min",
+        "features": f"{size / 1e3:.1f} GB" if size >= 1e3 else f"{size:.1f} MB",
+        "rejects": f"{sum(stats.rejects.values()):,}",
+    }
+    return "".join(f"<li><b>{value}</b>{name}</li>" for name, value in facts.items())
+
+
+def _artifacts(stats: Stats, catalog: Catalog) -> str:
+    rows = []
+    for name, artifact in stats.artifacts.items():
+        columns = [_column(column, facts) for column, facts in catalog.artifacts[name].columns.items()]
+        size = f"{artifact.megabytes:,.1f} MB"
+        facts = (f"{artifact.rows:,}", f"{artifact.lacking:,}", size, ", ".join(columns), artifact.fingerprint)
+        rows.append((name, artifact.kind, *facts))
+    return _rows(rows)
+
+
+def _column(name: str, facts: Mapping[str, Any]) -> str:
+    shape = " x ".join(map(str, facts.get("shape", ())))
+    return f"{name} {facts['dtype']}" + (f" [{shape}]" if shape else "")
+
+
+def _charts(stats: Stats, dataset: Folder, heatmaps: str | None) -> str:
+    drawn = []
+    if heatmaps:
+        table = scalars(dataset, (heatmaps,))
+        for name in table.column_names:
+            if name in stats.scores:
+                drawn.append(charts.histogram(name, np.asarray(table.column(name)), _UNITS.get(name, "")))
+    for title, counts in (("stride", stats.strides), ("codec", stats.codecs), ("decoder", stats.decoders)):
+        drawn.append(charts.bars(title, counts))
+    if stats.rejects:
+        drawn.append(charts.bars("rejects", stats.rejects))
+    return "".join(drawn)
+
+
+def _card(one: Shown, decoder: ClipDecoder) -> str:
+    clip = one.clip
+    told = {name: f"{value:.3f}" for name, value in one.scores.items()}
+    told |= {
+        "frames": f"from {clip['first']}, every {clip['stride']}",
+        "fps": f"{clip['fps']:.3g}",
+        "source": clip["uri"],
+    }
+    keys = {**one.scores, "fps": clip["fps"], "stride": clip["stride"]}
+    data = "".join(f' data-{_key(name)}="{value:.6g}"' for name, value in keys.items())
+    listed = "".join(
+        f'<dt>{escape(name)}</dt><dd title="{escape(value)}">{escape(value)}</dd>' for name, value in told.items()
+    )
+    caption = escape(clip["caption"]) or "<i>no caption</i>"
+    return (
+        f'<article class="clip" title="{clip["clip_id"]}"{data}><div class="pictures">{_pictures(one, decoder)}</div>'
+        f'<div class="told"><p class="caption">{caption}</p><dl>{listed}</dl></div></article>'
+    )
+
+
+def _key(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _pictures(one: Shown, decoder: ClipDecoder) -> str:
+    try:
+        frames = decoder.frames(one.clip)
+    except VideoError as error:
+        return f'<div class="gone">The video cannot be shown: {escape(error.kind)}: {escape(error.message)}</div>'
+    frames = pictures.shrink(frames)
+    fps = min(30.0, max(1.0, one.clip["fps"]))
+    videos = [frames] if one.heatmap is None else [frames, pictures.overlay(frames, one.heatmap)]
+    return "".join(
+        f'<video muted loop playsinline preload="none" poster="{pictures.poster(shown[0])}" '
+        f'src="{pictures.video(shown, fps)}"></video>'
+        for shown in videos
+    )
+
+
+def _rejects(stats: Stats, rejects: pa.Table) -> str:
+    if not rejects.num_rows:
+        return '<p class="note">None: every clip of the manifest was written.</p>'
+    reasons = charts.bars("reasons", stats.rejects, most=20)
+    rows = [
+        (row["outcome"], row["stage"], row["error_class"], row["message"], row["uri"], row["attempts"])
+        for row in rejects.slice(0, _MOST_REJECTS).to_pylist()
+    ]
+    head = "".join(f"<th>{name}</th>" for name in ("outcome", "stage", "class", "message", "source", "tries"))
+    note = f"<p class='note'>The first {_MOST_REJECTS}.</p>" if rejects.num_rows > _MOST_REJECTS else ""
+    return (
+        f'{reasons}<details open><summary>Each with its reason</summary>{note}<div class="scroll"><table class="rows">'
+        f"<thead><tr>{head}</tr></thead><tbody>{_rows(rows)}</tbody></table></div></details>"
+    )
+
+
+def _run(record: Mapping[str, Any]) -> list[object]:
+    numbers = [record.get(name, "") for name in ("planned", "written", "filtered", "failed", "reused")]
+    seconds = f"{record['seconds']:.0f}" if "seconds" in record else ""
+    return [record.get("run", ""), *numbers, seconds, "yes" if record.get("complete") else "no"]
