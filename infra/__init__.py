@@ -1,0 +1,1 @@
+"""The ``motif`` command, and how motif runs on a cluster."""

@@ -1,0 +1,66 @@
+"""The ``motif`` command: finds the subcommand, runs it, and turns what went wrong into one sentence.
+
+Exit status: 0 done; 1 a fault of ours; 2 wrong input; 3 too many clips failed; 4 storage; 5 a run that could not
+account for every clip; 130 interrupted. What was done is kept in every case.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable
+
+from diffusion.errors import MotifError
+
+COMMANDS = {
+    "preprocess": "make a feature dataset from videos, or bring it up to date",
+    "retry": "try failed clips of a dataset again",
+    "calibrate": "compare normalisations of the motion heatmap on a dataset",
+    "inspect": "write an HTML page that shows a dataset",
+    "dataset": "stats, explain, filter, recaption, merge, diff or export a dataset",
+    "sprites": "generate moving-sprites videos with captions and true flow",
+    "demo": "the whole way on generated videos, in minutes",
+    "doctor": "check this machine and say what to mend",
+}
+
+
+def main() -> None:
+    """Entry point of the ``motif`` script."""
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def run(args: list[str]) -> int:
+    """Run a command line and return its exit status."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if args else 2
+    name, rest = args[0], args[1:]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 1)
+        return _fail(
+            f"there is no command '{name}'." + (f" Did you mean {close[0]}?" if close else " See motif --help.")
+        )
+    command: Callable[[list[str]], int | None] = importlib.import_module(f"infra.commands.{name}").main
+    try:
+        return command(rest) or 0
+    except MotifError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was done is kept, the same command goes on from there.", 130)
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print(f"motif: {message}", file=sys.stderr)
+    return status
+
+
+def _usage() -> str:
+    lines = ["usage: motif COMMAND [OPTIONS]", ""]
+    lines += [f"  {name:<12} {text}" for name, text in COMMANDS.items()]
+    return "\n".join([*lines, "", "motif COMMAND --help tells more."])

@@ -1,0 +1,1 @@
+"""The commands of ``motif``, one file each; ``infra.cli`` lists them."""

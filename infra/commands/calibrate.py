@@ -1,0 +1,53 @@
+"""``motif calibrate``: what each reading of the paper's normalisation makes of a dataset's clips."""
+
+import dataclasses
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from infra.options import parse, take_positional
+from pipeline.curation.calibrate import Calibration, calibrate
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compare the normalisations of the motion heatmap on clips whose flow intensity is stored; no flow is computed."""
+
+    artifact: str | None = None
+    """Which heatmaps to take the intensity from, where the dataset has several."""
+    limit: int | None = None
+    """At most so many clips."""
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    place, rest = take_positional(args, "DATASET", "motif calibrate")
+    options = parse(Options, rest, f"motif calibrate {place or 'DATASET'}")
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"--limit {options.limit}: at least 1.")
+    found = calibrate(Folder(place), options.artifact, options.limit)
+    _show(found)
+    print(json.dumps({"dataset": place, **dataclasses.asdict(found)}))
+
+
+def _show(found: Calibration) -> None:
+    table = Table(title=f"{found.clips:,} clips")
+    table.add_column("normalisation")
+    for name in ("0.5 at px a frame", "cells above 0.5", "clips all dark", "clips all lit", "mean weight"):
+        table.add_column(name, justify="right")
+    for name, effect in found.effects.items():
+        centre = "by clip" if effect.centre_px is None else f"{effect.centre_px:g}"
+        shares = (effect.lit, effect.dark_clips, effect.lit_clips)
+        table.add_row(name, centre, *(f"{share:.1%}" for share in shares), f"{effect.weight:.3f}")
+    console = Console(file=sys.stderr)
+    console.print(table)
+    console.print(
+        "A useful reading lights up what moves: few cells, few clips all dark but still ones, none all lit. The first "
+        "is the default. Take another with --features.heatmaps.normalisation.unit and .fraction.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,196 @@
+"""``motif dataset``: stats, explain, filter, recaption, merge, diff and export."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from infra.commands.preprocess import say
+from infra.options import parse, plural, take_positional
+from pipeline.curation import diff, explain, export, merge, recaption, stats
+from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.view import View
+from pipeline.manifest import ManifestColumns
+from pipeline.recipes import recipe
+
+
+def main(args: list[str]) -> int | None:
+    """Run one of the subcommands."""
+    if not args or args[0] in ("-h", "--help"):
+        lines = [f"  {name:<10} {command.__doc__}" for name, command in _COMMANDS.items()]
+        print("\n".join(["usage: motif dataset COMMAND DATASET [OPTIONS]", "", *lines]))
+        return 0 if args else 2
+    if args[0] not in _COMMANDS:
+        raise InputError(f"motif dataset {args[0]}: there is {', '.join(_COMMANDS)}.")
+    _COMMANDS[args[0]](args[1:])
+    return None
+
+
+def _print(result: Any, **more: object) -> None:
+    print(json.dumps(more | dataclasses.asdict(result), indent=2))
+
+
+def _stats(args: list[str]) -> None:
+    """clips, scores, sizes and rejects in figures"""
+    place, rest = take_positional(args, "DATASET", "motif dataset stats")
+    parse(_Nothing, rest, "motif dataset stats DATASET")
+    _print(stats.read_stats(Folder(place)), dataset=place)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Nothing:
+    """No options."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Explain:
+    """Say where artifacts come from, what a recipe would change, or what became of a clip."""
+
+    recipe: str | None = None
+    """Say what this recipe would reuse and compute, and because of which settings."""
+    clip: str | None = None
+    """Tell all of the clips whose id begins so, or whose path contains this."""
+
+
+def _explain(args: list[str]) -> None:
+    """where artifacts come from, what a recipe would change, what became of a clip"""  # noqa: D403
+    place, rest = take_positional(args, "DATASET", "motif dataset explain")
+    options = parse(_Explain, rest, "motif dataset explain DATASET")
+    dataset = Folder(place)
+    if options.clip is not None:
+        lines = explain.explain_clip(dataset, options.clip)
+    elif options.recipe is not None:
+        lines = explain.explain_recipe(dataset, recipe(options.recipe))
+    else:
+        lines = explain.explain_artifacts(dataset)
+    print("\n".join(lines))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Filter:
+    """Choose clips by rules and ids, and write the choice as a view: a small file, no copy of the data."""
+
+    out: Path
+    """The view, a JSON file."""
+    where: tuple[str, ...] = ()
+    """Rules a clip must meet, such as "moving_share>=0.01" "fps<=30"."""
+    artifacts: tuple[str, ...] = ()
+    """What the view offers to training; by default all artifacts."""
+    ids: Path | None = None
+    """A file with a clip id a line; other clips are left out."""
+    weight: float = 1.0
+    """The view's share where several are mixed."""
+
+
+def _filter(args: list[str]) -> None:
+    """choose clips by rules, as a view"""  # noqa: D403
+    place, rest = take_positional(args, "DATASET", "motif dataset filter")
+    options = parse(_Filter, rest, "motif dataset filter DATASET")
+    if not options.weight > 0:
+        raise InputError(f"--weight {options.weight}: must be above 0.")
+    view = _view(place, options.artifacts, options.where, options.ids, options.weight)
+    count = view.clips().num_rows
+    if not count:
+        raise InputError(f"no clip of {place} meets all of: {', '.join(options.where)}. Loosen a rule.")
+    view.save(Folder(str(options.out.parent)), options.out.name)
+    say(f"{plural(count, 'clip')} in the view {options.out}")
+    print(json.dumps({"view": str(options.out), "clips": count}))
+
+
+def _view(place: str, artifacts: tuple[str, ...], where: tuple[str, ...], ids: Path | None, weight: float) -> View:
+    catalog = Catalog.require(Folder(place))
+    chosen = tuple(catalog.pick(name, name) for name in artifacts) or tuple(catalog.artifacts)
+    listed = None
+    if ids is not None:
+        try:
+            listed = tuple(ids.read_text().split())
+        except OSError as error:
+            raise InputError(f"--ids {ids} cannot be read: {error.strerror}.") from error
+    return View(place, chosen, where, listed, weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recaption:
+    """Give clips that are written the captions of a manifest; their features stay."""
+
+    manifest: str
+    """A manifest with the same videos and other captions."""
+    columns: ManifestColumns = ManifestColumns()
+
+
+def _recaption(args: list[str]) -> None:
+    """give clips new captions; nothing but the captions' states is computed again"""  # noqa: D403
+    place, rest = take_positional(args, "DATASET", "motif dataset recaption")
+    options = parse(_Recaption, rest, "motif dataset recaption DATASET")
+    changed = recaption.recaption(Folder(place), options.manifest, options.columns)
+    if changed:
+        say("run `motif preprocess` again for the states of the new captions")
+    print(json.dumps({"dataset": place, "recaptioned": changed}))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Merge:
+    """Write a new dataset with the clips of several."""
+
+    out: str
+    """The new dataset."""
+
+
+def _merge(args: list[str]) -> None:
+    """Several datasets as one new one: DATASET DATASET ... --out NEW"""
+    inputs: list[str] = []
+    while args and not args[0].startswith("-"):
+        inputs, args = [*inputs, args[0]], args[1:]
+    options = parse(_Merge, args, "motif dataset merge DATASET DATASET ...")
+    if len(inputs) < 2:
+        raise InputError("motif dataset merge: name at least two datasets, then --out.")
+    merged = merge.merge([Folder(place) for place in inputs], Folder(options.out))
+    if merged.left_out:
+        say(f"left out, because not all datasets have them: {', '.join(merged.left_out)}")
+    _print(merged, dataset=options.out)
+
+
+def _diff(args: list[str]) -> None:
+    """How two datasets differ: DATASET OTHER"""
+    place, rest = take_positional(args, "DATASET", "motif dataset diff")
+    other, rest = take_positional(rest, "OTHER", f"motif dataset diff {place}")
+    parse(_Nothing, rest, "motif dataset diff DATASET OTHER")
+    _print(diff.diff(Folder(place), Folder(other)), a=place, b=other)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Export:
+    """Write clips as mp4 files beside a metadata.jsonl, as a Hugging Face videofolder."""
+
+    out: str
+    """Folder to write to; a local path or s3://."""
+    where: tuple[str, ...] = ()
+    """Rules a clip must meet, such as "moving_share>=0.01"."""
+    ids: Path | None = None
+    """A file with a clip id a line; other clips are left out."""
+    arrays: tuple[str, ...] = ()
+    """Artifacts whose values are written too, as arrays/ID.npz, such as heatmaps."""
+
+
+def _export(args: list[str]) -> None:
+    """clips as plain mp4 files with metadata.jsonl"""  # noqa: D403
+    place, rest = take_positional(args, "DATASET", "motif dataset export")
+    options = parse(_Export, rest, "motif dataset export DATASET")
+    catalog = Catalog.require(Folder(place))
+    per_clip = tuple(name for name, artifact in catalog.artifacts.items() if artifact.per_clip)
+    view = _view(place, per_clip, options.where, options.ids, 1.0)
+    _print(export.export(view, Folder(options.out), options.arrays, say), folder=options.out)
+
+
+_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "stats": _stats,
+    "explain": _explain,
+    "filter": _filter,
+    "recaption": _recaption,
+    "merge": _merge,
+    "diff": _diff,
+    "export": _export,
+}

@@ -1,0 +1,91 @@
+"""``motif preprocess``: videos in, feature dataset out."""
+
+import contextlib
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffusion.config import dump, load
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from infra.options import parse
+from pipeline import cluster
+from pipeline.job import Job
+from pipeline.manifest import ManifestColumns
+from pipeline.recipes import RECIPES, Preprocess, recipe, sprites
+from pipeline.run import Run
+
+_USAGE = """usage: motif preprocess RECIPE --manifest M --out DATASET [--dry-run] [--limit N] [OPTIONS]
+       motif preprocess --config FILE.json --manifest M --out DATASET [OPTIONS]
+
+recipes:
+{recipes}
+  or package.module:function, a function of yours that returns pipeline.recipes.Preprocess
+
+motif preprocess RECIPE --help lists every field that can be overridden."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compute the features that a recipe names for every clip of a manifest, reusing all that is there."""
+
+    manifest: str
+    """CSV, TSV, JSONL or Parquet file, or a folder of videos; a local path or s3://."""
+    out: str
+    """The dataset, a folder; a local path or s3://."""
+    dry_run: bool = False
+    """Print the resolved recipe and the plan, and stop."""
+    limit: int | None = None
+    """Plan at most so many new clips."""
+    columns: ManifestColumns = ManifestColumns()
+    recipe: Annotated[Preprocess, tyro.conf.arg(name="")] = dataclasses.field(default_factory=sprites)
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    if not args or args[0] in ("-h", "--help"):
+        told = [f"  {name:<10} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
+        print(_USAGE.format(recipes="\n".join(told)))
+        return
+    chosen, rest = _recipe(args)
+    default = Options(tyro.MISSING, tyro.MISSING, recipe=chosen)
+    options = parse(Options, rest, f"motif preprocess {args[0]}", default)
+    run = Run(Job(options.recipe, options.manifest, Folder(options.out), options.columns, options.limit), say)
+    if options.dry_run:
+        print(dump(options.recipe))
+        run.dry_run()
+    else:
+        finish(run, options.out)
+
+
+def _recipe(args: list[str]) -> tuple[Preprocess, list[str]]:
+    if args[0] != "--config":
+        if args[0].startswith("-"):
+            raise InputError(f"the recipe comes first: one of {', '.join(RECIPES)}, or --config FILE.json.")
+        return recipe(args[0]), args[1:]
+    if len(args) < 2:
+        raise InputError("--config: name the JSON file of a recipe.")
+    try:
+        data = json.loads(Path(args[1]).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"--config {args[1]} cannot be read: {error}.") from error
+    config = load(json.dumps(data.get("recipe", data)))  # a run record holds its recipe among other things
+    if not isinstance(config, Preprocess):
+        raise InputError(f"--config {args[1]} does not hold a preprocessing recipe.")
+    return config, args[2:]
+
+
+def say(line: str) -> None:
+    """Tell the user, beside the output proper."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def finish(run: Run, dataset: str) -> None:
+    """Execute a run and print its account as one JSON line, which is all that comes to stdout."""
+    with contextlib.redirect_stdout(sys.stderr), cluster.session():  # Ray prints of workers that died
+        account = run.execute()
+    print(json.dumps({"dataset": dataset, **dataclasses.asdict(account)}))

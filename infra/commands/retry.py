@@ -1,0 +1,49 @@
+"""``motif retry``: failed clips once more, with the recipe and the manifest of the last run."""
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from diffusion.storage import Folder
+from infra.commands.preprocess import finish, say
+from infra.options import parse, take_positional
+from pipeline.job import RetryFilter
+from pipeline.recipes import Preprocess, sprites
+from pipeline.records import last_job
+from pipeline.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Try failed clips again. Fields of the recipe can be overridden, such as a longer --decode.deadline-s."""
+
+    stage: str | None = None
+    """Only what failed at this stage: probe, decode, featurize, featurize:NAME."""
+    error: str | None = None
+    """Only failures of this class, such as Timeout."""
+    dry_run: bool = False
+    """Print the plan and stop."""
+    recipe: Annotated[Preprocess, tyro.conf.arg(name="")] = dataclasses.field(default_factory=sprites)
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    place, rest = take_positional(args, "DATASET", "motif retry")
+    if not place:
+        parse(Options, rest, "motif retry DATASET", Options())
+    dataset = Folder(place)
+    job = last_job(dataset)
+    options = parse(Options, rest, f"motif retry {place}", Options(recipe=job.recipe))
+    chosen = RetryFilter(options.stage, options.error)
+    found = chosen.find(dataset)
+    if not found.slots and not found.parts:
+        failed = RetryFilter().find(dataset)
+        others = len(failed.slots) + sum(map(len, failed.parts.values()))
+        say("nothing has failed" + (" there; see `motif dataset stats` for what has" if others else ""))
+        return
+    run = Run(dataclasses.replace(job, recipe=options.recipe, retry=chosen), say)
+    if options.dry_run:
+        run.dry_run()
+    else:
+        finish(run, place)

@@ -1,0 +1,35 @@
+"""Command-line options from dataclasses: typed, overridable field by field, with "did you mean"."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+
+from diffusion.errors import InputError
+
+Options = TypeVar("Options")
+
+
+def parse(kind: type[Options], args: Sequence[str], prog: str, default: Options | None = None) -> Options:
+    """Read options into a dataclass. A wrong option is told in a short box, a value that breaks a rule in one line."""
+    config = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
+    try:
+        if default is None:
+            return tyro.cli(kind, args=args, prog=prog, config=config)
+        return tyro.cli(kind, args=args, prog=prog, config=config, default=default)
+    except ValueError as error:
+        raise InputError(f"{error}.") from error
+
+
+def take_positional(args: Sequence[str], name: str, prog: str) -> tuple[str, list[str]]:
+    """The first argument, which must be there and be no option, and the rest."""
+    if not args or args[0].startswith("-"):
+        if any(arg in ("-h", "--help") for arg in args):
+            return "", list(args)
+        raise InputError(f"{prog}: {name} is missing. Usage: {prog} {name} [OPTIONS].")
+    return args[0], list(args[1:])
+
+
+def plural(count: int, word: str) -> str:
+    """``1 clip``, ``2 clips``."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
