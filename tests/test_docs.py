@@ -1,0 +1,92 @@
+"""The commands of the README and the code of the docs run as they stand."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the demo has run, as `make demo` runs it."""
+    folder = tmp_path_factory.mktemp("readme")
+    done = motif("motif demo --out demo", folder)
+    assert done.returncode == 0, done.stderr
+    assert "demo/dataset/inspect.html" in done.stderr
+    yield folder
+    shutil.rmtree(folder)
+
+
+def motif(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    hidden = ("AWS_", "RAY_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_commands_of_the_readme_run(place: Path) -> None:
+    lines = [line for block in blocks("README.md", "bash") for line in block.splitlines()]
+    assert len(lines) >= 10
+    for line in lines:
+        done = motif(line, place)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        if line.endswith("--out demo/dataset"):
+            assert '"planned": 0' in done.stdout
+        if "explain" in line:
+            assert "written" in done.stdout
+    assert (place / "data/mine/inspect.html").stat().st_size > 100_000
+
+
+@pytest.mark.slow
+def test_the_code_of_the_docs_runs(place: Path) -> None:
+    for code in blocks("docs/dataset.md", "python"):
+        done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("t h w (16, 16, 16) ")
+    for query in blocks("docs/dataset.md", "sql"):
+        code = f"import duckdb; print(len(duckdb.sql({query!r}).fetchall()))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
+        assert done.stdout.strip() == "5", done.stderr
+
+
+def test_recipes_whose_weights_are_missing_say_how_to_get_them(tmp_path: Path) -> None:
+    """The README's table names them; without network they must fail in one sentence, before anything starts."""
+    (tmp_path / "a.mp4").write_bytes(b"")
+    for recipe in ("motif", "laptop"):
+        done = motif(f"motif preprocess {recipe} --manifest . --out data --dry-run", tmp_path)
+        assert done.returncode == 2
+        assert re.match(r"motif: .*(weights|model)", done.stderr), done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_error_class_is_in_the_docs() -> None:
+    known = (ROOT / "docs/dataset.md").read_text()
+    source = "\n".join(path.read_text() for path in (ROOT / "pipeline").rglob("*.py"))
+    raised = set(re.findall(r'VideoError\(\s*"(\w+)"', source)) | set(re.findall(r'f?"((?:[A-Z][a-z]+){2,}): ', source))
+    assert {"Timeout", "BadRow"} <= raised
+    assert not {name for name in raised if name not in known}
+
+
+def test_every_file_that_the_readme_names_is_there() -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        named = re.findall(r"`((?:\w+/)+[\w.]*)`|\]\((\w[\w/.]+)\)", (ROOT / page).read_text())
+        for name in {first or second for first, second in named}:
+            if not name.startswith(("demo/", "data/")):
+                assert (ROOT / name).exists(), name
