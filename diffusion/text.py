@@ -1,22 +1,19 @@
 """Text states for cross-attention: OpenCLIP's penultimate layer, or hashed words where no weights may be needed."""
 
-import contextlib
 import hashlib
-import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from diffusion.errors import WeightsError
-from diffusion.weights import LocalWeights, Weights, locate
+from diffusion import open_clip_weights
+from diffusion.weights import LocalWeights, Weights
 
 CONTEXT_LENGTH = 77
+_PURPOSE = "text encoder"
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,7 @@ class ClipText(nn.Module):
         super().__init__()
         import open_clip
 
-        with _quiet():
-            device = torch.get_default_device()  # meta, when only shapes are wanted or weights are assigned
-            model = open_clip.create_model(architecture, pretrained=None, load_weights=False, device=device)
+        model = open_clip_weights.create(architecture)
         self.token_embedding: nn.Embedding = model.token_embedding
         self.positional_embedding: nn.Parameter = model.positional_embedding
         self.transformer: nn.Module = model.transformer
@@ -79,12 +74,7 @@ class ClipText(nn.Module):
         """Load an open_clip checkpoint; the image tower's tensors in it are left aside."""
         with torch.device("meta"):
             encoder = cls(architecture)
-        path = find(weights).files[0]
-        tensors = _text_tensors(path, encoder)
-        missing = encoder.state_dict().keys() - tensors.keys()
-        if missing:
-            raise WeightsError(f"text encoder: {path} lacks {', '.join(sorted(missing)[:3])}: is it a {architecture}?")
-        encoder.load_state_dict(tensors, assign=True)
+        open_clip_weights.fill(encoder, find(weights).files[0], architecture, _PURPOSE)
         encoder.attn_mask = torch.full((CONTEXT_LENGTH, CONTEXT_LENGTH), float("-inf")).triu_(1)
         return encoder.eval().requires_grad_(False).to(device, dtype)
 
@@ -107,34 +97,6 @@ class ClipText(nn.Module):
         return states
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence open_clip's warning that the model is random: the weights are loaded right after."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-
-
 def find(weights: Weights) -> LocalWeights:
     """The checkpoint file on this machine, with its hash."""
-    names = (
-        "open_clip_model.safetensors",
-        "open_clip_pytorch_model.safetensors",
-        "open_clip_pytorch_model.bin",
-    )
-    return locate(weights, (names,), "text encoder")
-
-
-def _text_tensors(path: Path, encoder: ClipText) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as file:
-            stored = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("visual.")}  # noqa: SIM118
-    else:
-        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return {name: stored[name] for name in encoder.state_dict() if name in stored}
+    return open_clip_weights.find(weights, _PURPOSE)

@@ -6,7 +6,7 @@
 import difflib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from diffusion.errors import InputError
@@ -14,6 +14,7 @@ from pipeline.dataset.parts import StoreOptions
 from pipeline.dataset.rules import Rule
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.featurizers.heatmaps import Heatmaps
+from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
 from pipeline.featurizers.latents import PixelLatents, VaeLatents
 from pipeline.featurizers.text import ClipTextStates, HashedTextStates
 from pipeline.motion.flow import Dis
@@ -141,7 +142,23 @@ def sprites() -> Preprocess:
     )
 
 
-RECIPES: dict[str, Callable[[], Preprocess]] = {"motif": motif, "laptop": laptop, "sprites": sprites}
+def motif_image() -> Preprocess:
+    """As ``motif``, with OpenCLIP tokens of the first frame too: for the paper's ablation of cross-attention."""
+    return replace(motif(), features=motif().features | {"image": ClipImageTokens()})
+
+
+def sprites_image() -> Preprocess:
+    """As ``sprites``, with tokens of the first frame's cells too, for a toy model that attends to them."""
+    return replace(sprites(), features=sprites().features | {"image": CellImageTokens()})
+
+
+RECIPES: dict[str, Callable[[], Preprocess]] = {
+    "motif": motif,
+    "laptop": laptop,
+    "sprites": sprites,
+    "motif_image": motif_image,
+    "sprites_image": sprites_image,
+}
 
 
 def recipe(name: str) -> Preprocess:

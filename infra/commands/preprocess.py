@@ -48,7 +48,7 @@ class Options:
 def main(args: list[str]) -> None:
     """Run the command."""
     if not args or args[0] in ("-h", "--help"):
-        told = [f"  {name:<10} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
+        told = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
         print(_USAGE.format(recipes="\n".join(told)))
         return
     chosen, rest = _recipe(args)

@@ -14,7 +14,16 @@ from pipeline.dataset.rules import Rule
 from pipeline.featurizers.base import Feature
 from pipeline.featurizers.latents import PixelLatents
 from pipeline.featurizers.text import HashedTextStates
-from pipeline.recipes import RECIPES, Preprocess, Resources, motif, recipe, sprites
+from pipeline.recipes import (
+    RECIPES,
+    Preprocess,
+    Resources,
+    motif,
+    motif_image,
+    recipe,
+    sprites,
+    sprites_image,
+)
 from pipeline.video.geometry import ClipShape
 from pipeline.video.sampling import Sampling
 from pipeline.video.worker import DecodeLimits
@@ -55,8 +64,8 @@ def test_a_recipe_by_name_or_by_function() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("sprits", "recipe 'sprits' does not exist. Did you mean sprites\\? There are motif, laptop, sprites, or"),
-        ("mine", "recipe 'mine' does not exist. There are motif, laptop, sprites, or package.module:function"),
+        ("sprits", f"recipe 'sprits' does not exist. Did you mean sprites\\? There are {', '.join(RECIPES)}, or"),
+        ("mine", f"recipe 'mine' does not exist. There are {', '.join(RECIPES)}, or package.module:function"),
         ("nowhere:mine", "recipe 'nowhere:mine' cannot be loaded: No module named 'nowhere'"),
         (f"{__name__}:mine", "cannot be loaded: module .* has no attribute 'mine'"),
         (":tiny", "recipe ':tiny'"),
@@ -143,3 +152,23 @@ def test_rules_on_sources_and_on_scores_are_accepted(tmp_path: Path) -> None:
 def test_the_papers_size() -> None:
     assert motif().shape == ClipShape(16, 320, 512)
     assert to_json(motif())["features"]["heatmaps"]["flow"]["type"] == "pipeline.motion.raft:Raft"
+
+
+@pytest.mark.parametrize(("plain", "more"), [(motif(), motif_image()), (sprites(), sprites_image())])
+def test_image_tokens_are_the_only_addition(plain: Preprocess, more: Preprocess) -> None:
+    assert set(more.features) - set(plain.features) == {"image"}
+    assert replace(more, features=plain.features) == plain
+    assert {name: more.features[name] for name in plain.features} == plain.features
+
+
+def test_a_dataset_without_image_tokens_can_get_them(tmp_path: Path) -> None:
+    """They come beside what is there, which is not computed again."""
+    dataset = Folder(str(tmp_path))
+    choose_targets(sprites(), dataset).catalog.write(dataset)
+    targets = choose_targets(sprites_image(), dataset)
+    assert {target.folder: target.is_new for target in (*targets.clips, *targets.text)} == {
+        "heatmaps": False,
+        "latents": False,
+        "text": False,
+        "image": True,
+    }

@@ -1,0 +1,101 @@
+"""Tokens of a clip's first frame, for models whose image condition is cross-attention."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from diffusion.image import CellTokens, ClipImage, find, tower_shape
+from diffusion.weights import Weights
+from pipeline.dataset.schema import Column
+from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
+from pipeline.motion.batching import in_groups
+from pipeline.video.geometry import ClipShape
+
+
+@dataclass(frozen=True)
+class ClipImageTokens(ClipFeature):
+    """OpenCLIP ViT-H-14 tokens of the last layer, class token first, float16 ``[n d]``."""
+
+    kind: ClassVar[str] = "image"
+
+    weights: Weights = Weights("laion/CLIP-ViT-H-14-laion2B-s32B-b79K")
+    architecture: str = "ViT-H-14"
+    precision: Literal["float16", "bfloat16", "float32"] = "float16"
+
+    def identity(self) -> dict[str, Any]:
+        """Tower, hash of the weights, layer, resize and precision."""
+        return {
+            "encoder": self.architecture,
+            "weights_sha256": find(self.weights).sha256,
+            "layer": "last, before the final norm",
+            "resize": "bicubic antialiased, whole frame to a square",
+            "precision": self.precision,
+            "version": 1,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Where the weights came from."""
+        return {"weights": self.weights.source, "revision": self.weights.revision}
+
+    def columns(self, shape: ClipShape) -> tuple[Column, ...]:
+        """The tokens."""
+        tower = tower_shape(self.architecture)
+        return (_column((tower.tokens, tower.width), "first frame: class token, patches row by row"),)
+
+    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+        """The visual tower on a device."""
+        return _first_frames(
+            ClipImage.load(self.weights, self.architecture, device, getattr(torch, self.precision)), device
+        )
+
+
+@dataclass(frozen=True)
+class CellImageTokens(ClipFeature):
+    """Cells of pixels and their places, float16 ``[n d]``, for the toy size."""
+
+    kind: ClassVar[str] = "image"
+
+    encoder: CellTokens = CellTokens()
+
+    def identity(self) -> dict[str, Any]:
+        """The encoder's sizes."""
+        codec = self.encoder.codec
+        sizes = {"cell": codec.cell, "luma": codec.luma, "chroma": codec.chroma, "place": self.encoder.place}
+        return {"encoder": "CellTokens", **sizes, "version": 1}
+
+    def check(self, shape: ClipShape) -> None:
+        """Cells must divide the frame."""
+        cell = self.encoder.cell
+        if shape.height % cell or shape.width % cell:
+            raise ValueError(f"{shape.height} x {shape.width}: these tokens take multiples of their cell, {cell}")
+
+    def columns(self, shape: ClipShape) -> tuple[Column, ...]:
+        """The tokens."""
+        cell = self.encoder.cell
+        tokens = (shape.height // cell) * (shape.width // cell)
+        return (_column((tokens, self.encoder.width), "first frame: cells row by row"),)
+
+    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+        """Cells need no weights."""
+        return _first_frames(self.encoder.encode, device)
+
+
+def _column(size: tuple[int, int], about: str) -> Column:
+    return Column("tokens", "float16", size, "n d", about=about)
+
+
+def _first_frames(
+    encode: Callable[[UInt8[Tensor, "b h w 3"]], Float[Tensor, "b n d"]], device: torch.device
+) -> ClipFunction:
+    """Encode first frames one by one: the same bits whatever the batch."""
+
+    def compute(batch: ClipBatch) -> dict[str, np.ndarray]:
+        first = ClipBatch(batch.frames[:, :1], batch.has_next).tensor(device)[:, 0]  # the others stay off the device
+        return {"tokens": in_groups(lambda frames: encode(frames).half(), first, 1).cpu().numpy()}
+
+    return compute
