@@ -40,6 +40,12 @@ class Autoencoder:
         distribution = self.model.encode(images.to(self.device, self.dtype)).latent_dist
         return distribution.mean.float(), distribution.logvar.float()
 
+    @torch.inference_mode()
+    def images(self, latents: Float[Tensor, "b c y x"], at_once: int = 4) -> Float[Tensor, "b 3 h w"]:
+        """RGB images in about -1 to 1 of unscaled latents, float32; so many at once, since decoding takes memory."""
+        parts = torch.split(latents.to(self.device, self.dtype), at_once)
+        return torch.cat([self.model.decode(part).sample.float() for part in parts])
+
 
 def find(weights: Weights) -> LocalWeights:
     """The files of an AutoencoderKL on this machine, with their hash."""

@@ -35,3 +35,9 @@ class Incomplete(MotifError):  # noqa: N818
     """A run ended without accounting for every clip that it had planned."""
 
     exit_code = 5
+
+
+class NotFinite(MotifError):  # noqa: N818
+    """A training step came to a loss or gradient that is no number; the step was not applied."""
+
+    exit_code = 6

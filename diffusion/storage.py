@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from diffusion.store_errors import explained
 from diffusion.uri import is_remote, local_path, split
 
+_CHUNK = 16 << 20
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -105,6 +107,23 @@ class Folder:
                     temporary.replace(self.path / name)
                 finally:
                     temporary.unlink(missing_ok=True)
+
+    def put(self, source: Path) -> None:
+        """Move a local file in under its own name, atomically; large files are streamed."""
+        with explained(self.uri):
+            if self.remote:
+                fs, path = split(self.file(source.name))
+                with source.open("rb") as stream, fs.open_output_stream(path) as sink:
+                    shutil.copyfileobj(stream, sink, _CHUNK)
+                source.unlink()
+            else:
+                self.path.mkdir(parents=True, exist_ok=True)
+                shutil.move(source, self.path / source.name)
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a file to a local path, streamed."""
+        with explained(self.file(name)), self.open(name) as stream, target.open("wb") as sink:
+            shutil.copyfileobj(stream, sink, _CHUNK)
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a file only if there is none of that name, atomically; False where there is one."""

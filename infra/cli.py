@@ -14,12 +14,17 @@ from diffusion.errors import MotifError
 
 COMMANDS = {
     "preprocess": "make a feature dataset from videos, or bring it up to date",
+    "train": "train a model on feature datasets, or go on with a run",
+    "validate": "measure runs on held-out clips, where things move and overall",
+    "compare": "show training runs side by side: settings, losses, speed",
     "retry": "try failed clips of a dataset again",
     "calibrate": "compare normalisations of the motion heatmap on a dataset",
     "inspect": "write an HTML page that shows a dataset",
     "dataset": "stats, explain, filter, recaption, merge, diff or export a dataset",
     "sprites": "generate moving-sprites videos with captions and true flow",
     "demo": "the whole way on generated videos, in minutes",
+    "fetch": "bring a public checkpoint from the hub, as a model folder",
+    "convert": "write a model folder from another project's checkpoint",
     "doctor": "check this machine and say what to mend",
 }
 

@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 import tests.typecheck  # noqa: F401 - the hook below finds it by its name
 
 # Before anything of ours is imported: jaxtyping then checks every annotated shape with beartype.
-_HOOK = install_import_hook(["diffusion", "pipeline"], "tests.typecheck.checked")
+_HOOK = install_import_hook(["diffusion", "pipeline", "training"], "tests.typecheck.checked")
 
 import pytest  # noqa: E402
 
@@ -23,9 +23,10 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """GPU tests say why they do not run here."""
+    """GPU tests say why they do not run here; small tensors are not worth a second thread."""
     import torch
 
+    torch.set_num_threads(1)
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

@@ -9,7 +9,7 @@ Nothing is copied: a sample is a view into its row group.
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -44,12 +44,16 @@ class RowGroup:
 class FeatureReader:
     """The clips that have all of some artifacts.
 
-    ``clip_columns`` are columns of the clips to read along (``clip_id`` always is). InputError where an artifact is
-    missing or no part has all of them.
+    ``artifacts`` are their names, or their names with the columns to read of each (else all are read);
+    ``clip_columns`` are columns of the clips to read along (``clip_id`` always is). InputError where an artifact or a
+    column is missing or no part has all of them.
     """
 
     def __init__(
-        self, dataset: Folder, artifacts: Sequence[str], clip_columns: Sequence[str] = ("text_id", "fps")
+        self,
+        dataset: Folder,
+        artifacts: Sequence[str] | Mapping[str, Sequence[str]],
+        clip_columns: Sequence[str] = ("text_id", "fps"),
     ) -> None:
         self.dataset = dataset
         self.catalog = Catalog.require(dataset)
@@ -59,7 +63,7 @@ class FeatureReader:
         self.columns: dict[str, list[str]] = {}
         for name in artifacts:
             folder = self.catalog.pick(name, name)
-            self.columns[folder] = ["clip_id", *self.catalog.artifacts[folder].columns]
+            self.columns[folder] = ["clip_id", *self._wanted(folder, artifacts)]
         parts = [set(part_names(dataset / folder)) for folder in ("clips", *self.columns)]
         shared = sorted(set.intersection(*parts))
         if not shared:
@@ -67,6 +71,14 @@ class FeatureReader:
         self._files: OrderedDict[tuple[str, str], tuple[pq.ParquetFile, list[int]]] = OrderedDict()
         self._clips: OrderedDict[str, dict[str, list[Any]]] = OrderedDict()
         self.groups = [group for part in shared for group in self._groups(part)]
+
+    def _wanted(self, folder: str, artifacts: Sequence[str] | Mapping[str, Sequence[str]]) -> list[str]:
+        there = list(self.catalog.artifacts[folder].columns)
+        wanted = list(artifacts[folder]) if isinstance(artifacts, Mapping) else there
+        for column in wanted:
+            if column not in there:
+                raise InputError(f"{self.dataset.uri}: {folder} has no column '{column}'. It has: {', '.join(there)}.")
+        return wanted
 
     def __len__(self) -> int:
         """Clips, those that lack an artifact counted in."""
@@ -111,6 +123,11 @@ class FeatureReader:
                 self._clips.popitem(last=False)
         self._clips.move_to_end(part)
         return self._clips[part]
+
+    def clip_ids(self, group: RowGroup) -> list[str]:
+        """The ids of a row group's clips, in order, those that lack an artifact counted in."""
+        ids: list[str] = self._clip_values(group.part)["clip_id"][group.first : group.first + group.rows]
+        return ids
 
     def read(self, group: RowGroup) -> list[Sample]:
         """The samples of a row group, in order; clips that lack an artifact are left out.
@@ -171,6 +188,10 @@ class TextReader:
             for number in range(metadata.num_row_groups):
                 for row in range(metadata.row_group(number).num_rows):
                     self._places[next(ids)] = (part, number, row)
+
+    def __contains__(self, text_id: str) -> bool:
+        """Whether that caption was encoded."""
+        return text_id in self._places
 
     def states(self, text_id: str) -> np.ndarray:
         """The states ``[l d]`` of a caption; KeyError where it was never encoded."""

@@ -1,0 +1,18 @@
+"""Tensors that are not what a model expects, told in a few words."""
+
+from collections.abc import Mapping, Sequence
+
+_NAMED = 5
+
+
+def misfits(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]]) -> str:
+    """What is missing, unknown or of another shape: at most five names, then a count; empty where all fit."""
+    lines = [f"{name} is missing" for name in expected if name not in found]
+    lines += [f"{name} is unknown" for name in found if name not in expected]
+    lines += [
+        f"{name} is {list(found[name])} instead of {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and list(found[name]) != list(shape)
+    ]
+    more = len(lines) - _NAMED
+    return ", ".join(lines[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,241 @@
+"""A model on disk: a folder in diffusers' layout, with ``motif.json`` for what diffusers has no place for.
+
+    model_index.json          the parts and their classes
+    motif.json                :class:`ModelCard`: what the model was made for, and where its frozen encoders are
+    unet/                     config.json and safetensors, ``VideoUNet.from_pretrained(folder, subfolder="unet")``
+    scheduler/                a DDIMScheduler's config
+    vae/, text_encoder/       an AutoencoderKL; open_clip_model.safetensors
+
+The encoders never change in training, so a training checkpoint holds none of them: its card names where they are. A
+folder with a local ``vae/`` or ``text_encoder/`` uses that, whatever the card says. The toy size needs neither.
+"""
+
+import contextlib
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from safetensors import SafetensorError
+
+from diffusion import config
+from diffusion.errors import InputError, StorageError, WeightsError
+from diffusion.misfits import misfits
+from diffusion.process.schedule import Schedule
+from diffusion.store_errors import explain
+from diffusion.uri import is_remote, local_path
+from diffusion.weights import Weights, locate
+
+if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import: only where a model is loaded
+    from diffusion.unet.model import VideoUNet
+
+Part = Literal["vae", "text_encoder"]
+_FORMAT = 1
+_HERE = "."  # as a part's source: this folder itself, wherever it was copied to
+_UNET_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model works in and was made for, beside its weights.
+
+    ``latents`` and ``text`` are the encoders' identities, as a feature dataset records them; ``schedule`` the fields
+    of :class:`~diffusion.process.schedule.Schedule`; ``frames``, ``height`` and ``width`` the grid of latents;
+    ``fps`` the range of frame rates; ``step`` the training step; ``origin`` one line on where the weights come from.
+    """
+
+    latents: dict[str, Any]
+    scaling_factor: float
+    text: dict[str, Any]
+    schedule: dict[str, Any]
+    frames: int
+    height: int
+    width: int
+    step: int = 0
+    origin: str = ""
+    fps: tuple[int, int] = (4, 32)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The contents of ``motif.json``."""
+
+    facts: ModelFacts
+    vae: Weights | None = None
+    text_encoder: Weights | None = None
+    format: int = _FORMAT
+
+
+def check_new(target: Path) -> None:
+    """InputError where a folder that is to be written exists and is not empty, or is a file."""
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise InputError(f"{target} exists and is not empty: give the path of a new folder.")
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``target`` when all went well, and vanishes when not.
+
+    InputError where ``target`` exists and is not empty; StorageError, in one sentence, where the disk refuses.
+    """
+    check_new(target)
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
+    with disk_errors(target):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_errors(target: Path | str) -> Iterator[None]:
+    """Turn what a disk refuses into StorageError; safetensors wraps the system's error in text of its own."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        refused = explain(OSError(int(number[1]), str(error)), str(target)) if number else None
+        raise refused or StorageError(f"{target}: {error}.") from error
+    except OSError as error:
+        raise explain(error, str(target)) or StorageError(f"{target}: {error}.") from error
+
+
+def need_room(folder: Path, size: int) -> None:
+    """StorageError where a disk has less free than ``size`` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise StorageError(
+            f"{folder.parent}: {size / 2**30:.1f} GiB are to be written and {free / 2**30:.1f} GiB are free: "
+            "free space, or choose another disk."
+        )
+
+
+def save_model(
+    target: Path, unet: "VideoUNet", facts: ModelFacts, vae: Weights | None = None, text_encoder: Weights | None = None
+) -> None:
+    """Write a new model folder, whole or not at all; ``vae`` and ``text_encoder`` say where the frozen parts are.
+
+    Tensors keep their type. A local source is written down with its full path. InputError where ``target`` is in use,
+    StorageError where the disk refuses.
+    """
+    with new_folder(target) as folder:
+        write_model(folder, unet, facts, vae, text_encoder)
+
+
+def write_model(
+    folder: Path, unet: "VideoUNet", facts: ModelFacts, vae: Weights | None = None, text_encoder: Weights | None = None
+) -> None:
+    """The same into a folder that is there, beside the parts that it has."""
+    schedule = Schedule(**facts.schedule).scheduler_config()
+    card = ModelCard(facts, _settled(folder, "vae", vae), _settled(folder, "text_encoder", text_encoder))
+    (folder / "scheduler").mkdir(parents=True, exist_ok=True)
+    unet.save_pretrained(folder / "unet")
+    _write(folder / "scheduler" / "scheduler_config.json", {"_class_name": "DDIMScheduler", **schedule})
+    _write(folder / "model_index.json", _index(folder))
+    _write(folder / "motif.json", config.to_json(card))
+
+
+def _settled(folder: Path, part: Part, weights: Weights | None) -> Weights | None:
+    if (folder / part).is_dir():
+        return Weights(_HERE, subfolder=part)
+    if weights is None or is_remote(weights.source) or not local_path(weights.source).exists():
+        return weights
+    return Weights(str(local_path(weights.source).resolve()), weights.revision, weights.subfolder)
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    return {
+        "_class_name": "DiffusionPipeline",
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["diffusion.text", "ClipText"] if (folder / "text_encoder").is_dir() else [None, None],
+        "unet": ["diffusion.unet.model", "VideoUNet"],
+        "vae": ["diffusers", "AutoencoderKL"] if (folder / "vae").is_dir() else [None, None],
+    }
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def load_unet(model: Path | Weights, dtype: torch.dtype = torch.float32) -> "VideoUNet":
+    """The U-Net of a model folder, in evaluation mode on the CPU; WeightsError where it is missing or does not fit."""
+    from safetensors.torch import load_file
+
+    from diffusion.unet.model import VideoUNet
+
+    settings, tensors = _bring(model, "unet", _UNET_FILES, "U-Net")
+    described = json.loads(settings.read_text())
+    if described.get("_class_name") != "VideoUNet":
+        raise WeightsError(
+            f"U-Net: {settings} describes a {described.get('_class_name')}, not a VideoUNet. Make a model folder with "
+            "`motif convert` or `motif train`."
+        )
+    with torch.device("meta"):
+        unet: VideoUNet = VideoUNet.from_config(described)
+    try:
+        state = load_file(tensors)
+    except SafetensorError as error:
+        raise WeightsError(f"U-Net: {tensors} cannot be read ({error}): bring it again, it is incomplete.") from error
+    expected = {name: tensor.shape for name, tensor in unet.state_dict().items()}
+    if wrong := misfits(expected, {name: tensor.shape for name, tensor in state.items()}):
+        raise WeightsError(f"U-Net: {tensors} does not fit its config.json: {wrong}. Bring both from one model.")
+    # Cast before: diffusers warns where a model as a whole is, of a list of exceptions that is empty.
+    unet.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
+    unet.eval()
+    return unet
+
+
+def load_facts(model: Path | Weights) -> ModelFacts:
+    """What ``motif.json`` says; WeightsError where it is missing or of another version."""
+    return _card(model).facts
+
+
+def find_part(model: Path | Weights, part: Part) -> Weights:
+    """Where a model's autoencoder or text encoder is; WeightsError where neither folder nor card knows one."""
+    place = model if isinstance(model, Weights) else Weights(str(model))
+    inside = _inside(place, part)
+    if not is_remote(place.source) and (local_path(place.source) / inside.subfolder).is_dir():
+        return inside
+    named: Weights | None = getattr(_card(model), part)
+    if named is None:
+        raise WeightsError(
+            f"{place.source} has no {part} and names none: copy the {part} folder of the model that it was trained "
+            "from into it."
+        )
+    return inside if named.source == _HERE else named
+
+
+def _card(model: Path | Weights) -> ModelCard:
+    (path,) = _bring(model, "", (("motif.json",),), "model folder")
+    try:
+        card = config.load(path.read_text())
+    except InputError as error:
+        raise WeightsError(f"{path}: {error} Was it written by another version of motif?") from error
+    if not isinstance(card, ModelCard) or card.format != _FORMAT:
+        raise WeightsError(f"{path} is no card of format {_FORMAT}: read it with the version of motif that wrote it.")
+    return card
+
+
+def _bring(model: Path | Weights, part: str, wanted: tuple[tuple[str, ...], ...], purpose: str) -> tuple[Path, ...]:
+    """The files of a part, on this machine. Those of a local folder are not hashed: gigabytes, for nothing."""
+    if isinstance(model, Weights):
+        return locate(_inside(model, part), wanted, purpose).files
+    paths = tuple(model / part / names[0] for names in wanted)
+    for path in paths:
+        if not path.is_file():
+            raise WeightsError(
+                f"{purpose}: there is no {path}. Give the path of a model folder, as `motif convert` and `motif train` "
+                "write them."
+            )
+    return paths
+
+
+def _inside(model: Weights, part: str) -> Weights:
+    return Weights(model.source, model.revision, f"{model.subfolder}/{part}".strip("/"))

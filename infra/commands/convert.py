@@ -1,0 +1,42 @@
+"""``motif convert``: another project's checkpoint as a model folder."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from diffusion.errors import InputError
+from infra.options import parse, take_positional
+
+_KINDS = ("videocrafter2",)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Write a model folder from a checkpoint: U-Net, autoencoder, text encoder, schedule."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """The checkpoint, .ckpt or .safetensors, as VideoCrafter/VideoCrafter2 has it (model.ckpt)."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """The folder to write: a new one."""
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    kind, rest = take_positional(args, "videocrafter2", "motif convert")
+    if kind and kind not in _KINDS:
+        raise InputError(f"motif convert {kind}: there is {', '.join(_KINDS)}.")
+    options = parse(Options, rest, "motif convert videocrafter2")
+    write(options.checkpoint, options.out)
+
+
+def write(checkpoint: Path, out: Path) -> None:
+    """Convert, and say where the folder is."""
+    from diffusion.videocrafter2.convert import convert  # diffusers and torch: seconds to import
+
+    print(f"converting {checkpoint} ...", file=sys.stderr)
+    facts = convert(checkpoint, out)
+    print(f"{facts.frames} frames, latents {facts.height} x {facts.width}, {facts.origin}", file=sys.stderr)
+    print(out)

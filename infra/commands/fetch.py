@@ -1,0 +1,47 @@
+"""``motif fetch``: a public checkpoint from the hub, as a model folder."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusion.errors import InputError, WeightsError
+from diffusion.model_folder import check_new, disk_errors
+from infra.commands.convert import write
+from infra.options import parse, take_positional
+
+_REPOSITORIES = {"videocrafter2": ("VideoCrafter/VideoCrafter2", "model.ckpt")}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Bring VideoCrafter2's checkpoint from the hub and write a model folder from it."""
+
+    out: Path = Path("models/videocrafter2")
+    """The folder to write: a new one."""
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    kind, rest = take_positional(args, "videocrafter2", "motif fetch")
+    options = parse(Options, rest, f"motif fetch {kind or 'videocrafter2'}")
+    if kind not in _REPOSITORIES:
+        raise InputError(f"motif fetch {kind}: there is {', '.join(_REPOSITORIES)}.")
+    check_new(options.out)  # before gigabytes are brought
+    repository, name = _REPOSITORIES[kind]
+    print(f"bringing {name} of {repository} ...", file=sys.stderr)
+    write(_download(repository, name, options.out), options.out)
+
+
+def _download(repository: str, name: str, out: Path) -> Path:
+    import huggingface_hub as hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    with disk_errors(Path(hub.constants.HF_HUB_CACHE)):
+        try:
+            return Path(hub.hf_hub_download(repository, name))
+        except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+            raise WeightsError(
+                f"{name} of {repository} is not on this machine and the hub does not give it. On a machine with "
+                f"network run `hf download {repository} {name} --local-dir .`, bring {name} here and run "
+                f"`motif convert videocrafter2 {name} {out}`."
+            ) from error

@@ -1,0 +1,87 @@
+"""``motif validate``: the error of runs on held-out clips, where things move and overall."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from infra.options import parse, plural
+from training.validation.figure import ratio_figure
+from training.validation.measure import Options as Measuring
+from training.validation.ratio import Estimate
+from training.validation.validate import Validation, ValidationJob, validate
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure runs on held-out clips by timestep: loss where things move, over loss overall (MotiF, figure 6).
+
+    A run is the folder of a run (its newest checkpoint counts) or a model folder. Others are compared with the first.
+    """
+
+    runs: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Folders of runs, or model folders; local or s3://."""
+    data: str = ""
+    """The held-out dataset, or a view saved by ``motif dataset filter``."""
+    out: str = ""
+    """Folder for validation.json and validation.png."""
+    allow_training_data: bool = False
+    """Measure also where a run was trained on some of these clips."""
+    measuring: Annotated[Measuring, tyro.conf.arg(name="")] = Measuring()
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    options = parse(Options, args, "motif validate")
+    if not options.runs:
+        raise InputError(
+            "motif validate: RUN is missing. Usage: motif validate RUN [RUN ...] --data HELDOUT [OPTIONS]."
+        )
+    if not options.data:
+        raise InputError("--data is missing: name a dataset of clips that no run was trained on, or a view of one.")
+    job = ValidationJob(options.runs, options.data, options.measuring, options.allow_training_data)
+    found = validate(job, say)
+    if options.out:
+        out = Folder(options.out)
+        out.write("validation.json", json.dumps(found.to_json(), indent=2).encode())
+        out.write("validation.png", ratio_figure(found))
+    _show(found)
+    print(json.dumps(found.to_json()))
+
+
+def _show(found: Validation) -> None:
+    left_out = f", {found.clips_without_mask:,} without motion left out" if found.clips_without_mask else ""
+    table = Table(title=f"loss in mask / loss overall, {plural(found.clips, 'clip')}{left_out} (95 % interval)")
+    table.add_column("timestep", justify="right")
+    for number, run in enumerate(found.runs):
+        table.add_column(run.name, justify="right")
+        if number:
+            table.add_column("- first", justify="right")
+    for row in zip(*(run.by_timestep for run in found.runs), strict=True):
+        _add(table, str(row[0].timestep), [(losses.ratio, losses.difference) for losses in row])
+    table.add_section()
+    _add(table, "mean", [(run.ratio, run.difference) for run in found.runs])
+    Console(file=sys.stderr).print(table)
+
+
+def _add(table: Table, name: str, values: list[tuple[Estimate, Estimate]]) -> None:
+    cells = [_told(values[0][0], "")]
+    for ratio, difference in values[1:]:
+        cells += [_told(ratio, ""), _told(difference, "+")]
+    table.add_row(name, *cells)
+
+
+def _told(estimate: Estimate, sign: str) -> str:
+    value, low, high = (f"{number:{sign}.2f}" for number in (estimate.value, estimate.low, estimate.high))
+    return f"{value} ({low}, {high})"
+
+
+def say(line: str) -> None:
+    """Tell the user, beside the output proper."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,60 @@
+"""Recipes on the command line: by name, as a function of the user's, or from the file that a run wrote."""
+
+import difflib
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diffusion.config import load
+from diffusion.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def chosen(
+    args: Sequence[str], recipes: Mapping[str, Callable[[], Config]], kind: type[Config]
+) -> tuple[Config, list[str]]:
+    """The configuration that the first arguments name, and the arguments after them."""
+    if args[0] != "--config":
+        if args[0].startswith("-"):
+            raise InputError(f"the recipe comes first: one of {', '.join(recipes)}, or --config FILE.json.")
+        return named(args[0], recipes, kind), list(args[1:])
+    if len(args) < 2:
+        raise InputError("--config: name the JSON file of a recipe.")
+    return from_file(args[1], kind), list(args[2:])
+
+
+def named(name: str, recipes: Mapping[str, Callable[[], Config]], kind: type[Config]) -> Config:
+    """The configuration of a recipe by name, or by ``package.module:function``."""
+    if name in recipes:
+        return recipes[name]()
+    module, _, function = name.partition(":")
+    if not function:
+        close = difflib.get_close_matches(name, recipes, 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise InputError(
+            f"recipe '{name}' does not exist.{hint} There are {', '.join(recipes)}, or package.module:function."
+        )
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise InputError(f"recipe '{name}' cannot be loaded: {error}") from error
+    if not isinstance(made, kind):
+        raise InputError(f"recipe '{name}' returns {type(made).__name__}, not {kind.__module__}.{kind.__name__}")
+    return made
+
+
+def from_file(name: str, kind: type[Config]) -> Config:
+    """The configuration in a JSON file: alone, or in the record of a run."""
+    try:
+        data: Any = json.loads(Path(name).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"--config {name} cannot be read: {error}.") from error
+    for key in ("recipe", "config"):
+        data = data.get(key, data)
+    config = load(json.dumps(data))
+    if not isinstance(config, kind):
+        raise InputError(f"--config {name} does not hold a configuration of {kind.__module__}.{kind.__name__}.")
+    return config

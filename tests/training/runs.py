@@ -1,0 +1,39 @@
+"""Runs small enough for tests: a network of a few thousand weights on a toy dataset."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffusion.storage import Folder
+from training.job import TrainJob
+from training.network import Network
+from training.optimiser import Optimiser
+from training.parallel import World
+from training.recipes import Hardware, Samples, Saves, Train
+from training.worker import Worker
+
+SMALL = Network(start="", block_out_channels=(8, 16), layers_per_block=1, attention_head_dim=8, norm_num_groups=4)
+TOY = Train(
+    network=SMALL,
+    optimiser=Optimiser(lr=1e-3, clip_norm=1.0, ema=0.9),
+    batch=4,
+    steps=4,
+    hardware=Hardware(workers=0, micro_batch=4, device="cpu", precision="float32"),
+    saves=Saves(every=2),
+    samples=Samples(every=0),
+    trackers=(),
+)
+
+
+def toy_job(data: Folder, out: Path | str, **changes: Any) -> TrainJob:
+    """A run of the toy on a dataset."""
+    return TrainJob(replace(TOY, **changes), (data.uri,), Folder(str(out)))
+
+
+def train_here(job: TrainJob) -> Worker:
+    """Run a job in this process to its end."""
+    worker = Worker(job, World(torch.device("cpu")), lambda line: None)
+    worker.run()
+    return worker

@@ -1,0 +1,199 @@
+"""Runs in this process: what is written, resumed and refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from diffusion.errors import InputError, NotFinite, StorageError
+from diffusion.model_folder import load_facts, load_unet
+from diffusion.process.focal import MotionFocal
+from diffusion.storage import Folder
+from tests.training.datasets import Toy, write_toy
+from tests.training.runs import SMALL, TOY, toy_job, train_here
+from training.checkpoints import Checkpoints
+from training.optimiser import Optimiser
+from training.parallel import World
+from training.recipes import Hardware, Samples, Saves
+from training.tracking import read_metrics
+from training.worker import Worker
+
+LOSSES = ("step", "loss", "plain", "motion", "grad_norm")
+
+
+def losses(run: Path | Folder) -> list[tuple[float, ...]]:
+    return [
+        tuple(line[name] for name in LOSSES)
+        for line in read_metrics(Folder(str(run)) if isinstance(run, Path) else run)
+    ]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = Checkpoints(Folder(str(run)), 1).names()[-1]
+    return load_file(run / "checkpoints" / newest / "training.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_leaves_its_description_its_losses_and_a_model(toy_dataset: Folder, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train_here(toy_job(toy_dataset, run, samples=Samples(every=2, num=2, steps=2), trackers=("tensorboard",)))
+    assert [line[0] for line in losses(run)] == [0, 1, 2, 3]
+    told = json.loads((run / "config.json").read_text())
+    assert told["data"]["0"]["clips"] == 12
+    assert told["config"]["loss"]["weight"] == 1.0
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-00000002", "step-00000004"]
+    assert [path.name for path in sorted((run / "samples").iterdir())] == [f"step-{n:08}" for n in (0, 2, 4)]
+    prompts = json.loads((run / "samples" / "step-00000004" / "prompts.json").read_text())
+    assert [sample["file"] for sample in prompts["samples"]] == ["00.mp4", "01.mp4"]
+    assert all(sample["prompt"].startswith("square number") for sample in prompts["samples"])
+    assert any((run / "tensorboard").iterdir())
+    model = run / "checkpoints" / "step-00000004" / "model"
+    assert load_facts(model).step == 4
+    assert load_facts(model).latents["encoder"] == "PixelCodec"
+    assert load_unet(model).config.image_condition == "x-cat"
+
+
+def test_the_model_that_is_saved_holds_the_moving_average(toy_dataset: Folder, tmp_path: Path) -> None:
+    train_here(toy_job(toy_dataset, tmp_path / "run"))
+    state = weights(tmp_path / "run")
+    model = load_unet(tmp_path / "run" / "checkpoints" / "step-00000004" / "model").state_dict()
+    name = "conv_in.weight"
+    assert torch.equal(model[name], state[f"ema.{name}"])
+    assert not torch.equal(state[f"ema.{name}"], state[f"network.{name}"])
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_a_run_that_stopped_goes_on_as_if_it_had_not(toy_dataset: Folder, tmp_path: Path, stop: int) -> None:
+    """Stopped after step ``stop``, of which the checkpoint of step 2 is left; bit for bit."""
+    train_here(toy_job(toy_dataset, tmp_path / "whole", steps=5))
+    train_here(toy_job(toy_dataset, tmp_path / "cut", steps=stop))
+    if stop == 3:  # as if it had been killed before it saved
+        (tmp_path / "cut" / "checkpoints" / "step-00000003" / "progress.json").unlink()
+    train_here(toy_job(toy_dataset, tmp_path / "cut", steps=5))
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+
+
+def test_another_seed_is_another_run(toy_dataset: Folder, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train_here(toy_job(toy_dataset, tmp_path / f"{seed}", seed=seed, steps=1))
+    assert losses(tmp_path / "0") != losses(tmp_path / "1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"loss": MotionFocal(weight=2.0)}, r"loss.weight 1.0, not 2.0"),
+        ({"seed": 5}, r"seed 0, not 5"),
+        ({"batch": 8}, r"batch 4, not 8"),
+        ({"network": replace(SMALL, layers_per_block=2)}, r"network.layers_per_block 1, not 2"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(
+    toy_dataset: Folder, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    train_here(toy_job(toy_dataset, tmp_path, steps=1))
+    with pytest.raises(InputError, match=told):
+        train_here(toy_job(toy_dataset, tmp_path, steps=2, **changes))
+
+
+def test_a_dataset_that_has_grown_is_refused(tmp_path: Path) -> None:
+    dataset = write_toy(Folder(str(tmp_path / "data")), Toy(clips=8))
+    train_here(toy_job(dataset, tmp_path / "run", steps=1))
+    write_toy(dataset, Toy(clips=12))
+    with pytest.raises(InputError, match="clips 8, not 12"):
+        train_here(toy_job(dataset, tmp_path / "run", steps=2))
+
+
+def test_a_folder_with_other_things_is_refused(toy_dataset: Folder, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty and holds no run"):
+        train_here(toy_job(toy_dataset, tmp_path))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(toy_dataset: Folder, tmp_path: Path) -> None:
+    train_here(toy_job(toy_dataset, tmp_path, steps=2))
+    before = weights(tmp_path)
+    job = toy_job(toy_dataset, tmp_path, steps=4)
+    worker = Worker(job, World(torch.device("cpu")), lambda line: None)
+    with torch.no_grad():
+        worker.trainee.network.conv_out.weight.fill_(float("nan"))
+    with pytest.raises(NotFinite, match=r"step 2: the loss is nan"):
+        worker.run()
+    assert same(weights(tmp_path), before)
+    assert [line[0] for line in losses(tmp_path)] == [0, 1]
+
+
+def test_old_checkpoints_go(toy_dataset: Folder, tmp_path: Path) -> None:
+    train_here(toy_job(toy_dataset, tmp_path, saves=Saves(every=1, keep=2)))
+    assert Checkpoints(Folder(str(tmp_path)), 2).names() == ["step-00000003", "step-00000004"]
+
+
+def test_a_run_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    dataset = write_toy(Folder(f"{bucket}/data"))
+    local = write_toy(Folder(str(tmp_path / "data")))
+    for steps in (2, 3):  # the second goes on from the first
+        train_here(toy_job(dataset, f"{bucket}/run", steps=steps))
+    train_here(toy_job(local, tmp_path / "run", steps=3))
+    assert losses(Folder(f"{bucket}/run")) == losses(tmp_path / "run")
+
+
+def test_training_from_a_model_folder(toy_dataset: Folder, tmp_path: Path) -> None:
+    train_here(toy_job(toy_dataset, tmp_path / "first"))
+    model = tmp_path / "first" / "checkpoints" / "step-00000004" / "model"
+    second = train_here(toy_job(toy_dataset, tmp_path / "second", network=replace(SMALL, start=str(model)), steps=1))
+    assert second.facts.origin == str(model)
+    elsewhere = write_toy(Folder(str(tmp_path / "data")), Toy(shape=(5, 4, 8, 8)))
+    with pytest.raises(InputError, match=r"latents.luma: .* has 2, the dataset 3"):
+        train_here(toy_job(elsewhere, tmp_path / "third", network=replace(SMALL, start=str(model))))
+
+
+@pytest.mark.parametrize("condition", ["cx-attn", "both"])
+def test_networks_that_attend_to_the_image(tmp_path: Path, condition: Any) -> None:
+    dataset = write_toy(Folder(str(tmp_path / "data")), Toy(image=(5, 12)))
+    network = replace(SMALL, image_condition=condition)
+    train_here(toy_job(dataset, tmp_path / "run", network=network, samples=Samples(every=4, num=1, steps=1)))
+    assert load_unet(tmp_path / "run" / "checkpoints" / "step-00000004" / "model").config.image_condition == condition
+
+
+@pytest.mark.parametrize(
+    ("toy", "told"),
+    [
+        (Toy(without=frozenset({"heatmaps"})), "holds no heatmaps"),
+        (Toy(failed={"latents": set(range(12))}), "no clip is left"),
+        (Toy(empty_text=False), "lacks the states of the empty caption"),
+    ],
+)
+def test_datasets_that_cannot_be_trained_on(tmp_path: Path, toy: Toy, told: str) -> None:
+    dataset = write_toy(Folder(str(tmp_path / "data")), toy)
+    with pytest.raises(InputError, match=told):
+        train_here(toy_job(dataset, tmp_path / "run"))
+
+
+def test_image_tokens_that_are_missing(toy_dataset: Folder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no image"):
+        train_here(toy_job(toy_dataset, tmp_path, network=replace(SMALL, image_condition="both")))
+
+
+def test_a_corrupt_part_is_named(tmp_path: Path) -> None:
+    dataset = write_toy(Folder(str(tmp_path / "data")))
+    part = sorted((tmp_path / "data" / "latents").iterdir())[0]
+    data = bytearray(part.read_bytes())
+    data[100:3000] = b"\xff" * 2900
+    part.write_bytes(bytes(data))
+    with pytest.raises(StorageError, match=part.name):
+        train_here(toy_job(dataset, tmp_path / "run"))
+
+
+def test_the_optimiser_and_hardware_refuse_nonsense() -> None:
+    with pytest.raises(ValueError, match="set batch to 6"):
+        replace(TOY, batch=5, hardware=Hardware(workers=3))
+    with pytest.raises(ValueError, match="optimiser.ema"):
+        Optimiser(ema=1.0)

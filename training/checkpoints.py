@@ -1,0 +1,192 @@
+"""Checkpoints of a run: all that the next step depends on, complete or absent.
+
+RUN/checkpoints/step-00001000/
+model/                  model folder of the network to use (the moving average, where there is one)
+training.safetensors    weights, moments of AdamW, step counts
+progress.json           step and cursor; written last, so a folder without it is no checkpoint
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.distributed.checkpoint import state_dict as gather
+
+from diffusion.errors import InputError, StorageError
+from diffusion.model_folder import ModelFacts, disk_errors, write_model
+from diffusion.storage import Folder
+from diffusion.unet.model import VideoUNet
+from training.loop import Trainee
+from training.optimiser import Ema
+from training.parallel import World
+
+_PROGRESS = "progress.json"
+_TRAINING = "training.safetensors"
+_WHOLE = gather.StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: the next step to compute, and how many clips of each dataset were taken."""
+
+    step: int = 0
+    cursor: tuple[int, ...] = ()
+    epoch: float = 0.0
+
+
+class Checkpoints:
+    """The checkpoints of a run's folder; the ``keep`` newest stay."""
+
+    def __init__(self, run: Folder, keep: int) -> None:
+        self.folder = run / "checkpoints"
+        self.keep = keep
+
+    def names(self) -> list[str]:
+        """Complete checkpoints, oldest first."""
+        return [name for name in self.folder.folders() if (self.folder / name).exists(_PROGRESS)]
+
+    def latest(self) -> Progress | None:
+        """Where the newest checkpoint stands."""
+        names = self.names()
+        if not names:
+            return None
+        told = json.loads((self.folder / names[-1]).read(_PROGRESS))
+        return Progress(told["step"], tuple(told["cursor"]), told["epoch"])
+
+    def save(self, progress: Progress, trainee: Trainee, facts: ModelFacts, world: World) -> None:
+        """Write a checkpoint. All workers call it; the first one writes. StorageError on all of them if that fails."""
+        state = training_state(trainee)
+        used = model_state(trainee)
+        error: StorageError | None = None
+        if world.first:
+            try:
+                self._write(progress, state, used, _config(trainee), replace(facts, step=progress.step))
+            except StorageError as failed:
+                error = failed
+        error = world.share(error)
+        if error is not None:
+            raise error
+
+    def _write(
+        self, progress: Progress, state: dict[str, Tensor], used: dict[str, Tensor], config: Any, facts: ModelFacts
+    ) -> None:
+        place = self.folder / f"step-{progress.step:08}"
+        try:
+            with disk_errors(place.uri), _scratch(self.folder) as scratch:
+                save_file(state, scratch / _TRAINING)
+                write_model(scratch / "model", _network(config, used), facts)
+                place.delete_all()
+                for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
+                    inside = path.relative_to(scratch).parent.as_posix()
+                    (place if inside == "." else place / inside).put(path)
+            place.write(_PROGRESS, json.dumps(asdict(progress)).encode())
+        except StorageError:
+            place.delete_all()
+            raise
+        for name in self.names()[: -self.keep]:
+            (self.folder / name).delete_all()
+
+    def restore(self, progress: Progress, trainee: Trainee) -> None:
+        """Load the checkpoint of that step into a trainee of any world."""
+        place = self.folder / f"step-{progress.step:08}"
+        with _local(place, _TRAINING) as path:
+            try:
+                with safe_open(path, framework="pt") as file:
+                    state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            except (SafetensorError, OSError) as error:
+                raise StorageError(
+                    f"{place.uri}: {_TRAINING} cannot be read ({error}). Delete this checkpoint's folder: the run then "
+                    "goes on from the one before it."
+                ) from error
+        _load(trainee, state, place.uri)
+
+    def model(self) -> Folder:
+        """The model folder of the newest checkpoint."""
+        return self.folder / self.names()[-1] / "model"
+
+
+def training_state(trainee: Trainee) -> dict[str, Tensor]:
+    """Everything of a trainee as named tensors on the CPU; collective."""
+    state = {f"network.{name}": value for name, value in _weights(trainee).items()}
+    if trainee.ema:
+        with trainee.ema.swapped(trainee.network.parameters()):
+            state |= {f"ema.{name}": value.clone() for name, value in _weights(trainee).items()}
+    found: dict[str, Any] = gather.get_optimizer_state_dict(trainee.network, trainee.optimiser, options=_WHOLE)
+    for name, moments in found.get("state", {}).items():  # empty but on the first worker
+        state |= {f"optimiser.{name}.{key}": value for key, value in moments.items()}
+    return {name: value.contiguous() for name, value in state.items()}
+
+
+def model_state(trainee: Trainee) -> dict[str, Tensor]:
+    """The weights to use; collective."""
+    if not trainee.ema:
+        return _weights(trainee)
+    with trainee.ema.swapped(trainee.network.parameters()):
+        return {name: value.clone() for name, value in _weights(trainee).items()}
+
+
+def _weights(trainee: Trainee) -> dict[str, Tensor]:
+    weights: dict[str, Any] = gather.get_model_state_dict(trainee.network, options=_WHOLE)
+    return weights
+
+
+def _load(trainee: Trainee, state: dict[str, Tensor], where: str) -> None:
+    parts: dict[str, dict[str, Any]] = {"network": {}, "ema": {}, "optimiser": {}}
+    for name, value in state.items():
+        part, _, rest = name.partition(".")
+        if part == "optimiser":
+            parameter, _, key = rest.rpartition(".")
+            parts[part].setdefault(parameter, {})[key] = value
+        else:
+            parts[part][rest] = value
+    if bool(parts["ema"]) != (trainee.ema is not None):
+        raise InputError(f"{where}: it was written {'with' if parts['ema'] else 'without'} optimiser.ema; set it so.")
+    if trainee.ema:
+        gather.set_model_state_dict(trainee.network, parts["ema"], options=_WHOLE)
+        trainee.ema = Ema(trainee.network.parameters(), trainee.ema.decay)
+    gather.set_model_state_dict(trainee.network, parts["network"], options=_WHOLE)
+    # Asked for the whole state, all workers but the first would get nothing.
+    groups = gather.get_optimizer_state_dict(trainee.network, trainee.optimiser)["param_groups"]
+    whole = {"state": parts["optimiser"], "param_groups": groups}
+    gather.set_optimizer_state_dict(trainee.network, trainee.optimiser, whole, options=_WHOLE)
+
+
+def _config(trainee: Trainee) -> Any:
+    return getattr(trainee.network, "module", trainee.network).config
+
+
+def _network(config: Any, weights: dict[str, Tensor]) -> VideoUNet:
+    """A network that holds these very tensors."""
+    with torch.device("meta"):
+        network: VideoUNet = VideoUNet.from_config(config)
+    network.load_state_dict(weights, assign=True)
+    return network
+
+
+@contextlib.contextmanager
+def _scratch(folder: Folder) -> Iterator[Path]:
+    """A folder for files in the making, on the same disk where the target is local."""
+    if not folder.remote:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=None if folder.remote else folder.path) as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def _local(place: Folder, name: str) -> Iterator[Path]:
+    """A file on this machine."""
+    if not place.remote:
+        yield place.path / name
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / name
+        place.fetch(name, path)
+        yield path

@@ -1,0 +1,90 @@
+"""A batch: what one forward pass of the network takes, collated from clips and their random numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from training.data.draws import Draws
+
+# Log-variances beyond these are clamped by diffusers too: their exponentials leave float32.
+_LOGVAR = (-30.0, 20.0)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips ready for the network, float32.
+
+    ``latents`` are a sample of the posterior, scaled; ``text`` holds the empty prompt's states where text was dropped;
+    ``image_tokens`` is None where the model takes none.
+    """
+
+    latents: Float[Tensor, "b c t h w"]
+    heatmap: Float[Tensor, "b t h w"]
+    text: Float[Tensor, "b l d"]
+    fps: Float[Tensor, " b"]
+    noise: Float[Tensor, "b c t h w"]
+    timestep: Int[Tensor, " b"]
+    image_tokens: Float[Tensor, "b n k"] | None
+    clip_ids: tuple[str, ...]
+
+    @property
+    def image_latent(self) -> Float[Tensor, "b c h w"]:
+        """The latent of the first frame, which conditions the model."""
+        return self.latents[:, :, 0]
+
+    def __len__(self) -> int:
+        """Clips."""
+        return len(self.clip_ids)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device; copies from pinned memory run beside the computation."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """The batch in page-locked memory."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Any) -> "Batch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
+
+
+def collate(
+    samples: Sequence[dict[str, Any]],
+    draws: Sequence[Draws],
+    empty_text: Float[np.ndarray, "l d"],
+    scaling_factor: float,
+) -> Batch:
+    """A batch of clips as :meth:`training.data.source.Source.read` gives them, each with its draws."""
+    text = [empty_text if draw.drop_text else sample["text"] for sample, draw in zip(samples, draws, strict=True)]
+    tokens = [sample["tokens"] for sample in samples if "tokens" in sample]
+    return Batch(
+        latents=torch.stack(
+            [_posterior_sample(s, d) * scaling_factor for s, d in zip(samples, draws, strict=True)],
+        ),
+        heatmap=_stack([sample["heatmap"] for sample in samples]),
+        text=_stack(text),
+        fps=torch.tensor([sample["fps"] for sample in samples], dtype=torch.float32),
+        noise=torch.stack([draw.noise for draw in draws]),
+        timestep=torch.tensor([draw.timestep for draw in draws]),
+        image_tokens=_stack(tokens) if tokens else None,
+        clip_ids=tuple(sample["clip_id"] for sample in samples),
+    )
+
+
+def _posterior_sample(sample: dict[str, Any], draws: Draws) -> Float[Tensor, "c t h w"]:
+    mean = torch.from_numpy(np.asarray(sample["mean"], np.float32))
+    if sample["logvar"] is None:
+        return mean
+    spread = torch.from_numpy(np.asarray(sample["logvar"], np.float32)).clamp_(*_LOGVAR).mul_(0.5).exp_()
+    return mean + spread * draws.posterior
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack([np.asarray(array, np.float32) for array in arrays]))

@@ -1,0 +1,38 @@
+"""The random numbers of one training sample: they depend on (seed, step, place in the global batch) alone.
+
+So a run that resumes, or that runs on another number of workers, sees the same noise on the same clips. Drawn on the
+CPU: a seed means the same on every device.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_STREAM = 3
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Step of the schedule, noise on the latents, noise of the posterior, and whether the text is dropped."""
+
+    timestep: int
+    noise: Float[Tensor, "c t h w"]
+    posterior: Float[Tensor, "c t h w"]
+    drop_text: bool
+
+
+def draw(key: tuple[int, int, int], shape: tuple[int, ...], steps: int, text_dropout: float) -> Draws:
+    """Draw for a ``key`` of (seed, step, place); ``shape`` is the latent's, ``steps`` the schedule's length."""
+    rng = np.random.default_rng([key[0], _STREAM, *key[1:]])
+    timestep, dropped = int(rng.integers(steps)), bool(rng.random() < text_dropout)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    noise, posterior = torch.randn((2, *shape), generator=generator)
+    return Draws(timestep, noise, posterior, dropped)
+
+
+def layer_seed(seed: int, step: int, rank: int, micro: int) -> int:
+    """The seed of dropout inside the network for one forward pass of one worker."""
+    return int(np.random.default_rng([seed, _STREAM + 1, step, rank, micro]).integers(2**63))

@@ -1,0 +1,137 @@
+"""The batches of a run, step by step, made ahead by a thread while the network computes."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from training.data.batch import Batch, collate
+from training.data.draws import draw
+from training.data.mixture import Mixture, Pick
+from training.data.order import Order, Place
+from training.data.source import Source
+
+_AHEAD = 3  # steps; more would only hold memory
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of each global batch a worker computes: that of ``rank`` of ``world``, ``micro`` clips at a time."""
+
+    rank: int
+    world: int
+    micro: int
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What all workers know of the global batch: its size, and what its random numbers depend on."""
+
+    batch: int
+    seed: int
+    schedule_steps: int
+    text_dropout: float = 0.1
+    window: int = 8
+
+
+@dataclass(frozen=True)
+class StepData:
+    """All that a worker needs for one step, and the cursor with which the next step begins."""
+
+    step: int
+    micro_batches: tuple[Batch, ...]
+    cursor: tuple[int, ...]
+    epoch: float
+    """How often the first dataset has been seen by the end of the step."""
+
+
+class Batches:
+    """Makes a worker's micro-batches of a step after step, from the cursor given.
+
+    The clips of a global batch are dealt out by row group, so that a worker reads few groups; which clips they are,
+    and their noise, does not depend on the number of workers.
+    """
+
+    def __init__(self, sources: Sequence[Source], plan: BatchPlan, share: Share, cursor: Sequence[int] = ()) -> None:
+        self.sources = sources
+        self.plan = plan
+        self.share = share
+        weights = [source.weight for source in sources]
+        self.mixture = Mixture([source.facts.shape for source in sources], weights, plan.batch, plan.seed)
+        self.mixture.taken = list(cursor) or self.mixture.taken
+        self.orders = [Order(source.rows, plan.seed, number, plan.window) for number, source in enumerate(sources)]
+
+    def make(self, step: int) -> StepData:
+        """The data of a step. Moves the cursor."""
+        picks = self.mixture.draw(step)
+        placed = [(pick.source, self.orders[pick.source][pick.number], pick) for pick in picks]
+        placed.sort(key=lambda item: (item[0], item[1].group, item[1].row, item[2].at))
+        each = len(placed) // self.share.world
+        mine = placed[self.share.rank * each : (self.share.rank + 1) * each]
+        micro = range(0, each, self.share.micro)
+        batches = tuple(self._batch(mine[first : first + self.share.micro], step) for first in micro)
+        return StepData(step, batches, tuple(self.mixture.taken), self.mixture.taken[0] / len(self.orders[0]))
+
+    def _batch(self, clips: Sequence[tuple[int, Place, Pick]], step: int) -> Batch:
+        plan, source = self.plan, self.sources[clips[0][0]]
+        samples = [self.sources[number].read(place) for number, place, _ in clips]
+        draws = [
+            draw((plan.seed, step, pick.at), source.facts.shape, plan.schedule_steps, plan.text_dropout)
+            for _, _, pick in clips
+        ]
+        return collate(samples, draws, source.empty_text, source.facts.scaling_factor)
+
+
+class Prefetcher:
+    """The data of the steps ``first`` to ``last - 1``, made a few steps ahead by a thread.
+
+    Use it in a ``with`` block: leaving it ends the thread. An error of the thread is raised by ``next``.
+    """
+
+    def __init__(self, batches: Batches, first: int, last: int, *, pin: bool = False) -> None:
+        self._queue: queue.Queue[StepData | BaseException] = queue.Queue(maxsize=_AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(batches, range(first, last), pin), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Prefetcher":
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[StepData]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> StepData:
+        """The data of the next step; waits for it."""
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def _run(self, batches: Batches, steps: range, pin: bool) -> None:
+        try:
+            for step in steps:
+                data = batches.make(step)
+                if pin:
+                    data = replace(data, micro_batches=tuple(batch.pinned() for batch in data.micro_batches))
+                if not self._put(data):
+                    return
+            self._put(StopIteration())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the loop must hear of it
+            self._put(error)
+
+    def _put(self, item: StepData | BaseException) -> bool:
+        """Hand over; False where nobody wants it any more."""
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False

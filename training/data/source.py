@@ -1,0 +1,224 @@
+"""One dataset of a training run: a view resolved, its facts checked against the run, its clips read by place."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from diffusion.decoding import Decoder, decoder
+from diffusion.errors import InputError, StorageError
+from diffusion.model_folder import find_part
+from diffusion.storage import Folder
+from diffusion.store_errors import explained
+from diffusion.uri import local_path
+from diffusion.weights import Weights
+from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.identity import text_id
+from pipeline.dataset.reading import FeatureReader, Sample, TextReader
+from pipeline.dataset.view import View
+from pipeline.motion.heatmap import Normalisation
+from training.data.order import Place
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Which artifact of each kind to train on; empty: the only one of its kind.
+
+    With a ``normalisation`` the heatmap is computed anew from the stored flow intensity.
+    """
+
+    latents: str = ""
+    heatmaps: str = ""
+    text: str = ""
+    image: str = ""
+    normalisation: Normalisation | None = None
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What a model must agree with: the latent space, its shape, the text states, the image tokens."""
+
+    latents: dict[str, Any]
+    scaling_factor: float
+    shape: tuple[int, int, int, int]
+    """c t h w of a latent."""
+    pixels: tuple[int, int]
+    """Height and width of the frames."""
+    text: dict[str, Any]
+    text_shape: tuple[int, int]
+    image: dict[str, Any] = field(default_factory=dict)
+    image_shape: tuple[int, int] | None = None
+
+
+class Source:
+    """Clips of a dataset folder, or of a view saved by ``motif dataset filter``.
+
+    InputError where an artifact is missing, where heatmap and latent grids differ or where no clip is left.
+    """
+
+    def __init__(self, uri: str, artifacts: Artifacts, *, image: bool = False, kept_groups: int = 24) -> None:
+        view = open_view(uri)
+        self.uri = uri
+        self.weight = view.weight
+        self.dataset = Folder(view.dataset)
+        self.catalog = Catalog.require(self.dataset)
+        self.normalisation = artifacts.normalisation
+        self.names = self._choose(artifacts, view.artifacts, image=image)
+        self.facts = self._facts()
+        latents, heatmaps = self.names["latents"], self.names["heatmaps"]
+        variance = [c for c in ("logvar",) if c in self.catalog.artifacts[latents].columns]
+        wanted = {latents: ["mean", *variance], heatmaps: ["intensity" if self.normalisation else "heatmap"]}
+        if image:
+            wanted[self.names["image"]] = ["tokens"]
+        self.reader = FeatureReader(self.dataset, wanted, ("text_id", "fps", "caption"))
+        self.text = TextReader(self.dataset, self.names["text"])
+        if text_id("") not in self.text:
+            raise InputError(
+                f"{uri}: {self.names['text']} lacks the states of the empty caption, which training drops text to. Run "
+                "the same `motif preprocess` again: it encodes what is missing."
+            )
+        self.empty_text = self._states(text_id(""))
+        self.rows = self._usable(view)
+        self.kept_groups = kept_groups
+        self._groups: OrderedDict[int, dict[str, Sample]] = OrderedDict()
+
+    # -- what is there -----------------------------------------------------------------------------------------------
+
+    def _choose(self, artifacts: Artifacts, of_view: tuple[str, ...], *, image: bool) -> dict[str, str]:
+        kinds = ["latents", "heatmaps", "text", *(["image"] if image else [])]
+        chosen = {}
+        for kind in kinds:
+            named = [name for name in of_view if self._kind(name) == kind]
+            name = getattr(artifacts, kind) or (named[0] if named else None)
+            try:
+                chosen[kind] = self.catalog.pick(kind, name)
+            except InputError as error:
+                raise InputError(f"{self.uri}: {error} (--artifacts.{kind})") from error
+            if self._kind(chosen[kind]) != kind:
+                raise InputError(
+                    f"--artifacts.{kind} {chosen[kind]}: in {self.uri} that is of kind {self._kind(chosen[kind])}."
+                )
+        return chosen
+
+    def _kind(self, name: str) -> str:
+        return self.catalog.artifacts[name].kind if name in self.catalog.artifacts else ""
+
+    def _facts(self) -> SourceFacts:
+        kinds = {kind: self.catalog.artifacts[name] for kind, name in self.names.items()}
+        shape = tuple(kinds["latents"].columns["mean"]["shape"])
+        grid = tuple(kinds["heatmaps"].columns["heatmap"]["shape"])
+        if grid != shape[1:]:
+            raise InputError(
+                f"{self.uri}: heatmaps are {_by(grid)} (t h w), latents {_by(shape[1:])}. Compute heatmaps with the "
+                "cell of the latents, or choose others with --artifacts.heatmaps."
+            )
+        identity = {key: value for key, value in kinds["latents"].identity.items() if key != "clips"}
+        image = kinds.get("image")
+        return SourceFacts(
+            latents=identity,
+            scaling_factor=float(kinds["latents"].facts["scaling_factor"]),
+            shape=shape,
+            pixels=(self.catalog.clips["height"], self.catalog.clips["width"]),
+            text=kinds["text"].identity,
+            text_shape=tuple(kinds["text"].columns["states"]["shape"]),
+            image={key: value for key, value in image.identity.items() if key != "clips"} if image else {},
+            image_shape=tuple(image.columns["tokens"]["shape"]) if image else None,
+        )
+
+    def _usable(self, view: View) -> list[np.ndarray]:
+        """The rows to use of each row group: clips that have every artifact, pass the view and have their text."""
+        chosen = tuple(name for kind, name in self.names.items() if kind != "text")
+        table = View(view.dataset, (*view.artifacts, *chosen), view.where, view.ids).clips()
+        wanted = set(table.column("clip_id").to_pylist())
+        texts = dict(zip(table.column("clip_id").to_pylist(), table.column("text_id").to_pylist(), strict=True))
+        lacking = sum(text not in self.text for text in texts.values())
+        if lacking:
+            raise InputError(
+                f"{self.uri}: {lacking} clips have captions without {self.names['text']} states. Run the same `motif "
+                "preprocess` again: it encodes what is missing."
+            )
+        rows = [
+            np.array([row for row, clip in enumerate(self.reader.clip_ids(group)) if clip in wanted], int)
+            for group in self.reader.groups
+        ]
+        if not sum(len(group) for group in rows):
+            raise InputError(
+                f"{self.uri}: no clip is left{' that passes ' + ', '.join(view.where) if view.where else ''}."
+            )
+        return rows
+
+    def decoder(self, model: str, device: torch.device) -> Decoder:
+        """What turns latents into pictures; an autoencoder's weights are those of a model folder, or the dataset's own.
+
+        WeightsError where they are not to be found.
+        """
+        named = self.catalog.artifacts[self.names["latents"]].facts.get("weights")
+        weights = Weights(named, subfolder="vae") if named else None
+        if weights and model:
+            weights = find_part(local_path(model), "vae")
+        return decoder(self.facts.latents, self.facts.scaling_factor, weights, device)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Clips to train on."""
+        return sum(len(group) for group in self.rows)
+
+    def read(self, place: Place) -> Sample:
+        """A clip: ``mean``, ``logvar`` (where there is one), ``heatmap`` in 0 to 1, ``text``, ``fps``, ``clip_id``."""
+        group = self.reader.groups[place.group]
+        raw = self._group(place.group)[self.reader.clip_ids(group)[place.row]]
+        sample = {name: raw[name] for name in ("clip_id", "caption", "fps")}
+        latents = self.names["latents"]
+        sample |= {"mean": raw[f"{latents}/mean"], "logvar": raw.get(f"{latents}/logvar")}
+        sample |= {"heatmap": self._heatmap(raw), "text": self._states(raw["text_id"])}
+        if "image" in self.names:
+            sample["tokens"] = raw[f"{self.names['image']}/tokens"]
+        return sample
+
+    def _group(self, number: int) -> dict[str, Sample]:
+        """The clips of a row group by id; the groups used last are kept."""
+        if number not in self._groups:
+            group = self.reader.groups[number]
+            try:
+                with explained(self.dataset.uri):
+                    self._groups[number] = {str(sample["clip_id"]): sample for sample in self.reader.read(group)}
+            except (pa.ArrowException, OSError) as error:
+                raise StorageError(
+                    f"{self.dataset.uri}: row group {group.number} of {group.part} cannot be read "
+                    f"({str(error).splitlines()[0]}). Delete this part of {', '.join(self.reader.columns)} and run "
+                    "`motif preprocess` again: it computes what is missing."
+                ) from error
+            if len(self._groups) > self.kept_groups:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(number)
+        return self._groups[number]
+
+    def _heatmap(self, raw: Sample) -> np.ndarray:
+        folder = self.names["heatmaps"]
+        if self.normalisation is None:
+            stored = np.asarray(raw[f"{folder}/heatmap"])
+            scale = np.float32(self.catalog.artifacts[folder].columns["heatmap"]["scale"])
+            return np.asarray(stored, np.float32) * scale
+        cells = torch.from_numpy(np.asarray(raw[f"{folder}/intensity"], np.float32))
+        heatmap: np.ndarray = self.normalisation.heatmap(cells[None], *self.facts.pixels)[0].numpy()
+        return heatmap
+
+    def _states(self, key: str) -> np.ndarray:
+        return self.text.states(key)
+
+
+def open_view(uri: str) -> View:
+    """The view that a URI names: a saved one (``.json``), or the whole of a dataset folder."""
+    if not uri.endswith(".json"):
+        return View(uri, ())
+    path = PurePosixPath(uri)
+    return View.load(Folder(uri[: -len(path.name)].rstrip("/") or "."), path.name)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

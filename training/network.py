@@ -1,0 +1,120 @@
+"""The network of a run: which one, from which weights, and whether the data fits it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from diffusion.errors import InputError
+from diffusion.model_folder import ModelFacts, load_facts, load_unet
+from diffusion.unet.model import VideoUNet
+from diffusion.uri import local_path
+from training.data.source import SourceFacts
+
+ImageCondition = Literal["x-cat", "cx-attn", "both"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where training starts.
+
+    ``start`` is a model folder: of a text-to-video model, which then learns the image condition, or of a run to go on
+    from. Empty: random weights of the sizes below, which otherwise count for ``--dry-run`` alone. The defaults are
+    VideoCrafter2's.
+    """
+
+    start: str = "models/videocrafter2"
+    image_condition: ImageCondition = "x-cat"
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int = 2
+    attention_head_dim: int = 64
+    norm_num_groups: int = 32
+    dropout: float = 0.0
+
+    @property
+    def takes_image_tokens(self) -> bool:
+        """Whether the dataset must hold image tokens."""
+        return self.image_condition != "x-cat"
+
+
+# What the paper's data looks like, for a dry run without data.
+PAPER = SourceFacts(
+    latents={}, scaling_factor=0.18215, shape=(4, 16, 40, 64), pixels=(320, 512), text={}, text_shape=(77, 1024),
+    image_shape=(257, 1280),
+)  # fmt: skip
+
+
+def new_network(network: Network, facts: SourceFacts) -> VideoUNet:
+    """A network with random weights that fits the data; on the default device, which may be meta."""
+    made: VideoUNet = VideoUNet(
+        latent_channels=facts.shape[0],
+        out_channels=facts.shape[0],
+        block_out_channels=network.block_out_channels,
+        layers_per_block=network.layers_per_block,
+        cross_attention_dim=facts.text_shape[1],
+        attention_head_dim=network.attention_head_dim,
+        norm_num_groups=network.norm_num_groups,
+        dropout=network.dropout,
+        image_condition=network.image_condition,
+        image_token_width=facts.image_shape[1] if facts.image_shape else 1280,
+    )
+    return made
+
+
+def build_network(network: Network, facts: SourceFacts, seed: int) -> VideoUNet:
+    """The network with its first weights, on the CPU, float32. InputError where the start does not fit."""
+    if not network.start:
+        torch.manual_seed(seed)
+        return new_network(network, facts)
+    check_start(network, facts)
+    unet = load_unet(local_path(network.start), torch.float32)
+    had = unet.config.image_condition
+    if had == network.image_condition:
+        return unet
+    if had != "none":
+        raise InputError(
+            f"network.image_condition {network.image_condition}: the model in {network.start} was trained with {had}. "
+            "Set it to that, or start from a text-to-video model."
+        )
+    torch.manual_seed(seed)
+    width = facts.image_shape[1] if facts.image_shape else 1280
+    grown: VideoUNet = VideoUNet.from_text_to_video(
+        unet, network.image_condition, image_token_width=width, dropout=network.dropout
+    )
+    return grown
+
+
+def check_start(network: Network, facts: SourceFacts) -> None:
+    """InputError where the model to start from is missing or was made for other data."""
+    if not network.start:
+        return
+    folder = local_path(network.start)
+    if not folder.exists():
+        raise InputError(
+            f"network.start {network.start}: there is no such folder. Bring the base model with `motif fetch "
+            "videocrafter2`, make it with `motif convert`, or set network.start to '' for random weights."
+        )
+    check_facts(network.start, load_facts(folder), facts)
+
+
+def check_facts(name: str, model: ModelFacts, data: SourceFacts) -> None:
+    """InputError where a model was made for another latent space, size or text encoder than the data's."""
+    compared: list[tuple[str, Any, Any]] = [
+        ("latents", model.latents, data.latents),
+        ("text", model.text, data.text),
+        ("scaling_factor", model.scaling_factor, data.scaling_factor),
+    ]
+    for field, of_model, of_data in compared:
+        if isinstance(of_model, dict):
+            for key in of_model.keys() & of_data.keys():
+                if of_model[key] != of_data[key]:
+                    raise _unlike(name, f"{field}.{key}", of_model[key], of_data[key])
+        elif of_model != of_data:
+            raise _unlike(name, field, of_model, of_data)
+
+
+def _unlike(name: str, field: str, of_model: Any, of_data: Any) -> InputError:
+    return InputError(
+        f"{field}: the model {name} has {of_model}, the dataset {of_data}. Preprocess the videos with the model's own "
+        "encoders (their weights are in its folder), or start from another model."
+    )

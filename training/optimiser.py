@@ -1,0 +1,81 @@
+"""AdamW with a constant rate, and a moving average of the weights."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW. The paper gives the rate; AdamW, no weight decay and the clipped norm are DynamiCrafter's.
+
+    ``warmup`` steps of linearly rising rate come first; ``ema`` is the decay of the weights' moving average, which is
+    what is saved to be used (0: the weights themselves).
+    """
+
+    lr: float = 5e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    clip_norm: float = 0.5
+    warmup: int = 0
+    ema: float = 0.9999
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        if not self.lr > 0:
+            raise ValueError(f"optimiser.lr {self.lr}: above 0")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"optimiser.ema {self.ema}: from 0 (none) to below 1")
+        if not self.clip_norm > 0:
+            raise ValueError(f"optimiser.clip_norm {self.clip_norm}: above 0")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return self.lr * min(1.0, (step + 1) / self.warmup) if self.warmup else self.lr
+
+    def build(self, network: nn.Module) -> torch.optim.AdamW:
+        """The optimiser of a network's trainable parameters; biases and norms are not decayed."""
+        trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        fused = all(parameter.is_cuda for parameter in trainable)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=fused, foreach=not fused)
+
+
+class Ema:
+    """A moving average of parameters: average += (1 - d) (parameters - average).
+
+    d rises with the step as (1 + step) / (10 + step) up to ``decay``, or early averages would be the random start.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], decay: float) -> None:
+        self.decay = decay
+        self.average = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def update(self, parameters: Iterable[Tensor], step: int) -> None:
+        """Take in the parameters after a step."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in parameters], 1 - decay)
+
+    @contextmanager
+    def swapped(self, parameters: Iterable[Tensor]) -> Iterator[None]:
+        """While it lasts, the parameters hold the average."""
+        held = list(parameters)
+        self._swap(held)
+        try:
+            yield
+        finally:
+            self._swap(held)
+
+    @torch.no_grad()
+    def _swap(self, parameters: list[Tensor]) -> None:
+        for average, parameter in zip(self.average, parameters, strict=True):
+            kept = average.clone()
+            average.copy_(parameter)
+            parameter.copy_(kept)

@@ -1,0 +1,80 @@
+"""One worker among others: who it is, how the network is spread over all, and what they tell each other."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+
+@dataclass(frozen=True)
+class World:
+    """A worker's place among all. One worker alone needs no process group."""
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this worker writes for all."""
+        return self.rank == 0
+
+    def mean(self, values: list[float]) -> list[float]:
+        """The mean of each value over all workers; they must all have the same number of clips."""
+        if self.size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return [float(value) for value in tensor / self.size]
+
+    def share(self, value: Any) -> Any:
+        """The first worker's value, on all of them."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+
+def distribute(network: nn.Module, world: World, parallel: Literal["ddp", "fsdp"], *, half: bool) -> nn.Module:
+    """Spread a network over the workers: replicated (DDP), or with parameters and moments cut up (FSDP2)."""
+    if world.size == 1:
+        return network
+    if parallel == "ddp":
+        devices = [world.device] if world.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
+    # A block's output is a view at times; the parent's forward does nothing in place with it.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32)
+    for name in ("down_blocks", "mid_block", "up_blocks"):
+        part = network.get_submodule(name)
+        for block in part if isinstance(part, nn.ModuleList) else [part]:
+            fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(network, mesh=mesh, mp_policy=policy)
+    return network
+
+
+@contextmanager
+def gradients_stay_here(network: nn.Module, *, stay: bool) -> Iterator[None]:
+    """While it lasts, gradients are not averaged over the workers: the last pass of an accumulation does that."""
+    if isinstance(network, nn.parallel.DistributedDataParallel):
+        with network.no_sync() if stay else _nothing():
+            yield
+    elif isinstance(network, FSDPModule):
+        network.set_requires_gradient_sync(not stay)
+        yield
+    else:
+        yield
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

@@ -1,0 +1,98 @@
+"""Videos sampled while training: the same few clips each time, so that progress can be seen."""
+
+import json
+from contextlib import ExitStack
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from diffusion.process.ddim import RescaledDdim, draw_noise, guided
+from diffusion.storage import Folder
+from diffusion.video_file import encode_video
+from training.data.batch import Batch, collate
+from training.data.draws import draw
+from training.data.order import Order
+from training.data.source import Source
+from training.loop import Trainee
+from training.objective import network_condition
+from training.parallel import World
+from training.recipes import Train
+
+# Keep these draws apart from those of any step and of any dataset.
+_NO_STEP = 2**32 - 1
+_NO_DATASET = 2**32 - 1
+
+
+class Sampler:
+    """Samples ``samples.num`` clips of a run's first dataset; which ones depends on the seed alone.
+
+    WeightsError at once where their latents cannot be decoded.
+    """
+
+    def __init__(self, config: Train, source: Source, world: World) -> None:
+        self.config, self.source, self.world = config, source, world
+        self.decode = source.decoder(config.network.start, world.device) if world.first else None
+        order = Order(source.rows, config.seed, stream=_NO_DATASET)
+        self.places = [order[n] for n in range(min(config.samples.num, len(source)))]
+
+    def write(self, trainee: Trainee, run: Folder, step: int) -> None:
+        """Sample with the weights that would be saved; all workers call it, the first one writes."""
+        batch, prompts = self._batch()
+        network = trainee.network.eval()
+        with ExitStack() as stack:
+            if trainee.ema:
+                stack.enter_context(trainee.ema.swapped(network.parameters()))
+            half = self.config.hardware.precision == "bfloat16"
+            stack.enter_context(torch.autocast(self.world.device.type, torch.bfloat16, enabled=half))
+            latents = self._sample(network, batch.to(self.world.device))
+        network.train()
+        if self.decode:
+            pictures = torch.cat([self.decode(batch.latents).cpu(), self.decode(latents).cpu()], dim=-1)
+            frames = _frames(pictures, batch.latents.shape[2])
+            _write(run / "samples" / f"step-{step:08}", frames, prompts, batch.fps.tolist(), step)
+
+    def _batch(self) -> tuple[Batch, list[str]]:
+        facts, schedule = self.source.facts, self.config.schedule
+        clips = [self.source.read(place) for place in self.places]
+        draws = [draw((self.config.seed, _NO_STEP, at), facts.shape, schedule.steps, 0.0) for at in range(len(clips))]
+        batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor)
+        return batch, [clip["caption"] for clip in clips]
+
+    @torch.no_grad()
+    def _sample(self, network: nn.Module, batch: Batch) -> Float[Tensor, "b c t h w"]:
+        """Latents for first frames and texts by DDIM; both branches of the guidance see the image."""
+        options = self.config.samples
+        scheduler = RescaledDdim(self.config.schedule)
+        scheduler.set_timesteps(options.steps)
+        seeds = [self.config.seed + number for number in range(len(batch))]
+        x = draw_noise(tuple(batch.latents.shape[1:]), seeds, 0)[0].to(batch.latents)
+        empty = torch.from_numpy(np.asarray(self.source.empty_text, np.float32)).to(x).expand_as(batch.text)
+        text, fps = torch.cat([batch.text, empty]), batch.fps.repeat(2)
+        condition = {name: torch.cat([value, value]) for name, value in network_condition(network, batch).items()}
+        for timestep in scheduler.timesteps:
+            times = timestep.to(x.device).expand(2 * len(batch))
+            with_text, without = network(torch.cat([x, x]), times, text, fps, **condition).float().chunk(2)
+            x = scheduler.step(guided(with_text, without, options.guidance), int(timestep), x, return_dict=False)[0]
+        return x
+
+
+def _write(
+    place: Folder, videos: UInt8[np.ndarray, "b t h w 3"], prompts: list[str], fps: list[float], step: int
+) -> None:
+    """One mp4 a clip, and what was asked for."""
+    told = []
+    for number, (frames, prompt, rate) in enumerate(zip(videos, prompts, fps, strict=True)):
+        place.write(f"{number:02}.mp4", encode_video(frames, rate))
+        told.append({"file": f"{number:02}.mp4", "prompt": prompt, "fps": rate})
+    facts = {"step": step, "left": "the clip as encoded", "right": "sampled from its first frame and prompt"}
+    place.write("prompts.json", json.dumps(facts | {"samples": told}, indent=2).encode())
+
+
+def _frames(images: Float[Tensor, "n 3 h w"], frames: int) -> UInt8[np.ndarray, "b t h w 3"]:
+    """Pictures in -1 to 1 as bytes, cut into videos of so many frames."""
+    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    out: np.ndarray = rearrange(pixels, "(b t) c h w -> b t h w c", t=frames).cpu().numpy()
+    return out

@@ -1,0 +1,164 @@
+"""Runs side by side: what was set otherwise, what came of it, and from which step on their losses part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from training.tracking import METRICS, read_metrics
+from training.validation.figure import GREY, SMALL, Look, entitle, label, name_runs, new_figure, png, tidy
+from training.validation.runs import read_config, run_name
+
+# Losses of single steps are noise, since each has its own clips and timesteps; more steps than this hide the course.
+_LONGEST_WINDOW, _WINDOWS_A_RUN = 100, 10
+_TERMS = ("plain", "motion")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What came of a run. Smoothed: the mean over the last ``window`` steps."""
+
+    name: str
+    uri: str
+    data: dict[str, int]
+    """Its datasets, and the clips of each."""
+    steps: int
+    last: dict[str, float]
+    smoothed: dict[str, float]
+    clips_per_s: float
+    """Median over steps."""
+    first_difference: int | None
+    """The first step whose loss is not the first run's, bit for bit; None where all steps of both are alike."""
+    shared_steps: int
+    """Steps that this run and the first one both took."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The terms of a run's loss by step."""
+
+    step: Float[np.ndarray, " s"]
+    plain: Float[np.ndarray, " s"]
+    motion: Float[np.ndarray, " s"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``settings`` holds the fields that differ, each with the value of every run."""
+
+    settings: dict[str, tuple[Any, ...]]
+    runs: tuple[RunSummary, ...]
+    window: int
+    curves: tuple[Curve, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the curves, as plain JSON."""
+        return {"settings": self.settings, "window": self.window, "runs": [asdict(run) for run in self.runs]}
+
+
+def compare(uris: Sequence[str], window: int | None = None) -> Comparison:
+    """Compare runs with the first one; ``window`` is the number of steps to smooth over, by default found by itself.
+
+    InputError where a folder holds no run, or a run that has not taken a step.
+    """
+    folders = [Folder(uri.rstrip("/")) for uri in uris]
+    configs = [read_config(folder) for folder in folders]
+    metrics = [read_metrics(folder) for folder in folders]
+    for folder, lines in zip(folders, metrics, strict=True):
+        if not lines:
+            raise InputError(f"{folder.uri}: {METRICS} has no step yet. Wait for the first one, or name another run.")
+    steps = min(map(len, metrics))
+    window = window or max(1, min(_LONGEST_WINDOW, steps // _WINDOWS_A_RUN))
+    names = [run_name(folder.uri) for folder in folders]
+    names = [name if names.count(name) == 1 else folder.uri for name, folder in zip(names, folders, strict=True)]
+    runs = tuple(
+        _summary((name, folder.uri), config, (lines, metrics[0]), window)
+        for name, folder, config, lines in zip(names, folders, configs, metrics, strict=True)
+    )
+    curves = tuple(Curve(*(_column(lines, name) for name in ("step", *_TERMS))) for lines in metrics)
+    return Comparison(_differing([config["config"] for config in configs]), runs, window, curves)
+
+
+def _summary(
+    named: tuple[str, str],
+    config: Mapping[str, Any],
+    traces: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    window: int,
+) -> RunSummary:
+    lines, of_first = traces
+    shared, differing = _first_difference(of_first, lines)
+    terms = ("loss", *_TERMS)
+    return RunSummary(
+        *named,
+        data={str(data["uri"]): int(data["clips"]) for data in config["data"].values()},
+        steps=int(lines[-1]["step"]) + 1,
+        last={term: lines[-1][term] for term in terms},
+        smoothed={term: float(_column(lines, term)[-window:].mean()) for term in terms},
+        clips_per_s=float(np.median(_column(lines, "clips_per_s"))),
+        first_difference=differing,
+        shared_steps=shared,
+    )
+
+
+def _column(lines: Sequence[Mapping[str, Any]], name: str) -> Float[np.ndarray, " s"]:
+    return np.array([line[name] for line in lines], np.float64)
+
+
+def _first_difference(first: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> tuple[int, int | None]:
+    """How many steps two runs share, and the first of them at which their losses differ."""
+    losses = {line["step"]: line["loss"] for line in first}
+    shared = [line for line in other if line["step"] in losses]
+    return len(shared), next((line["step"] for line in shared if line["loss"] != losses[line["step"]]), None)
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    """The fields that are not the same in all of the configurations, by their dotted names."""
+    flat = [_flat(config) for config in configs]
+    names = sorted({name for fields in flat for name in fields})
+    rows = {name: tuple(fields.get(name) for fields in flat) for name in names}
+    return {name: values for name, values in rows.items() if any(value != values[0] for value in values)}
+
+
+def _flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        where = f"{path}.{name}".lstrip(".")
+        found |= _flat(value, where) if isinstance(value, dict) else {where: value}
+    return found
+
+
+def smooth(values: Float[np.ndarray, " s"], window: int) -> Float[np.ndarray, " s"]:
+    """The mean of each value and those before it, ``window`` in all; of fewer at the start."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    means: np.ndarray = (sums[ends] - sums[starts]) / (ends - starts)
+    return means
+
+
+def curves_figure(found: Comparison) -> bytes:
+    """The plain and the motion term of every run by step, smoothed, with the single steps faint behind. PNG."""
+    figure = new_figure(5.8)
+    panels = figure.subplots(len(_TERMS), 1, sharex=True)
+    window = f"mean over {found.window} steps" if found.window > 1 else "single steps"
+    entitle(panels[0], "Training loss", f"squared error of the prediction; {window}")
+    panels[1].set_title(
+        "weighted by motion as the run does, lambda left out", fontsize=SMALL, color=GREY, loc="left", x=0
+    )
+    for axes, term in zip(panels, _TERMS, strict=True):
+        tops = []
+        for number, (run, curve) in enumerate(zip(found.runs, found.curves, strict=True)):
+            look, values = Look.of(number), getattr(curve, term)
+            smoothed = smooth(values, found.window)
+            if found.window > 1:
+                axes.plot(curve.step, values, color=look.colour, alpha=0.15, linewidth=0.7)
+            axes.plot(curve.step, smoothed, color=look.colour, linewidth=1.6, label=label(run.name))
+            tops.append(float(smoothed.max()))
+        axes.set_ylim(0, 1.15 * max(tops))
+        tidy(axes, "step" if term == _TERMS[-1] else "", f"{term} term")
+    name_runs(panels[0])
+    return png(figure)

@@ -1,0 +1,148 @@
+"""Squared errors of a network on held-out clips, at chosen timesteps, with noise that every run sees alike."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from diffusion.errors import InputError, NotFinite
+from diffusion.process.focal import MotionFocal
+from diffusion.process.schedule import Schedule
+from pipeline.dataset.identity import digest
+from training.data.batch import Batch, collate
+from training.data.draws import Draws
+from training.data.order import Place
+from training.data.source import Artifacts, Source
+from training.objective import Objective
+from training.validation.ratio import ClipErrors
+
+_STREAM = 10
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure. The paper gives neither threshold nor timesteps; these are our choice."""
+
+    threshold: float = 0.5
+    """A cell is in the mask where its heatmap is above this."""
+    timesteps: tuple[int, ...] = tuple(range(50, 1000, 100))
+    """Steps of the noise schedule, rising."""
+    limit: int | None = None
+    """At most so many clips, drawn with the seed."""
+    batch: int = 8
+    """Pairs of clip and timestep in one forward pass."""
+    seed: int = 0
+    """Of the noise, of the clips under a limit, of the resamples."""
+    resamples: int = 1000
+    """Of the bootstrap behind the intervals."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """A GPU computes in bfloat16."""
+    artifacts: Artifacts = Artifacts()
+    """Which artifacts of the held-out dataset to use, where it has several of a kind."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        if not 0 <= self.threshold < 1:
+            raise ValueError(f"threshold {self.threshold}: from 0 to below 1, the range of a heatmap")
+        if not self.timesteps or sorted(set(self.timesteps)) != list(self.timesteps) or self.timesteps[0] < 0:
+            raise ValueError(f"timesteps {self.timesteps}: one or more, from 0 on, each once, in rising order")
+        for name in ("batch", "resamples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)}: at least 1")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit {self.limit}: at least 1, or leave it out for all clips")
+
+    def torch_device(self) -> torch.device:
+        """The device; InputError where there is none such."""
+        there = torch.cuda.is_available()
+        if self.device == "cuda" and not there:
+            raise InputError("--device cuda: PyTorch sees no CUDA device here. Leave it out, or set it to cpu.")
+        return torch.device("cuda" if there and self.device != "cpu" else "cpu")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clips of a dataset, in the order in which they are read."""
+
+    source: Source
+    places: tuple[Place, ...]
+
+    @classmethod
+    def choose(cls, source: Source, limit: int | None, seed: int) -> "HeldOut":
+        """All clips, or ``limit`` of them."""
+        places = [Place(group, int(row)) for group, rows in enumerate(source.rows) for row in rows]
+        if limit is not None and limit < len(places):
+            drawn = np.random.default_rng([seed, _STREAM]).choice(len(places), limit, replace=False)
+            places = [places[i] for i in np.sort(drawn)]
+        return cls(source, tuple(places))
+
+    @property
+    def clip_ids(self) -> tuple[str, ...]:
+        """The clips' ids, known without reading the clips."""
+        reader = self.source.reader
+        return tuple(reader.clip_ids(reader.groups[place.group])[place.row] for place in self.places)
+
+
+def held_out_draws(seed: int, clip_id: str, timestep: int, shape: tuple[int, ...]) -> Draws:
+    """The random numbers of a clip at a timestep: they depend on these alone, and the text is never dropped."""
+    key = int(digest("validation", seed, clip_id, timestep)[:15], 16)
+    noise, posterior = torch.randn((2, *shape), generator=torch.Generator().manual_seed(key))
+    return Draws(timestep, noise, posterior, drop_text=False)
+
+
+@torch.inference_mode()
+def measure(
+    network: Any, schedule: Schedule, clips: HeldOut, options: Options, say: Callable[[str], None]
+) -> ClipErrors:
+    """The errors of a network, a VideoUNet or what is called like one, in evaluation mode on the options' device.
+
+    NotFinite where the network answers with something that is no number.
+    """
+    device = options.torch_device()
+    objective = Objective(schedule, MotionFocal())
+    sums: list[Tensor] = []
+    total = len(clips.places) * len(options.timesteps)
+    told = time.monotonic()
+    for batch in _batches(clips, options):
+        on_device = batch.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            squared = objective.squared_errors(network, on_device)
+        sums.append(_sums(squared, on_device.heatmap > options.threshold).cpu())
+        if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            say(f"{sum(map(len, sums)):,} of {total:,} predictions")
+    found = torch.cat(sums).view(len(clips.places), len(options.timesteps), 4).numpy()
+    if not np.isfinite(found).all():
+        clip, step = np.argwhere(~np.isfinite(found))[0][:2]
+        raise NotFinite(
+            f"the network's answer for clip {clips.clip_ids[clip]} at timestep {options.timesteps[step]} is not a "
+            "number: its weights are damaged. Validate an older checkpoint."
+        )
+    inside, overall = found[..., 0], found[..., 1]
+    cells_inside, cells = (found[:, 0, column].astype(int) for column in (2, 3))
+    return ClipErrors(clips.clip_ids, options.timesteps, inside, overall, cells_inside, cells)
+
+
+def _batches(clips: HeldOut, options: Options) -> Iterator[Batch]:
+    """Pairs of clip and timestep, clip by clip."""
+    source = clips.source
+    pairs = [(place, timestep) for place in clips.places for timestep in options.timesteps]
+    for first in range(0, len(pairs), options.batch):
+        samples, draws = [], []
+        for place, timestep in pairs[first : first + options.batch]:
+            samples.append(source.read(place))
+            draws.append(held_out_draws(options.seed, samples[-1]["clip_id"], timestep, source.facts.shape))
+        yield collate(samples, draws, source.empty_text, source.facts.scaling_factor)
+
+
+def _sums(squared: Float[Tensor, "b c t h w"], mask: Bool[Tensor, "b t h w"]) -> Float[Tensor, "b 4"]:
+    """Sum of errors in the mask and overall, cells in the mask and overall."""
+    errors = squared.double().mean(dim=1)
+    columns = (errors * mask, errors, mask, torch.ones_like(errors))
+    return torch.stack([column.double().sum(dim=(1, 2, 3)) for column in columns], dim=1)

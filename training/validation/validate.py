@@ -1,0 +1,72 @@
+"""Validation of runs: from folders to numbers with intervals."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from diffusion.process.schedule import Schedule
+from training.data.source import Source
+from training.validation.measure import HeldOut, Options, measure
+from training.validation.ratio import ClipErrors, RunRatio, compare_ratios
+from training.validation.runs import check_fit, check_held_out, find_candidates
+
+
+@dataclass(frozen=True)
+class ValidationJob:
+    """Runs to validate, the first being the one that others are compared with, and the held-out dataset or view."""
+
+    runs: tuple[str, ...]
+    data: str
+    options: Options = Options()
+    allow_training_data: bool = False
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What was found. ``clips`` counts those with a motion mask, ``clips_without_mask`` those left out."""
+
+    runs: tuple[RunRatio, ...]
+    steps: tuple[int, ...]
+    """The training step of each run's model."""
+    prediction: str
+    clips: int
+    clips_without_mask: int
+    data: str
+    options: Options
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+def validate(job: ValidationJob, say: Callable[[str], None]) -> Validation:
+    """Validate; everything is checked before the first network runs. ``say`` takes lines for the user."""
+    started = time.monotonic()
+    candidates = find_candidates(job.runs)
+    device = job.options.torch_device()
+    source = Source(job.data, job.options.artifacts, image=any(c.takes_image_tokens() for c in candidates))
+    clips = HeldOut.choose(source, job.options.limit, job.options.seed)
+    check_fit(candidates, clips, job.options.timesteps)
+    if not job.allow_training_data:
+        check_held_out(candidates, clips, say)
+    say(f"{len(clips.places):,} clips x {len(job.options.timesteps)} timesteps on {device}")
+    measured: list[tuple[str, ClipErrors]] = []
+    for candidate in candidates:
+        say(f"{candidate.name}, step {candidate.facts.step}")
+        network = candidate.load().to(device)
+        errors = measure(network, Schedule(**candidate.facts.schedule), clips, job.options, say)
+        measured.append((candidate.name, errors))
+        del network  # before the next one is loaded
+    moving = int(measured[0][1].moving.sum())
+    return Validation(
+        runs=compare_ratios(measured, job.options.resamples, job.options.seed),
+        steps=tuple(candidate.facts.step for candidate in candidates),
+        prediction=str(candidates[0].facts.schedule["prediction"]),
+        clips=moving,
+        clips_without_mask=len(clips.places) - moving,
+        data=job.data,
+        options=job.options,
+        seconds=round(time.monotonic() - started, 1),
+    )
