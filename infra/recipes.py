@@ -52,8 +52,8 @@ def from_file(name: str, kind: type[Config]) -> Config:
         data: Any = json.loads(Path(name).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"--config {name} cannot be read: {error}.") from error
-    for key in ("recipe", "config"):
-        data = data.get(key, data)
+    for key in ("recipe", "config"):  # where records of runs hold it, among other things
+        data = data.get(key, data) if isinstance(data, dict) else data
     config = load(json.dumps(data))
     if not isinstance(config, kind):
         raise InputError(f"--config {name} does not hold a configuration of {kind.__module__}.{kind.__name__}.")

@@ -3,13 +3,10 @@
 ``motif preprocess NAME`` takes one of these, ``motif preprocess package.module:function`` one of yours.
 """
 
-import difflib
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from diffusion.errors import InputError
 from pipeline.dataset.parts import StoreOptions
 from pipeline.dataset.rules import Rule
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
@@ -159,23 +156,3 @@ RECIPES: dict[str, Callable[[], Preprocess]] = {
     "motif_image": motif_image,
     "sprites_image": sprites_image,
 }
-
-
-def recipe(name: str) -> Preprocess:
-    """The configuration of a recipe by name, or by ``package.module:function``."""
-    if name in RECIPES:
-        return RECIPES[name]()
-    module, _, function = name.partition(":")
-    if not function:
-        close = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise InputError(
-            f"recipe '{name}' does not exist.{hint} There are {', '.join(RECIPES)}, or package.module:function."
-        )
-    try:
-        made = getattr(importlib.import_module(module), function)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise InputError(f"recipe '{name}' cannot be loaded: {error}") from error
-    if not isinstance(made, Preprocess):
-        raise InputError(f"recipe '{name}' returns {type(made).__name__}, not pipeline.recipes.Preprocess")
-    return made

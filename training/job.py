@@ -47,7 +47,7 @@ def open_sources(job: TrainJob) -> list[Source]:
 def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
     """Where the run in the job's folder stands. InputError where that folder holds something else."""
     if not job.out.exists(CONFIG):
-        if job.out.files() or job.out.folders():
+        if job.out.files() or set(job.out.folders()) - {"runs"}:  # where its lock lies
             raise InputError(f"--out {job.out.uri}: the folder is not empty and holds no run. Choose another.")
         return Progress()
     told = json.loads(job.out.read(CONFIG))
@@ -61,11 +61,9 @@ def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
     return Checkpoints(job.out, job.config.saves.keep).latest() or Progress()
 
 
-def write_description(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:
-    """Write the resolved configuration beside the run, and return it."""
-    description = describe(job, sources)
-    job.out.write(CONFIG, json.dumps(description, indent=2).encode())
-    return description
+def write_description(job: TrainJob, sources: Sequence[Source]) -> None:
+    """Write the resolved configuration beside the run: from then on the folder is that run's."""
+    job.out.write(CONFIG, json.dumps(describe(job, sources), indent=2).encode())
 
 
 def describe(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:

@@ -1,155 +1,37 @@
-"""Where a run's workers run: this process, or workers of Ray Train that are replaced when they die."""
+"""A run from its check to its last step: in this process, or on workers of Ray Train."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable
 
-import ray
-import ray.train
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
 
-from diffusion import errors
-from diffusion.errors import Incomplete, InputError, MotifError
-from diffusion.uri import split
-from pipeline import cluster
+from pipeline.dataset.lock import WriteLock
 from training.checkpoints import Checkpoints, Progress
 from training.job import TrainJob, check_resume, open_sources, write_description
+from training.network import check_start
 from training.parallel import World
 from training.worker import Worker
 
-Say = Callable[[str], None]
-# A worker that waits longer than this for the others has lost one of them without anybody noticing.
-_PATIENCE_S = 600
-_POLL_S = 0.5
 
-
-def launch(job: TrainJob, say: Say) -> Progress:
+def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
     """Run a job to its last step, or on from where it stopped; checks it before anything is started."""
     sources = open_sources(job)
+    check_start(job.config.network, sources[0].facts)
     progress = check_resume(job, sources)
     if progress.step >= job.config.steps:
-        say(f"{job.out.uri} is at step {progress.step} already; a greater --recipe.steps goes on.")
+        say(f"{job.out.uri} is at step {progress.step} already; a greater --steps goes on.")
         return progress
-    if job.config.hardware.workers == 0:
-        device = job.config.hardware.device
-        cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-        return Worker(job, World(torch.device("cuda" if cuda else "cpu")), say).run()
-    write_description(job, sources)  # before Ray writes to the folder, which would look like another's then
-    with cluster.session():
-        cluster.connect()
-        _fit(job, say)
+    with WriteLock(job.out, "run's folder"):
+        write_description(job, sources)
+        if job.config.hardware.workers == 0:
+            return Worker(job, World(_device(job)), say).run()
+        from training.ray_train import train_on_ray  # where there is no Ray, the rest works
+
+        train_on_ray(job, say)
     done = Checkpoints(job.out, job.config.saves.keep).latest()
     assert done is not None, "the last step saves"
     return done
 
 
-def _fit(job: TrainJob, say: Say) -> None:
-    """Run the workers under Ray Train; an error of ours that a worker met is raised here."""
-    hardware = job.config.hardware
-    gpu = hardware.device == "cuda" or (hardware.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
-    _check_room(hardware.workers, gpu=gpu)
-    teller = ray.remote(num_cpus=0)(_Teller).remote()
-    filesystem, path = split((job.out / "ray").uri)
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"job": job, "teller": teller},
-        torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=_PATIENCE_S),
-        scaling_config=ScalingConfig(num_workers=hardware.workers, use_gpu=gpu),
-        run_config=RunConfig(
-            # Each launch is a run of its own to Ray; what a run goes on from are our checkpoints.
-            name=datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"),
-            storage_path=path,
-            storage_filesystem=filesystem,
-            failure_config=FailureConfig(max_failures=hardware.max_restarts),
-        ),
-    )
-    ended: Exception | None = None
-    with _repeating(teller, say):
-        try:
-            trainer.fit()
-        except ray.train.TrainingFailedError as error:
-            ended = error
-    told = ray.get(teller.failure.remote())
-    if told:
-        kind, message = told
-        raise getattr(errors, kind, MotifError)(message)
-    if ended is not None:
-        raise Incomplete(
-            f"workers died {hardware.max_restarts + 1} times ({_first_line(ended)}). Look at the memory and the Ray "
-            "logs, then run the same command again: it goes on from the last checkpoint."
-        ) from ended
-
-
-def _check_room(workers: int, *, gpu: bool) -> None:
-    """InputError where the cluster could never hold so many workers: Ray would wait for them without end."""
-    kind = "GPU" if gpu else "CPU"
-    there = int(ray.cluster_resources().get(kind, 0))
-    if workers > there:
-        raise InputError(
-            f"hardware.workers {workers}: the cluster has {there} {kind}s, one worker needs one. Ask for at most "
-            f"{there}, or add nodes."
-        )
-
-
-def _work(given: dict[str, Any]) -> None:
-    """What each worker of Ray Train runs."""
-    job, teller = given["job"], given["teller"]
-    if ray.get(teller.failure.remote()):
-        return  # a restart after an error that would come again
-    context = ray.train.get_context()
-    world = World(ray.train.torch.get_device(), context.get_world_rank(), context.get_world_size())
-    try:
-        Worker(job, world, lambda line: teller.tell.remote(line) if world.first else None).run()
-    except MotifError as error:
-        ray.get(teller.fail.remote(type(error).__name__, str(error)))
-        raise
-
-
-class _Teller:
-    """Carries lines from the workers to the user, and the error that ends a run."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.failed: tuple[str, str] | None = None
-
-    def tell(self, line: str) -> None:
-        self.lines.append(line)
-
-    def heard(self) -> list[str]:
-        lines, self.lines = self.lines, []
-        return lines
-
-    def fail(self, kind: str, message: str) -> None:
-        self.failed = self.failed or (kind, message)
-
-    def failure(self) -> tuple[str, str] | None:
-        return self.failed
-
-
-@contextmanager
-def _repeating(teller: Any, say: Say) -> Iterator[None]:
-    """Repeat what the workers tell, while it lasts."""
-    ended = threading.Event()
-
-    def listen() -> None:
-        while not ended.wait(_POLL_S):
-            for line in ray.get(teller.heard.remote()):
-                say(line)
-
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        for line in ray.get(teller.heard.remote()):
-            say(line)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _device(job: TrainJob) -> torch.device:
+    wanted = job.config.hardware.device
+    return torch.device("cuda" if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()) else "cpu")

@@ -8,7 +8,7 @@ import torch
 
 from training.checkpoints import Checkpoints, Progress
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share, StepData
-from training.job import TrainJob, check_resume, model_facts, open_sources, write_description
+from training.job import TrainJob, check_resume, describe, model_facts, open_sources
 from training.loop import Meter, Stepper, StepResult, Trainee
 from training.network import build_network
 from training.objective import Objective
@@ -76,7 +76,7 @@ class Worker:
         """The first worker's; the resolved configuration is written beside them."""
         if not self.world.first:
             return []
-        description = write_description(self.job, self.sources)
+        description = describe(self.job, self.sources)
         trackers: list[Tracker] = [Metrics(self.job.out, self.progress.step)]
         trackers += open_trackers(self.config.trackers, self.job.out, self.progress.step, description)
         for tracker in trackers:

@@ -10,11 +10,12 @@ from diffusion.errors import InputError
 from diffusion.storage import Folder
 from infra.commands.preprocess import say
 from infra.options import parse, plural, take_positional
+from infra.recipes import named
 from pipeline.curation import diff, explain, export, merge, recaption, stats
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.view import View
 from pipeline.manifest import ManifestColumns
-from pipeline.recipes import recipe
+from pipeline.recipes import RECIPES, Preprocess
 
 
 def main(args: list[str]) -> int | None:
@@ -63,7 +64,7 @@ def _explain(args: list[str]) -> None:
     if options.clip is not None:
         lines = explain.explain_clip(dataset, options.clip)
     elif options.recipe is not None:
-        lines = explain.explain_recipe(dataset, recipe(options.recipe))
+        lines = explain.explain_recipe(dataset, named(options.recipe, RECIPES, Preprocess))
     else:
         lines = explain.explain_artifacts(dataset)
     print("\n".join(lines))

@@ -4,19 +4,18 @@ import contextlib
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from diffusion.config import dump, load
-from diffusion.errors import InputError
+from diffusion.config import dump
 from diffusion.storage import Folder
 from infra.options import parse
+from infra.recipes import chosen
 from pipeline import cluster
 from pipeline.job import Job
 from pipeline.manifest import ManifestColumns
-from pipeline.recipes import RECIPES, Preprocess, recipe, sprites
+from pipeline.recipes import RECIPES, Preprocess, sprites
 from pipeline.run import Run
 
 _USAGE = """usage: motif preprocess RECIPE --manifest M --out DATASET [--dry-run] [--limit N] [OPTIONS]
@@ -51,8 +50,8 @@ def main(args: list[str]) -> None:
         told = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
         print(_USAGE.format(recipes="\n".join(told)))
         return
-    chosen, rest = _recipe(args)
-    default = Options(tyro.MISSING, tyro.MISSING, recipe=chosen)
+    recipe, rest = chosen(args, RECIPES, Preprocess)
+    default = Options(tyro.MISSING, tyro.MISSING, recipe=recipe)
     options = parse(Options, rest, f"motif preprocess {args[0]}", default)
     run = Run(Job(options.recipe, options.manifest, Folder(options.out), options.columns, options.limit), say)
     if options.dry_run:
@@ -60,23 +59,6 @@ def main(args: list[str]) -> None:
         run.dry_run()
     else:
         finish(run, options.out)
-
-
-def _recipe(args: list[str]) -> tuple[Preprocess, list[str]]:
-    if args[0] != "--config":
-        if args[0].startswith("-"):
-            raise InputError(f"the recipe comes first: one of {', '.join(RECIPES)}, or --config FILE.json.")
-        return recipe(args[0]), args[1:]
-    if len(args) < 2:
-        raise InputError("--config: name the JSON file of a recipe.")
-    try:
-        data = json.loads(Path(args[1]).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"--config {args[1]} cannot be read: {error}.") from error
-    config = load(json.dumps(data.get("recipe", data)))  # a run record holds its recipe among other things
-    if not isinstance(config, Preprocess):
-        raise InputError(f"--config {args[1]} does not hold a preprocessing recipe.")
-    return config, args[2:]
 
 
 def say(line: str) -> None:

@@ -18,14 +18,15 @@ _STALE_S = 60.0
 
 
 class WriteLock:
-    """Holds ``runs/lock.json`` of a dataset while a run writes to it.
+    """Holds ``runs/lock.json`` of a dataset, or of another folder with ``what`` in it, while a run writes to it.
 
     A lock left by a process that died on this machine, or that has not beaten for a minute, is taken over; another
     one is an InputError that names its holder.
     """
 
-    def __init__(self, dataset: Folder) -> None:
-        self.folder = dataset / "runs"
+    def __init__(self, place: Folder, what: str = "dataset") -> None:
+        self.folder = place / "runs"
+        self.what = what
         self.token = uuid.uuid4().hex
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -60,7 +61,7 @@ class WriteLock:
 
     def _refusal(self, holder: Holder) -> InputError:
         return InputError(
-            f"{self.folder.uri}: another run is writing to this dataset (process {holder['pid']} on "
+            f"{self.folder.uri}: another run is writing to this {self.what} (process {holder['pid']} on "
             f"{holder['host']}). Wait for it, or stop it."
         )
 

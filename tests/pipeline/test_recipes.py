@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from pipeline.recipes import (
     Resources,
     motif,
     motif_image,
-    recipe,
     sprites,
     sprites_image,
 )
@@ -35,15 +35,10 @@ def tiny() -> Preprocess:
     return Preprocess(features={"brightness": Brightness(scale=0.5)}, keep=("brightness>=1",), max_failed=0.0)
 
 
-def number() -> int:
-    """No recipe."""
-    return 3
-
-
-@pytest.mark.parametrize("name", [*RECIPES, f"{__name__}:tiny"])
-def test_a_recipe_is_read_as_it_was_written(name: str) -> None:
+@pytest.mark.parametrize("made", [*RECIPES.values(), tiny])
+def test_a_recipe_is_read_as_it_was_written(made: Callable[[], Preprocess]) -> None:
     """A run's record is enough to run it again."""
-    config = recipe(name)
+    config = made()
     assert load(dump(config)) == config
     other = replace(
         config,
@@ -54,28 +49,6 @@ def test_a_recipe_is_read_as_it_was_written(name: str) -> None:
     )
     assert load(dump(other)) == other
     assert load(dump(other)) != config
-
-
-def test_a_recipe_by_name_or_by_function() -> None:
-    assert recipe("sprites") == sprites()
-    assert recipe(f"{__name__}:tiny") == tiny()
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("sprits", f"recipe 'sprits' does not exist. Did you mean sprites\\? There are {', '.join(RECIPES)}, or"),
-        ("mine", f"recipe 'mine' does not exist. There are {', '.join(RECIPES)}, or package.module:function"),
-        ("nowhere:mine", "recipe 'nowhere:mine' cannot be loaded: No module named 'nowhere'"),
-        (f"{__name__}:mine", "cannot be loaded: module .* has no attribute 'mine'"),
-        (":tiny", "recipe ':tiny'"),
-        (".recipes:tiny", "recipe '.recipes:tiny'"),
-        (f"{__name__}:number", "returns int, not pipeline.recipes.Preprocess"),
-    ],
-)
-def test_a_recipe_that_is_none(name: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        recipe(name)
 
 
 LATENTS: dict[str, Feature] = {"latents": PixelLatents()}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from diffusion.storage import Folder
-from training.job import TrainJob
+from training.job import TrainJob, check_resume, open_sources, write_description
 from training.network import Network
 from training.optimiser import Optimiser
 from training.parallel import World
@@ -34,6 +34,9 @@ def toy_job(data: Folder, out: Path | str, **changes: Any) -> TrainJob:
 
 def train_here(job: TrainJob) -> Worker:
     """Run a job in this process to its end."""
+    sources = open_sources(job)
+    check_resume(job, sources)
+    write_description(job, sources)
     worker = Worker(job, World(torch.device("cpu")), lambda line: None)
     worker.run()
     return worker

@@ -1,0 +1,106 @@
+"""``motif train`` on the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from diffusion.storage import Folder
+from tests.training.datasets import write_toy
+
+Motif = Callable[..., tuple[int, str, str]]
+SMALL = [
+    "--network.block-out-channels",
+    "8",
+    "16",
+    "--network.attention-head-dim",
+    "8",
+    "--network.norm-num-groups",
+    "4",
+]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_toy(Folder(str(tmp_path_factory.mktemp("train") / "data"))).uri
+
+
+def arguments(dataset: str, run: Path, *more: str) -> list[str]:
+    return ["train", "sprites", "--data", dataset, "--out", str(run), *SMALL, "--samples.every", "0", *more]
+
+
+def test_training_twice_goes_on(motif: Motif, dataset: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    status, out, said = motif(*arguments(dataset, run, "--steps", "2"))
+    assert status == 0, said
+    assert json.loads(out)["step"] == 2
+    assert "step      2 of 2" in said
+    status, out, said = motif(*arguments(dataset, run, "--steps", "3"))
+    assert (status, json.loads(out)["step"]) == (0, 3)
+    assert "going on from step 2" in said
+    status, out, said = motif(*arguments(dataset, run, "--steps", "3"))
+    assert status == 0
+    assert "is at step 3 already" in said
+
+
+def test_the_record_of_a_run_starts_another(motif: Motif, dataset: str, tmp_path: Path) -> None:
+    motif(*arguments(dataset, tmp_path / "first", "--steps", "1"))
+    config = str(tmp_path / "first" / "config.json")
+    status, _, said = motif("train", "--config", config, "--data", dataset, "--out", str(tmp_path / "second"))
+    assert status == 0, said
+    first, second = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second"))
+    assert first == second
+
+
+def test_a_dry_run_writes_nothing(motif: Motif, dataset: str, tmp_path: Path) -> None:
+    status, out, said = motif(*arguments(dataset, tmp_path / "run", "--dry-run"))
+    assert status == 0, said
+    assert json.loads(out)["steps"] == 200
+    assert "12 clips" in said
+    assert "GiB a worker" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "recipe", ["motif", "no_motif", "inverse_motif", "lambda_5", "cx_attn", "xcat_cxattn", "one_gpu"]
+)
+def test_the_full_size_is_estimated_anywhere(motif: Motif, recipe: str) -> None:
+    status, _, said = motif("train", recipe, "--dry-run")
+    assert status == 0, said
+    assert "1,4" in said  # 1.4 billion parameters
+    assert "h for 32,000 steps" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--steps", "0"], "steps 0"),
+        (["--batch", "5", "--workers", "2"], "the workers must divide the batch"),
+        (["--artifacts.heatmaps", "other"], "artifact 'other' is not in the dataset"),
+        (["--network.start", "/nowhere/model"], "there is no such folder"),
+        (["--loss.wieght", "1"], "loss.weight"),
+    ],
+)
+def test_wrong_options_are_told_in_one_sentence(
+    motif: Motif, dataset: str, tmp_path: Path, more: list[str], told: str
+) -> None:
+    status, out, said = motif(*arguments(dataset, tmp_path / "run", *more))
+    assert status == 2
+    assert told in said
+    assert "Traceback" not in said
+    assert not out
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_missing_is_named(motif: Motif, dataset: str, tmp_path: Path) -> None:
+    for args, told in (
+        (["train", "sprites", "--out", str(tmp_path / "run")], "--data"),
+        (["train", "sprites", "--data", dataset], "--out"),
+        (["train", "sprites", "--data", str(tmp_path), "--out", str(tmp_path / "run")], "is no dataset"),
+        (["train", "sprits"], "Did you mean sprites?"),
+    ):
+        status, _, said = motif(*args)
+        assert status == 2
+        assert told in said
