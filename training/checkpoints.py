@@ -25,6 +25,7 @@ from diffusion.model_folder import ModelFacts, disk_errors, write_model
 from diffusion.storage import Folder
 from diffusion.unet.model import VideoUNet
 from training.loop import Trainee
+from training.objective import bare
 from training.optimiser import Ema
 from training.parallel import World
 
@@ -68,7 +69,7 @@ class Checkpoints:
         error: StorageError | None = None
         if world.first:
             try:
-                self._write(progress, state, used, _config(trainee), replace(facts, step=progress.step))
+                self._write(progress, state, used, bare(trainee.network).config, replace(facts, step=progress.step))
             except StorageError as failed:
                 error = failed
         error = world.share(error)
@@ -157,10 +158,6 @@ def _load(trainee: Trainee, state: dict[str, Tensor], where: str) -> None:
     groups = gather.get_optimizer_state_dict(trainee.network, trainee.optimiser)["param_groups"]
     whole = {"state": parts["optimiser"], "param_groups": groups}
     gather.set_optimizer_state_dict(trainee.network, trainee.optimiser, whole, options=_WHOLE)
-
-
-def _config(trainee: Trainee) -> Any:
-    return getattr(trainee.network, "module", trainee.network).config
 
 
 def _network(config: Any, weights: dict[str, Tensor]) -> VideoUNet:

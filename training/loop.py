@@ -4,9 +4,7 @@ Five files tell the rest: data/loader.py (which clips), objective.py (which loss
 parallel.py (many workers), tracking.py (what is told).
 """
 
-import time
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -92,23 +90,3 @@ class Stepper:
             f"this step was applied; the last checkpoint is good. This worker had clips {', '.join(clips[:3])} ... . "
             "Lower optimiser.lr, or set hardware.precision to float32, and run the same command again."
         )
-
-
-@dataclass
-class Meter:
-    """Seconds of a step and of waiting for its data."""
-
-    started: float = field(default_factory=time.perf_counter)
-    waited: float = 0.0
-
-    def next(self, data: Any) -> StepData:
-        """The next step's data, the wait for it measured; begins the step."""
-        self.started = time.perf_counter()
-        item: StepData = next(data)
-        self.waited = time.perf_counter() - self.started
-        return item
-
-    def speed(self, clips: int) -> dict[str, float]:
-        """Speed of the step since :meth:`next`."""
-        seconds = time.perf_counter() - self.started
-        return {"seconds": seconds, "data_wait": self.waited, "clips_per_s": clips / seconds}

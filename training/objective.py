@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diffusion.process.focal import LossTerms, MotionFocal
 from diffusion.process.schedule import Schedule
+from diffusion.unet.model import VideoUNet
 from training.data.batch import Batch
 
 
@@ -32,9 +33,15 @@ class Objective:
         return self.loss(self.squared_errors(network, batch), batch.heatmap)
 
 
+def bare(network: Any) -> VideoUNet:
+    """The U-Net inside what spreads it over workers."""
+    inside: VideoUNet = getattr(network, "module", network)
+    return inside
+
+
 def network_condition(network: Any, batch: Batch) -> dict[str, Tensor]:
     """The image conditions that this network takes, from the first frame."""
-    config = getattr(network, "module", network).config
+    config = bare(network).config
     condition = {}
     if config.image_condition in ("x-cat", "both"):
         condition["image_latent"] = batch.image_latent

@@ -22,6 +22,12 @@ class Saves:
     every: int = 1000
     keep: int = 3
 
+    def __post_init__(self) -> None:
+        """Refuse runs that keep nothing."""
+        for name in ("every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"saves.{name} {getattr(self, name)}: at least 1")
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -34,6 +40,12 @@ class Samples:
     num: int = 4
     steps: int = 50
     guidance: float = 7.5
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that sample nothing."""
+        for name, least in (("every", 0), ("num", 1), ("steps", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"samples.{name} {getattr(self, name)}: at least {least}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,12 @@ class Hardware:
     compile: bool = False
     max_restarts: int = 3
     """How often a run whose worker died goes on from its last checkpoint before it gives up."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of nothing."""
+        for name, least in (("workers", 0), ("micro_batch", 1), ("max_restarts", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"hardware.{name} {getattr(self, name)}: at least {least}")
 
 
 @dataclass(frozen=True)
@@ -83,10 +101,8 @@ class Train:
                 f"batch {self.batch} with hardware.workers {self.hardware.workers}: the workers must divide the batch; "
                 f"set batch to {share * max(1, round(self.batch / share))}"
             )
-        if self.steps < 1 or self.saves.every < 1 or self.saves.keep < 1:
-            raise ValueError(f"steps {self.steps}, saves {self.saves}: at least 1 each")
-        if self.hardware.micro_batch < 1:
-            raise ValueError(f"hardware.micro_batch {self.hardware.micro_batch}: at least 1")
+        if self.steps < 1:
+            raise ValueError(f"steps {self.steps}: at least 1")
         if not 0 <= self.text_dropout <= 1:
             raise ValueError(f"text_dropout {self.text_dropout}: a share from 0 to 1")
 

@@ -4,17 +4,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
-import torch
-
 from training.checkpoints import Checkpoints, Progress
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share, StepData
 from training.job import TrainJob, check_resume, describe, model_facts, open_sources
-from training.loop import Meter, Stepper, StepResult, Trainee
+from training.loop import Stepper, StepResult, Trainee
 from training.network import build_network
-from training.objective import Objective
+from training.objective import Objective, bare
 from training.optimiser import Ema
 from training.parallel import World, distribute
 from training.samples import Sampler
+from training.speed import Meter, clip_flops, peak_flops
 from training.tracking import Metrics, Tracker, open_trackers
 
 
@@ -51,7 +50,7 @@ class Worker:
         config = self.config
         objective = Objective(config.schedule, config.loss)
         stepper = Stepper(self.trainee, objective, config.optimiser, self.world, config.seed, self.half)
-        meter = Meter()
+        meter = self._meter()
         with ExitStack() as stack:
             trackers = self._trackers(stack)
             steps = stack.enter_context(self._steps())
@@ -64,6 +63,11 @@ class Worker:
                 self._tell(trackers, data, result, meter)
                 self._every_so_often(trackers)
         return self.progress
+
+    def _meter(self) -> Meter:
+        device = self.world.device
+        cost = clip_flops(bare(self.trainee.network), self.sources[0].facts) if peak_flops(device) else 0
+        return Meter(device, self.config.batch, 1 / self.world.size, cost)
 
     def _steps(self) -> Prefetcher:
         config = self.config
@@ -86,10 +90,9 @@ class Worker:
     def _tell(self, trackers: Sequence[Tracker], data: StepData, result: StepResult, meter: Meter) -> None:
         if not trackers:
             return
-        speed = meter.speed(self.config.batch)
-        memory = {"memory_gb": torch.cuda.max_memory_allocated() / 1e9} if self.world.device.type == "cuda" else {}
+        speed = meter.read()
         for tracker in trackers:
-            tracker.log(data.step, asdict(result) | {"epoch": data.epoch} | speed | memory)
+            tracker.log(data.step, asdict(result) | {"epoch": data.epoch} | speed)
         self.say(
             f"step {data.step + 1:>6} of {self.config.steps}  loss {result.loss:.4f}  plain {result.plain:.4f}  "
             f"motion {result.motion:.4f}  norm {result.grad_norm:.3f}  {speed['seconds']:.2f} s, "

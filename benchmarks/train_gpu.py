@@ -1,0 +1,164 @@
+"""Training steps of the full model on one GPU: seconds, memory, MFU, against a reference-style loop in the same run.
+
+    python -m benchmarks.train_gpu [--batch 8] [--rounds 10] [--save]
+    python -m benchmarks.train_gpu --device cpu --small --batch 2 --rounds 2     does the code run?
+
+Needs torch, diffusers, einops, jaxtyping, numpy and pyarrow; no Ray. The network is VideoCrafter2's U-Net with x-cat,
+1.41 billion random weights, latents of 16 x 40 x 64, 77 text states. Batches lie on the device: data wait is measured
+by benchmarks.training.
+
+The reference style is how VideoCrafter's own code trains: autocast, every unit computed again in the backward pass, no
+compiler, AdamW without fusing. Ours is :class:`training.loop.Stepper` in the ways a recipe can ask for; those that do
+not fit the memory are reported as such. MFU counts three forward passes a step, whatever is computed again, over the
+device's dense bfloat16 peak.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.report import arguments, report
+from diffusion.process.focal import MotionFocal
+from diffusion.process.schedule import Schedule
+from diffusion.unet.estimate import InputShape, flops
+from diffusion.unet.model import VideoUNet
+from training.data.batch import Batch
+from training.data.loader import StepData
+from training.loop import Stepper, Trainee
+from training.objective import Objective
+from training.optimiser import Optimiser
+from training.parallel import World
+from training.speed import peak_flops
+
+_FULL = InputShape(8, 16, 40, 64)
+_SMALL = InputShape(8, 4, 8, 8)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to compute a step: ``micro`` clips at a time."""
+
+    name: str
+    micro: int
+    checkpointing: bool
+    compiled: bool
+    fused: bool
+
+
+def ways(batch: int) -> list[Way]:
+    """The reference's, and ours."""
+    sizes = [size for size in (batch, batch // 2, batch // 4, 1) if size >= 1]
+    ours = [Way(f"kept, compiled, {size} at a time", size, False, True, True) for size in dict.fromkeys(sizes)]
+    return [
+        Way("reference style", batch, True, False, False),
+        Way("recomputed, compiled", batch, True, True, True),
+        *ours,
+    ]
+
+
+def network(shape: InputShape, device: torch.device) -> VideoUNet:
+    """The full network, or one of its kind that a CPU steps in a second."""
+    if shape.height == _FULL.height:
+        with torch.device(device):
+            return VideoUNet().train()
+    return VideoUNet(block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16).train()
+
+
+def data(shape: InputShape, way: Way, device: torch.device) -> StepData:
+    """Random micro-batches on the device."""
+    draw = torch.Generator(device).manual_seed(0)
+
+    def normal(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=draw, device=device)
+
+    def batch(size: int) -> Batch:
+        grid = (shape.frames, shape.height, shape.width)
+        latents, noise = normal(2, size, 4, *grid)
+        return Batch(
+            latents=latents,
+            heatmap=torch.sigmoid(normal(size, *grid)),
+            text=normal(size, shape.text_tokens, 1024),
+            fps=torch.full((size,), 8.0, device=device),
+            noise=noise,
+            timestep=torch.randint(1000, (size,), generator=draw, device=device),
+            image_tokens=None,
+            clip_ids=("",) * size,
+        )
+
+    return StepData(0, tuple(batch(way.micro) for _ in range(shape.batch // way.micro)), (0,), 0.0)
+
+
+def measure(way: Way, shape: InputShape, device: torch.device, rounds: int) -> dict[str, Any]:
+    """Seconds of a step (median after two to warm up) and the peak of memory; says so where memory does not suffice."""
+    try:
+        model = network(shape, device)
+        if way.checkpointing:
+            model.enable_gradient_checkpointing()
+        if way.compiled:
+            model.compile()
+        options = Optimiser(ema=0.0)
+        optimiser = options.build(model)
+        if not way.fused:
+            optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr, foreach=False, fused=False)
+        objective = Objective(Schedule(rescale=0.7), MotionFocal())
+        stepper = Stepper(Trainee(model, optimiser, None), objective, options, World(device), 0, half=True)
+        step = partial(_finished, partial(stepper.step, data(shape, way, device)), device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        seconds = [step() for _ in range(2 + rounds)][2:]
+    except torch.OutOfMemoryError:
+        return {"way": way.name, "fits": False}
+    finally:
+        torch.compiler.reset()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+    return {"way": way.name, "fits": True, "step_s": round(median(seconds), 4), "memory_gib": round(peak, 1)}
+
+
+def _finished(function: Callable[[], Any], device: torch.device) -> float:
+    started = time.perf_counter()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = arguments(__doc__)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--small", action=argparse.BooleanOptionalAction, default=False)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    full = _SMALL if options.small else _FULL
+    shape = InputShape(options.batch, full.frames, full.height, full.width)
+    with torch.device("meta"):
+        forward = flops(network(shape, torch.device("meta")), shape)
+    found = []
+    for way in ways(options.batch):
+        found.append(measure(way, shape, device, options.rounds))
+        peak = peak_flops(device)
+        if found[-1]["fits"] and peak:
+            found[-1]["mfu"] = round(3 * forward / found[-1]["step_s"] / peak, 3)
+        print(found[-1], flush=True)
+    fitting = [one for one in found[1:] if one["fits"]]
+    best = min(fitting, key=lambda one: float(one["step_s"]))
+    figures = {"batch": options.batch, "forward_tflop": round(forward / 1e12, 3), "best": best["way"], "ways": found}
+    goals = {"MFU >= 45 %": best.get("mfu", 0.0) >= 0.45}
+    if found[0]["fits"]:
+        figures["speed_to_reference"] = round(found[0]["step_s"] / best["step_s"], 2)
+        goals[">= 2x the reference style"] = figures["speed_to_reference"] >= 2
+    report("train_gpu", figures, goals)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from pipeline.dataset.view import View
+from pipeline.motion.heatmap import Normalisation
+from tests.training.datasets import Toy, caption_of, write_toy
+from training.data.order import Place
+from training.data.source import Artifacts, Source
+
+
+def clips(source: Source) -> list[str]:
+    return [source.read(Place(g, int(row)))["clip_id"] for g, rows in enumerate(source.rows) for row in rows]
+
+
+def test_a_clip_is_read_as_it_was_written(toy_dataset: Folder) -> None:
+    source = Source(toy_dataset.uri, Artifacts())
+    assert len(source) == 12
+    sample = source.read(Place(2, 1))  # parts of eight clips in groups of four
+    expected = Toy(logvar=True).values(9)
+    assert sample["clip_id"] == "clip0009"
+    assert sample["caption"] == caption_of(9)
+    assert sample["fps"] == 8.0
+    np.testing.assert_array_equal(sample["mean"], expected["mean"])
+    np.testing.assert_array_equal(sample["logvar"], expected["logvar"])
+    np.testing.assert_allclose(sample["heatmap"], expected["heatmap"] / 255, atol=1e-6)
+    assert sample["text"].shape == (6, 16)
+
+
+def test_the_heatmap_can_be_computed_anew_from_the_intensity(toy_dataset: Folder) -> None:
+    """At a third of the default's fraction everything that moves is lit fully."""
+    stored = Source(toy_dataset.uri, Artifacts()).read(Place(0, 0))["heatmap"]
+    lit = Source(toy_dataset.uri, Artifacts(normalisation=Normalisation(fraction=0.05))).read(Place(0, 0))["heatmap"]
+    same = Source(toy_dataset.uri, Artifacts(normalisation=Normalisation())).read(Place(0, 0))["heatmap"]
+    np.testing.assert_allclose(same, stored, atol=1 / 255)
+    moving = stored > 0.5
+    assert moving.any()
+    assert lit[moving].min() >= stored[moving].max() - 1 / 255
+    assert Normalisation(fraction=0.05).scale(64, 64) < Normalisation().scale(64, 64)
+
+
+def test_a_saved_view_restricts_the_clips(toy_dataset: Folder, tmp_path: Path) -> None:
+    ids = ("clip0003", "clip0008")
+    View(toy_dataset.uri, ("latents", "heatmaps"), ids=ids).save(Folder(str(tmp_path)), "two.json")
+    assert clips(Source(str(tmp_path / "two.json"), Artifacts())) == list(ids)
+    View(toy_dataset.uri, ("heatmaps",), where=("fps>=10",)).save(Folder(str(tmp_path)), "fast.json")
+    assert clips(Source(str(tmp_path / "fast.json"), Artifacts())) == [f"clip{n:04}" for n in range(2, 12, 3)]
+
+
+def test_a_view_that_leaves_nothing(toy_dataset: Folder, tmp_path: Path) -> None:
+    View(toy_dataset.uri, ("heatmaps",), where=("fps>=100",)).save(Folder(str(tmp_path)), "none.json")
+    with pytest.raises(InputError, match="no clip is left that passes fps>=100"):
+        Source(str(tmp_path / "none.json"), Artifacts())
+
+
+def test_clips_that_lack_an_artifact_are_left_out(tmp_path: Path) -> None:
+    dataset = write_toy(Folder(str(tmp_path)), Toy(failed={"latents": {1}, "heatmaps": {6, 11}}))
+    source = Source(dataset.uri, Artifacts())
+    assert clips(source) == [f"clip{n:04}" for n in range(12) if n not in (1, 6, 11)]
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "told"),
+    [
+        (Artifacts(latents="latentz"), "artifact 'latentz' is not in the dataset"),
+        (Artifacts(heatmaps="latents"), "--artifacts.heatmaps latents: .* is of kind latents"),
+    ],
+)
+def test_artifacts_that_are_not_there(toy_dataset: Folder, artifacts: Artifacts, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Source(toy_dataset.uri, artifacts)
+
+
+def test_facts_are_those_a_model_must_agree_with(toy_dataset: Folder) -> None:
+    facts = Source(toy_dataset.uri, Artifacts()).facts
+    assert facts.shape == (4, 4, 8, 8)
+    assert facts.pixels == (64, 64)
+    assert facts.text_shape == (6, 16)
+    assert facts.latents["encoder"] == "PixelCodec"
+    assert "clips" not in facts.latents

@@ -1,0 +1,61 @@
+"""How fast a step was: its seconds, the wait for its data, clips a second, memory, and the share of a GPU's peak."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from diffusion.unet.estimate import InputShape, flops
+from diffusion.unet.model import VideoUNet
+from training.data.loader import StepData
+from training.data.source import SourceFacts
+
+# Dense bfloat16 FLOPs a second from the makers' data sheets, by a part of the device's name.
+_PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
+# A forward pass and a backward pass of twice its cost; what is computed again to save memory is no progress.
+_PASSES = 3
+
+
+@dataclass
+class Meter:
+    """Clocks steps. ``share`` is the part of the global batch that this worker computes."""
+
+    device: torch.device
+    clips: int
+    share: float
+    clip_flops: int = 0
+    started: float = 0.0
+    waited: float = 0.0
+
+    def next(self, steps: Iterator[StepData]) -> StepData:
+        """The next step's data, the wait for it clocked; a step begins here."""
+        self.started = time.perf_counter()
+        data = next(steps)
+        self.waited = time.perf_counter() - self.started
+        return data
+
+    def read(self) -> dict[str, float]:
+        """The step since :meth:`next`. ``mfu`` only where the device's peak is known."""
+        seconds = time.perf_counter() - self.started
+        values = {"seconds": seconds, "data_wait": self.waited, "clips_per_s": self.clips / seconds}
+        if self.device.type == "cuda":
+            values["memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 1e9
+            if peak := peak_flops(self.device):
+                values["mfu"] = _PASSES * self.clip_flops * self.clips * self.share / seconds / peak
+        return values
+
+
+def peak_flops(device: torch.device) -> float | None:
+    """The peak of a GPU, where it is known."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peak for part, peak in _PEAKS.items() if part in name), None)
+
+
+def clip_flops(network: VideoUNet, facts: SourceFacts) -> int:
+    """FLOPs of a forward pass of one clip."""
+    _, frames, height, width = facts.shape
+    tokens = facts.image_shape[0] if facts.image_shape else 257
+    return flops(network, InputShape(1, frames, height, width, facts.text_shape[0], tokens))
