@@ -8,9 +8,9 @@ Needs torch, diffusers, einops, jaxtyping, numpy and pyarrow; no Ray. The networ
 by benchmarks.training.
 
 The reference style is how VideoCrafter's own code trains: autocast, every unit computed again in the backward pass, no
-compiler, AdamW without fusing. Ours is :class:`training.loop.Stepper` in the ways a recipe can ask for; those that do
-not fit the memory are reported as such. MFU counts three forward passes a step, whatever is computed again, over the
-device's dense bfloat16 peak.
+compiler, AdamW as torch gives it. Neither keeps a moving average. Ours is
+:class:`training.loop.Stepper` in the ways a recipe can ask for; those that do not fit the memory are reported as such.
+MFU counts three forward passes a step, whatever is computed again, over the device's dense bfloat16 peak.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def measure(way: Way, shape: InputShape, device: torch.device, rounds: int) -> d
         options = Optimiser(ema=0.0)
         optimiser = options.build(model)
         if not way.fused:
-            optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr, foreach=False, fused=False)
+            optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr)
         objective = Objective(Schedule(rescale=0.7), MotionFocal())
         stepper = Stepper(Trainee(model, optimiser, None), objective, options, World(device), 0, half=True)
         step = partial(_finished, partial(stepper.step, data(shape, way, device)), device)
@@ -138,6 +138,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--small", action=argparse.BooleanOptionalAction, default=False)
     options = parser.parse_args()
+    if options.batch & (options.batch - 1):
+        parser.error(f"--batch {options.batch}: a power of two, so that halves of it add up")
     device = torch.device(options.device)
     full = _SMALL if options.small else _FULL
     shape = InputShape(options.batch, full.frames, full.height, full.width)
@@ -151,6 +153,8 @@ def main() -> None:
             found[-1]["mfu"] = round(3 * forward / found[-1]["step_s"] / peak, 3)
         print(found[-1], flush=True)
     fitting = [one for one in found[1:] if one["fits"]]
+    if not fitting:
+        parser.error(f"--batch {options.batch}: no way of computing a step fits this device's memory")
     best = min(fitting, key=lambda one: float(one["step_s"]))
     figures = {"batch": options.batch, "forward_tflop": round(forward / 1e12, 3), "best": best["way"], "ways": found}
     goals = {"MFU >= 45 %": best.get("mfu", 0.0) >= 0.45}

@@ -2,12 +2,14 @@
 
     python -m benchmarks.training DATASET MANIFEST [--steps 30] [--save]
 
-DATASET is one made with the sprites recipe from MANIFEST (``motif demo`` leaves both in demo/). Three runs of the toy
+DATASET is one made with the sprites recipe from MANIFEST (``motif demo`` leaves both in demo/). Runs of the toy
 recipe on the same clips with the same random numbers, on the CPU:
 
 - features: our loop on the stored dataset. ``data_wait_share`` is the share of its steps that waits for data.
 - online: the same loop whose reader decodes each clip's video and computes latents and motion heatmap when the clip is
   needed, ahead of the network in the same thread that reads features otherwise. Text states are stored in both.
+- reading: both readers alone, without a network, as clips a second. Where the network is slower than the online reader
+  the first two runs are alike: what features save is the cores (or the GPU) that the online reader keeps busy.
 - loss: forward and backward of the loss alone on a batch's errors, with and without the motion term, as a share of a
   step.
 """
@@ -31,6 +33,7 @@ from pipeline.recipes import sprites as preprocess_sprites
 from pipeline.stages.decode import decode_rows
 from pipeline.stages.featurize import Featurizing
 from pipeline.video.worker import VideoWorker
+from training.data.loader import Batches, BatchPlan, Share
 from training.data.order import Place
 from training.data.source import Artifacts, Source
 from training.job import TrainJob
@@ -91,6 +94,16 @@ def run(dataset: str, steps: int, online: Source | None = None) -> tuple[float, 
     return median(line["seconds"] for line in lines), waited / seconds, job.config.batch * len(lines) / seconds
 
 
+def reading(source: Source, steps: int = 6) -> float:
+    """Clips a second that a source gives when nothing else runs; the first step warms up."""
+    batches = Batches([source], BatchPlan(4, 0, 1000), Share(0, 1, 4))
+    batches.make(0)
+    started = time.perf_counter()
+    for step in range(1, steps + 1):
+        batches.make(step)
+    return 4 * steps / (time.perf_counter() - started)
+
+
 def loss_seconds(weight: float, rounds: int = 200) -> float:
     """Median seconds of forward and backward of the loss on the errors of one batch of the toy."""
     loss = MotionFocal(weight=weight)
@@ -116,7 +129,9 @@ def main() -> None:
     options = parser.parse_args()
     assert Path(options.manifest).exists(), options.manifest
     step, waited, clips = run(options.dataset, options.steps)
-    _, online_waited, online = run(options.dataset, options.steps, Online(options.dataset, options.manifest))
+    computed = Online(options.dataset, options.manifest)
+    readers = {"features": reading(Source(options.dataset, Artifacts())), "online": reading(computed)}
+    _, online_waited, online = run(options.dataset, options.steps, computed)
     extra = (loss_seconds(1.0) - loss_seconds(0.0)) / step
     figures = {
         "step_s": round(step, 3),
@@ -124,6 +139,7 @@ def main() -> None:
         "focal_loss_share": round(extra, 5),
         "clips_per_s": {"features": round(clips, 2), "online": round(online, 2)},
         "features_to_online": round(clips / online, 2),
+        "reading_clips_per_s": {name: round(value, 1) for name, value in readers.items()},
         "online_wait_share": round(online_waited, 3),
         "steps": options.steps,
     }

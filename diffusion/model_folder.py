@@ -58,7 +58,7 @@ class ModelFacts:
     width: int
     step: int = 0
     origin: str = ""
-    fps: tuple[int, int] = (4, 32)
+    fps: tuple[float, float] = (4.0, 32.0)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ class Folder:
                 source.unlink()
             else:
                 self.path.mkdir(parents=True, exist_ok=True)
+                with source.open("rb") as stream:
+                    os.fsync(stream.fileno())
                 shutil.move(source, self.path / source.name)
 
     def fetch(self, name: str, target: Path) -> None:

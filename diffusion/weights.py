@@ -8,8 +8,10 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diffusion.errors import WeightsError
 from diffusion.storage import Folder
@@ -29,6 +31,17 @@ class Weights:
     source: str
     revision: str | None = None
     subfolder: str = ""
+
+    def facts(self) -> dict[str, str | None]:
+        """Where they came from, for the record of what was computed with them."""
+        return {"weights": self.source, "revision": self.revision, "subfolder": self.subfolder}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Weights | None":
+        """What :meth:`facts` told; None where no weights are named."""
+        if "weights" not in facts:
+            return None
+        return cls(facts["weights"], facts.get("revision"), facts.get("subfolder", ""))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def run(args: list[str]) -> int:
     except MotifError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was done is kept, the same command goes on from there.", 130)
+        return _fail("interrupted; what was saved is kept, the same command goes on from there.", 130)
 
 
 def _fail(message: str, status: int = 2) -> int:

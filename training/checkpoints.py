@@ -8,6 +8,7 @@ progress.json           step and cursor; written last, so a folder without it is
 
 import contextlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.distributed.checkpoint import state_dict as gather
 
-from diffusion.errors import InputError, StorageError
-from diffusion.model_folder import ModelFacts, disk_errors, write_model
+from diffusion.errors import StorageError
+from diffusion.model_folder import ModelCard, disk_errors, write_model
 from diffusion.storage import Folder
 from diffusion.unet.model import VideoUNet
 from training.loop import Trainee
@@ -62,28 +63,28 @@ class Checkpoints:
         told = json.loads((self.folder / names[-1]).read(_PROGRESS))
         return Progress(told["step"], tuple(told["cursor"]), told["epoch"])
 
-    def save(self, progress: Progress, trainee: Trainee, facts: ModelFacts, world: World) -> None:
+    def save(self, progress: Progress, trainee: Trainee, card: ModelCard, world: World) -> None:
         """Write a checkpoint. All workers call it; the first one writes. StorageError on all of them if that fails."""
+        card = replace(card, facts=replace(card.facts, step=progress.step))
         state = training_state(trainee)
-        used = model_state(trainee)
         error: StorageError | None = None
         if world.first:
             try:
-                self._write(progress, state, used, bare(trainee.network).config, replace(facts, step=progress.step))
+                self._write(progress, state, bare(trainee.network).config, card)
             except StorageError as failed:
                 error = failed
         error = world.share(error)
         if error is not None:
             raise error
 
-    def _write(
-        self, progress: Progress, state: dict[str, Tensor], used: dict[str, Tensor], config: Any, facts: ModelFacts
-    ) -> None:
+    def _write(self, progress: Progress, state: dict[str, Tensor], config: Any, card: ModelCard) -> None:
+        used = "ema." if any(name.startswith("ema.") for name in state) else "network."
+        weights = {name.removeprefix(used): value for name, value in state.items() if name.startswith(used)}
         place = self.folder / f"step-{progress.step:08}"
         try:
             with disk_errors(place.uri), _scratch(self.folder) as scratch:
                 save_file(state, scratch / _TRAINING)
-                write_model(scratch / "model", _network(config, used), facts)
+                write_model(scratch / "model", _network(config, weights), card.facts, card.vae, card.text_encoder)
                 place.delete_all()
                 for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
                     inside = path.relative_to(scratch).parent.as_posix()
@@ -109,10 +110,6 @@ class Checkpoints:
                 ) from error
         _load(trainee, state, place.uri)
 
-    def model(self) -> Folder:
-        """The model folder of the newest checkpoint."""
-        return self.folder / self.names()[-1] / "model"
-
 
 def training_state(trainee: Trainee) -> dict[str, Tensor]:
     """Everything of a trainee as named tensors on the CPU; collective."""
@@ -124,14 +121,6 @@ def training_state(trainee: Trainee) -> dict[str, Tensor]:
     for name, moments in found.get("state", {}).items():  # empty but on the first worker
         state |= {f"optimiser.{name}.{key}": value for key, value in moments.items()}
     return {name: value.contiguous() for name, value in state.items()}
-
-
-def model_state(trainee: Trainee) -> dict[str, Tensor]:
-    """The weights to use; collective."""
-    if not trainee.ema:
-        return _weights(trainee)
-    with trainee.ema.swapped(trainee.network.parameters()):
-        return {name: value.clone() for name, value in _weights(trainee).items()}
 
 
 def _weights(trainee: Trainee) -> dict[str, Tensor]:
@@ -148,8 +137,6 @@ def _load(trainee: Trainee, state: dict[str, Tensor], where: str) -> None:
             parts[part].setdefault(parameter, {})[key] = value
         else:
             parts[part][rest] = value
-    if bool(parts["ema"]) != (trainee.ema is not None):
-        raise InputError(f"{where}: it was written {'with' if parts['ema'] else 'without'} optimiser.ema; set it so.")
     if trainee.ema:
         gather.set_model_state_dict(trainee.network, parts["ema"], options=_WHOLE)
         trainee.ema = Ema(trainee.network.parameters(), trainee.ema.decay)
@@ -173,6 +160,8 @@ def _scratch(folder: Folder) -> Iterator[Path]:
     """A folder for files in the making, on the same disk where the target is local."""
     if not folder.remote:
         folder.path.mkdir(parents=True, exist_ok=True)
+        for left in folder.path.glob(".saving-*"):  # by a run that was killed while it saved
+            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=None if folder.remote else folder.path) as name:
         yield Path(name)
 

@@ -1,5 +1,6 @@
 """A run that is checked and estimated and not started: data, steps, memory, time. Touches no GPU."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from training.data.source import Source, SourceFacts
 from training.job import TrainJob, check_resume, open_sources
 from training.network import PAPER, check_start, new_network
 from training.recipes import Train
+from training.tracking import check_trackers
 
 _GIB = 2**30
 # Dense bf16 on an A100, and the share of it that a U-Net with convolutions and attention may hope for.
@@ -18,8 +20,10 @@ _MFU = 0.4
 
 def dry_run(job: TrainJob, say: Callable[[str], None]) -> None:
     """Check a job as :func:`training.launch.launch` would and tell what it takes; data may be left out."""
+    job = job.settled()
     config = job.config
     facts = PAPER
+    check_trackers(config.trackers)
     if job.data:
         sources = open_sources(job)
         facts = sources[0].facts
@@ -46,7 +50,7 @@ def estimate_lines(config: Train, facts: SourceFacts) -> list[str]:
     found = measure(config, facts)
     hardware = config.hardware
     workers = max(1, hardware.workers)
-    passes = config.batch / workers / hardware.micro_batch
+    passes = math.ceil(config.batch / workers / hardware.micro_batch)
     flops = found.step_flops * passes
     seconds = flops / (_A100_FLOPS * _MFU)
     hours = seconds * config.steps / 3600
@@ -56,7 +60,7 @@ def estimate_lines(config: Train, facts: SourceFacts) -> list[str]:
     kept = "computed again in the backward pass" if hardware.checkpointing else "kept"
     return [
         f"network    {found.parameters / 1e6:,.1f} M parameters, {config.network.image_condition}",
-        f"workers    {workers}, each {passes:g} x {hardware.micro_batch} clips a step, {hardware.precision}",
+        f"workers    {workers}, each {passes} x {_at_once(config)} clips a step, {hardware.precision}",
         f"memory     {held / _GIB:,.1f} GiB a worker: weights {found.weights / _GIB:,.1f}, gradients "
         f"{found.gradients / _GIB:,.1f}, AdamW {found.optimizer / _GIB:,.1f}, average {found.ema / _GIB:,.1f}, "
         f"activations {found.activations / _GIB:,.1f} ({kept})",
@@ -65,11 +69,16 @@ def estimate_lines(config: Train, facts: SourceFacts) -> list[str]:
     ]
 
 
+def _at_once(config: Train) -> int:
+    """Clips of a worker's forward pass."""
+    return min(config.hardware.micro_batch, config.batch // max(1, config.hardware.workers))
+
+
 def measure(config: Train, facts: SourceFacts) -> Estimate:
     """The full network on the meta device: nothing is allocated."""
     _, frames, height, width = facts.shape
     tokens = facts.image_shape[0] if facts.image_shape else 257
-    shape = InputShape(config.hardware.micro_batch, frames, height, width, facts.text_shape[0], tokens)
+    shape = InputShape(_at_once(config), frames, height, width, facts.text_shape[0], tokens)
     with torch.device("meta"):
         network = new_network(config.network, facts)
     if config.hardware.checkpointing:

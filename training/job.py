@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diffusion.config import to_json
 from diffusion.errors import InputError
-from diffusion.model_folder import ModelFacts
+from diffusion.model_folder import ModelCard, ModelFacts
 from diffusion.storage import Folder
+from diffusion.uri import is_remote, local_path
 from training.checkpoints import Checkpoints, Progress
-from training.data.source import Source, SourceFacts
+from training.data.source import Source
+from training.encoders import find_encoder
 from training.recipes import Train
 
 CONFIG = "config.json"
-# What may differ between a run and its continuation: none of it changes what a step computes, but for rounding.
-_FREE = ("steps", "hardware", "saves", "samples", "trackers")
+# What may differ between a run and its continuation. Hardware changes rounding and the network's own dropout alone; the
+# rate may have to be lowered where a run diverged.
+_FREE = ("steps", "hardware", "saves", "samples", "trackers", "optimiser.lr", "optimiser.warmup", "optimiser.clip_norm")
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,24 @@ class TrainJob:
     data: tuple[str, ...]
     out: Folder
 
+    def settled(self) -> "TrainJob":
+        """The same job from whatever folder it is looked at: workers have another one than the user."""
+        network = self.config.network
+        if network.start:
+            network = replace(network, start=str(local_path(network.start)))
+        data = tuple(uri if is_remote(uri) else str(local_path(uri)) for uri in self.data)
+        out = self.out if self.out.remote or not self.out.uri else Folder(str(self.out.path))
+        return TrainJob(replace(self.config, network=network), data, out)
+
 
 def open_sources(job: TrainJob) -> list[Source]:
     """The datasets of a job. InputError where one is unusable or two of them do not go together."""
     if not job.data:
         raise InputError("--data: name at least one dataset, made by `motif preprocess`.")
+    if len(set(job.data)) < len(job.data):
+        raise InputError(
+            f"--data {' '.join(job.data)}: name each dataset once; a view's weight gives it a larger share."
+        )
     image = job.config.network.takes_image_tokens
     sources = [Source(uri, job.config.artifacts, image=image) for uri in job.data]
     for source in sources[1:]:
@@ -50,15 +66,33 @@ def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
         if job.out.files() or set(job.out.folders()) - {"runs"}:  # where its lock lies
             raise InputError(f"--out {job.out.uri}: the folder is not empty and holds no run. Choose another.")
         return Progress()
-    told = json.loads(job.out.read(CONFIG))
+    told = read_description(job.out)
+    progress = Checkpoints(job.out, job.config.saves.keep).latest()
+    if progress is None:
+        return Progress()  # nothing was computed yet, so anything may still change
     for field, before, after in _differences(told, json.loads(json.dumps(describe(job, sources)))):
-        if field.split(".")[1] not in _FREE:
+        name = field.removeprefix("config.")
+        if not (name.startswith(_FREE) or name.endswith(".uri")):
             raise InputError(
-                f"--out {job.out.uri} holds a run with {field.removeprefix('config.')} {before}, not {after}. Set it "
-                "back to go on with that run, or choose another folder (network.start RUN/checkpoints/.../model goes "
-                "on from its weights)."
+                f"--out {job.out.uri} holds a run with {name} {before}, not {after}. Set it back to go on with that "
+                "run, or choose another folder (--network.start RUN/checkpoints/.../model goes on from its weights)."
             )
-    return Checkpoints(job.out, job.config.saves.keep).latest() or Progress()
+    return progress
+
+
+def read_description(run: Folder) -> dict[str, Any]:
+    """What a run wrote beside its output: its resolved ``config`` and its ``data``. InputError where it is no run."""
+    if not run.exists(CONFIG):
+        raise InputError(f"{run.uri}: there is no run, no {CONFIG}. Name the folder given to `motif train --out`.")
+    try:
+        told = json.loads(run.read(CONFIG))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{run.file(CONFIG)} is not readable JSON ({error}): restore it, or name another run."
+        ) from error
+    if not isinstance(told, dict) or not {"config", "data"} <= told.keys():
+        raise InputError(f"{run.file(CONFIG)} is not what `motif train` writes: name the folder given to its --out.")
+    return told
 
 
 def write_description(job: TrainJob, sources: Sequence[Source]) -> None:
@@ -68,7 +102,10 @@ def write_description(job: TrainJob, sources: Sequence[Source]) -> None:
 
 def describe(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:
     """A run as plain JSON: what is written beside it and compared when it goes on."""
-    data = {f"{number}": {"uri": source.uri, "clips": len(source)} for number, source in enumerate(sources)}
+    data = {
+        f"{number}": {"uri": source.uri, "clips": len(source), "digest": source.digest()}
+        for number, source in enumerate(sources)
+    }
     return {"config": to_json(job.config), "data": data}
 
 
@@ -79,10 +116,11 @@ def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any
     return [] if before == after else [(path, before, after)]
 
 
-def model_facts(config: Train, facts: SourceFacts) -> ModelFacts:
-    """What the model of a run is made for."""
+def model_card(config: Train, source: Source) -> ModelCard:
+    """What the model of a run is made for, and where its frozen encoders are."""
+    facts, start = source.facts, config.network.start
     _, frames, height, width = facts.shape
-    return ModelFacts(
+    told = ModelFacts(
         latents=facts.latents,
         scaling_factor=facts.scaling_factor,
         text=facts.text,
@@ -90,5 +128,7 @@ def model_facts(config: Train, facts: SourceFacts) -> ModelFacts:
         frames=frames,
         height=height,
         width=width,
-        origin=config.network.start or "random weights",
+        origin=start or "random weights",
+        fps=facts.fps,
     )
+    return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source))

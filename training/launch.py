@@ -4,17 +4,22 @@ from collections.abc import Callable
 
 import torch
 
+from diffusion.errors import InputError
 from pipeline.dataset.lock import WriteLock
 from training.checkpoints import Checkpoints, Progress
 from training.job import TrainJob, check_resume, open_sources, write_description
 from training.network import check_start
 from training.parallel import World
+from training.tracking import check_trackers
 from training.worker import Worker
 
 
 def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
     """Run a job to its last step, or on from where it stopped; checks it before anything is started."""
+    job = job.settled()
     sources = open_sources(job)
+    check_trackers(job.config.trackers)
+    device = _device(job)
     check_start(job.config.network, sources[0].facts)
     progress = check_resume(job, sources)
     if progress.step >= job.config.steps:
@@ -23,7 +28,7 @@ def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
     with WriteLock(job.out, "run's folder"):
         write_description(job, sources)
         if job.config.hardware.workers == 0:
-            return Worker(job, World(_device(job)), say).run()
+            return Worker(job, World(device), say).run()
         from training.ray_train import train_on_ray  # where there is no Ray, the rest works
 
         train_on_ray(job, say)
@@ -33,5 +38,8 @@ def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
 
 
 def _device(job: TrainJob) -> torch.device:
-    wanted = job.config.hardware.device
-    return torch.device("cuda" if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()) else "cpu")
+    """The device of this process; with workers of Ray Train it is theirs that counts."""
+    wanted, there = job.config.hardware.device, torch.cuda.is_available()
+    if wanted == "cuda" and not there and job.config.hardware.workers == 0:
+        raise InputError("hardware.device cuda: this machine has no GPU that torch can use. Set it to auto or cpu.")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")

@@ -88,5 +88,5 @@ class Stepper:
         return (
             f"step {data.step}: the loss is {result.loss:g} and the gradient's norm {result.grad_norm:g}. Nothing of "
             f"this step was applied; the last checkpoint is good. This worker had clips {', '.join(clips[:3])} ... . "
-            "Lower optimiser.lr, or set hardware.precision to float32, and run the same command again."
+            "Go on from there with a lower --optimiser.lr, or with --hardware.precision float32."
         )

@@ -31,6 +31,19 @@ class Network:
     norm_num_groups: int = 32
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be built."""
+        for width in self.block_out_channels:
+            if width < 1 or width % self.attention_head_dim or width % self.norm_num_groups:
+                raise ValueError(
+                    f"network.block_out_channels {self.block_out_channels}: {width} must be a multiple of "
+                    f"attention_head_dim, {self.attention_head_dim}, and of norm_num_groups, {self.norm_num_groups}"
+                )
+        if not self.block_out_channels or self.layers_per_block < 1:
+            raise ValueError("network: block_out_channels names at least one level, layers_per_block is at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"network.dropout {self.dropout}: from 0 to below 1")
+
     @property
     def takes_image_tokens(self) -> bool:
         """Whether the dataset must hold image tokens."""
@@ -70,12 +83,8 @@ def build_network(network: Network, facts: SourceFacts, seed: int) -> VideoUNet:
     unet = load_unet(local_path(network.start), torch.float32)
     had = unet.config.image_condition
     if had == network.image_condition:
+        unet.set_dropout(network.dropout)
         return unet
-    if had != "none":
-        raise InputError(
-            f"network.image_condition {network.image_condition}: the model in {network.start} was trained with {had}. "
-            "Set it to that, or start from a text-to-video model."
-        )
     torch.manual_seed(seed)
     width = facts.image_shape[1] if facts.image_shape else 1280
     grown: VideoUNet = VideoUNet.from_text_to_video(
@@ -95,6 +104,12 @@ def check_start(network: Network, facts: SourceFacts) -> None:
             "videocrafter2`, make it with `motif convert`, or set network.start to '' for random weights."
         )
     check_facts(network.start, load_facts(folder), facts)
+    had = VideoUNet.load_config(folder, subfolder="unet").get("image_condition", "none")
+    if had not in ("none", network.image_condition):
+        raise InputError(
+            f"network.image_condition {network.image_condition}: the model in {network.start} was trained with {had}. "
+            "Set it to that, or start from a text-to-video model."
+        )
 
 
 def check_facts(name: str, model: ModelFacts, data: SourceFacts) -> None:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from diffusion.process.focal import LossTerms, MotionFocal
 from diffusion.process.schedule import Schedule
-from diffusion.unet.model import VideoUNet
 from training.data.batch import Batch
 
 
@@ -33,10 +32,9 @@ class Objective:
         return self.loss(self.squared_errors(network, batch), batch.heatmap)
 
 
-def bare(network: Any) -> VideoUNet:
-    """The U-Net inside what spreads it over workers."""
-    inside: VideoUNet = getattr(network, "module", network)
-    return inside
+def bare(network: Any) -> Any:
+    """The U-Net (or whatever is called as one) inside what spreads it over workers."""
+    return getattr(network, "module", network)
 
 
 def network_condition(network: Any, batch: Batch) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW. The paper gives the rate; AdamW, no weight decay and the clipped norm are DynamiCrafter's.
+    """AdamW. The paper gives the rate; AdamW and the clipped norm are DynamiCrafter's, the decay torch's default.
 
     ``warmup`` steps of linearly rising rate come first; ``ema`` is the decay of the weights' moving average, which is
     what is saved to be used (0: the weights themselves).
@@ -25,8 +25,13 @@ class Optimiser:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
-        if not self.lr > 0:
+        if not 0 < self.lr < float("inf"):
             raise ValueError(f"optimiser.lr {self.lr}: above 0")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optimiser.betas {self.betas}: each from 0 to below 1")
+        for name in ("weight_decay", "warmup"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"optimiser.{name} {getattr(self, name)}: 0 or more")
         if not 0 <= self.ema < 1:
             raise ValueError(f"optimiser.ema {self.ema}: from 0 (none) to below 1")
         if not self.clip_norm > 0:

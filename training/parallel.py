@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,7 +58,8 @@ def distribute(network: nn.Module, world: World, parallel: Literal["ddp", "fsdp"
         part = network.get_submodule(name)
         for block in part if isinstance(part, nn.ModuleList) else [part]:
             fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(network, mesh=mesh, mp_policy=policy)
+    # The root, too: what it kept after a forward pass without a backward pass would be used in the next step as it is.
+    fully_shard(network, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     return network
 
 
@@ -66,15 +67,10 @@ def distribute(network: nn.Module, world: World, parallel: Literal["ddp", "fsdp"
 def gradients_stay_here(network: nn.Module, *, stay: bool) -> Iterator[None]:
     """While it lasts, gradients are not averaged over the workers: the last pass of an accumulation does that."""
     if isinstance(network, nn.parallel.DistributedDataParallel):
-        with network.no_sync() if stay else _nothing():
+        with network.no_sync() if stay else nullcontext():
             yield
     elif isinstance(network, FSDPModule):
         network.set_requires_gradient_sync(not stay)
         yield
     else:
         yield
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

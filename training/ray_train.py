@@ -10,9 +10,10 @@ import ray
 import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from diffusion import errors
-from diffusion.errors import Incomplete, InputError, MotifError
+from diffusion.errors import Incomplete, InputError, MotifError, NotFinite
 from diffusion.uri import split
 from pipeline import cluster
 from training.job import TrainJob
@@ -21,7 +22,8 @@ from training.worker import Worker
 
 Say = Callable[[str], None]
 # A worker that waits longer than this for the others has lost one of them without anybody noticing.
-_PATIENCE_S = 600
+# A checkpoint is written meanwhile, tens of gigabytes for the full model.
+_PATIENCE_S = 1800
 _POLL_S = 0.5
 
 
@@ -37,7 +39,8 @@ def _fit(job: TrainJob, say: Say) -> None:
     hardware = job.config.hardware
     gpu = hardware.device == "cuda" or (hardware.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
     _check_room(hardware.workers, gpu=gpu)
-    teller = ray.remote(num_cpus=0)(_Teller).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    teller = ray.remote(num_cpus=0, scheduling_strategy=here)(_Teller).remote()
     filesystem, path = split((job.out / "ray").uri)
     trainer = TorchTrainer(
         _work,
@@ -89,9 +92,9 @@ def _work(given: dict[str, Any]) -> None:
     world = World(ray.train.torch.get_device(), context.get_world_rank(), context.get_world_size())
     try:
         Worker(job, world, lambda line: teller.tell.remote(line) if world.first else None).run()
-    except MotifError as error:
+    except (InputError, NotFinite) as error:
         ray.get(teller.fail.remote(type(error).__name__, str(error)))
-        raise
+        raise  # others, such as a store that does not answer, may be gone at the next try
 
 
 class _Teller:

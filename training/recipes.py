@@ -50,7 +50,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where and how a step is computed; none of it changes which numbers are computed, but for rounding.
+    """Where and how a step is computed; it changes rounding and the draws of the network's own dropout, nothing else.
 
     ``micro_batch`` clips go through the network at a time on each worker; the rest of the global batch is accumulated.
     """
@@ -103,6 +103,12 @@ class Train:
             )
         if self.steps < 1:
             raise ValueError(f"steps {self.steps}: at least 1")
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed}: 0 or more")
+        if self.samples.steps > self.schedule.steps:
+            raise ValueError(f"samples.steps {self.samples.steps}: at most schedule.steps, {self.schedule.steps}")
+        if self.hardware.parallel == "fsdp" and self.hardware.workers < 2:
+            raise ValueError("hardware.parallel fsdp: cuts a network among workers; set hardware.workers to 2 or more")
         if not 0 <= self.text_dropout <= 1:
             raise ValueError(f"text_dropout {self.text_dropout}: a share from 0 to 1")
 

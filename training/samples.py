@@ -16,6 +16,7 @@ from training.data.batch import Batch, collate
 from training.data.draws import draw
 from training.data.order import Order
 from training.data.source import Source
+from training.encoders import find_decoder
 from training.loop import Trainee
 from training.objective import network_condition
 from training.parallel import World
@@ -34,13 +35,13 @@ class Sampler:
 
     def __init__(self, config: Train, source: Source, world: World) -> None:
         self.config, self.source, self.world = config, source, world
-        self.decode = source.decoder(config.network.start, world.device) if world.first else None
-        order = Order(source.rows, config.seed, stream=_NO_DATASET)
-        self.places = [order[n] for n in range(min(config.samples.num, len(source)))]
+        self.decode = find_decoder(config.network.start, source, world.device) if world.first else None
+        # Read once: later on another thread reads from the source.
+        self.batch, self.prompts = self._batch()
 
     def write(self, trainee: Trainee, run: Folder, step: int) -> None:
         """Sample with the weights that would be saved; all workers call it, the first one writes."""
-        batch, prompts = self._batch()
+        batch = self.batch
         network = trainee.network.eval()
         with ExitStack() as stack:
             if trainee.ema:
@@ -52,11 +53,12 @@ class Sampler:
         if self.decode:
             pictures = torch.cat([self.decode(batch.latents).cpu(), self.decode(latents).cpu()], dim=-1)
             frames = _frames(pictures, batch.latents.shape[2])
-            _write(run / "samples" / f"step-{step:08}", frames, prompts, batch.fps.tolist(), step)
+            _write(run / "samples" / f"step-{step:08}", frames, self.prompts, batch.fps.tolist(), step)
 
     def _batch(self) -> tuple[Batch, list[str]]:
         facts, schedule = self.source.facts, self.config.schedule
-        clips = [self.source.read(place) for place in self.places]
+        order = Order(self.source.rows, self.config.seed, stream=_NO_DATASET)
+        clips = [self.source.read(order[n]) for n in range(min(self.config.samples.num, len(self.source)))]
         draws = [draw((self.config.seed, _NO_STEP, at), facts.shape, schedule.steps, 0.0) for at in range(len(clips))]
         batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor)
         return batch, [clip["caption"] for clip in clips]

@@ -37,6 +37,8 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """The step since :meth:`next`. ``mfu`` only where the device's peak is known."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # the optimiser may still be at work
         seconds = time.perf_counter() - self.started
         values = {"seconds": seconds, "data_wait": self.waited, "clips_per_s": self.clips / seconds}
         if self.device.type == "cuda":

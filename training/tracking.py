@@ -1,6 +1,9 @@
 """What a run tells while it runs: a line a step in metrics.jsonl, TensorBoard, and trackers that are installed."""
 
+import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -79,15 +82,17 @@ def _short(name: str, value: float) -> float:
 
 
 class TensorBoard:
-    """TensorBoard's event files in the run's folder."""
+    """TensorBoard's event files, in ``tensorboard`` of the run's folder; a remote run gets them at each flush."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, run: Folder, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder), purge_step=step)
+        self.folder = run / "tensorboard"
+        self.local = Path(tempfile.mkdtemp()) if run.remote else self.folder.path
+        self.writer = SummaryWriter(str(self.local), purge_step=step)
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Loss terms under "loss", the rest under "speed"."""
+        """Loss terms under "train", the rest under "speed"."""
         for name, value in values.items():
             room = "speed" if name in _TIMES else "train"
             self.writer.add_scalar(f"{room}/{name}", value, step)
@@ -95,10 +100,16 @@ class TensorBoard:
     def flush(self) -> None:
         """Write what is left."""
         self.writer.flush()
+        if self.folder.remote:
+            for path in self.local.iterdir():
+                self.folder.write(path.name, path.read_bytes())
 
     def close(self) -> None:
         """Write what is left and end."""
+        self.flush()
         self.writer.close()
+        if self.folder.remote:
+            shutil.rmtree(self.local)
 
 
 class Wandb:
@@ -107,7 +118,8 @@ class Wandb:
     def __init__(self, run: Folder, config: dict[str, Any]) -> None:
         wandb = _import("wandb")
         name = run.uri.rstrip("/").rsplit("/", 1)[-1]
-        self.run = wandb.init(project="motif", name=name, id=name, resume="allow", config=config)
+        place = hashlib.sha256(run.uri.encode()).hexdigest()[:8]  # folders of one name are not one run
+        self.run = wandb.init(project="motif", name=name, id=f"{name}-{place}", resume="allow", config=config)
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Numbers of a step."""
@@ -150,15 +162,19 @@ def _import(name: str) -> Any:
         raise InputError(f"trackers: '{name}' is not installed. Run `pip install {name}`, or leave it out.") from error
 
 
+def check_trackers(names: Sequence[str]) -> None:
+    """InputError where a tracker's package is missing."""
+    for name in names:
+        if name != "tensorboard":
+            _import(name)
+
+
 def open_trackers(names: Sequence[str], run: Folder, step: int, config: dict[str, Any]) -> list[Tracker]:
     """The trackers of a run that begins or goes on at ``step``. InputError where a package is missing."""
     trackers: list[Tracker] = []
     for name in names:
         if name == "tensorboard":
-            if run.remote:
-                raise InputError(f"trackers tensorboard: {run.uri} is remote, and event files need a local folder. "
-                                 "Leave it out (--trackers None); metrics.jsonl holds the same numbers.")  # fmt: skip
-            trackers.append(TensorBoard(run.path / "tensorboard", step))
+            trackers.append(TensorBoard(run, step))
         else:
             trackers.append(Wandb(run, config) if name == "wandb" else MlFlow(run, config))
     return trackers

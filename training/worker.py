@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from training.checkpoints import Checkpoints, Progress
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share, StepData
-from training.job import TrainJob, check_resume, describe, model_facts, open_sources
+from training.job import TrainJob, check_resume, describe, model_card, open_sources
 from training.loop import Stepper, StepResult, Trainee
 from training.network import build_network
 from training.objective import Objective, bare
@@ -26,7 +26,7 @@ class Worker:
         self.progress = check_resume(job, self.sources)
         self.half = job.config.hardware.precision == "bfloat16"
         self.checkpoints = Checkpoints(job.out, job.config.saves.keep)
-        self.facts = model_facts(job.config, self.sources[0].facts)
+        self.card = model_card(job.config, self.sources[0])
         self.sampler = Sampler(job.config, self.sources[0], world) if job.config.samples.every else None
         self.trainee = self._trainee()
         if self.progress.step:
@@ -46,7 +46,7 @@ class Worker:
         return Trainee(spread, config.optimiser.build(spread), ema)
 
     def run(self) -> Progress:
-        """Take every step that is left. What was done is kept whenever this ends."""
+        """Take every step that is left. Whenever this ends, what the last checkpoint holds is kept."""
         config = self.config
         objective = Objective(config.schedule, config.loss)
         stepper = Stepper(self.trainee, objective, config.optimiser, self.world, config.seed, self.half)
@@ -104,6 +104,6 @@ class Worker:
         if step % self.config.saves.every == 0 or step == self.config.steps:
             for tracker in trackers:
                 tracker.flush()
-            self.checkpoints.save(self.progress, self.trainee, self.facts, self.world)
+            self.checkpoints.save(self.progress, self.trainee, self.card, self.world)
         if self.sampler and (step % self.config.samples.every == 0 or step == self.config.steps):
             self.sampler.write(self.trainee, self.job.out, step)

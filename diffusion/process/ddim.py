@@ -52,7 +52,8 @@ class RescaledDdim(DDIMScheduler):  # type: ignore[misc]
         ``eta`` 0 adds no noise, 1 as much as DDPM; that noise is ``variance_noise``, or drawn with ``generator``.
         """
         t = int(timestep)
-        after = t - self.config.num_train_timesteps // self.num_inference_steps
+        later = self.timesteps[self.timesteps < t]
+        after = int(later.max()) if len(later) else -1
         a, b = float(self.alphas_cumprod[t]), float(self.alphas_cumprod[max(after, 0)])
         x0, noise = self._parts(model_output, sample, a)
         spread = eta * math.sqrt((1 - b) / (1 - a) * (1 - a / b))

@@ -80,9 +80,14 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
         self.resampler: Resampler | None = None
         if image_condition in ("cx-attn", "both"):
             self.resampler = Resampler(image_token_width, cross_attention_dim, image_tokens)
+        self.set_dropout(dropout)
+
+    def set_dropout(self, dropout: float) -> None:
+        """Change the dropout of residual blocks."""
         for module in self.modules():
             if isinstance(module, ResnetBlock2D):
                 module.dropout.p = dropout
+        self.register_to_config(dropout=dropout)
 
     @staticmethod
     def _plain_init() -> Any:

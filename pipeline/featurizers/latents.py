@@ -45,7 +45,7 @@ class VaeLatents(ClipFeature):
     def facts(self) -> dict[str, Any]:
         """Source of the weights and the factor by which a model's input is scaled."""
         config = read_config(self.weights)
-        return {"weights": self.weights.source, "scaling_factor": config["scaling_factor"]}
+        return {**self.weights.facts(), "scaling_factor": config["scaling_factor"]}
 
     def check(self, shape: ClipShape) -> None:
         """The encoder halves the picture once a level."""

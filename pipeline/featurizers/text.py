@@ -39,7 +39,7 @@ class ClipTextStates(TextFeature):
 
     def facts(self) -> dict[str, Any]:
         """Where the weights came from."""
-        return {"weights": self.weights.source, "revision": self.weights.revision}
+        return self.weights.facts()
 
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
         """The states."""

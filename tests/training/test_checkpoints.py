@@ -21,12 +21,14 @@ from training.recipes import Saves
 # The file size limit stands for a full disk: root ignores permissions, but not this.
 LIMITED = """
 import resource, signal, sys
+import torch
 from diffusion.errors import StorageError
 from diffusion.storage import Folder
 from training.launch import launch
 from training.recipes import Saves
 from tests.training.runs import toy_job
 
+torch.set_num_threads(1)  # as in this test run: another number rounds otherwise
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 job = toy_job(Folder(sys.argv[1]), sys.argv[2], steps=4, saves=Saves(every=1))
 def say(line):

@@ -49,13 +49,19 @@ def _command(process: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_killed_worker_changes_no_number(ray_cluster: None, toy_dataset: Folder, tmp_path: Path) -> None:
+def test_a_killed_worker_changes_no_number(
+    ray_cluster: None, toy_dataset: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With paths relative to the user's folder, which is not the workers'."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(toy_dataset.path)
+    data = Folder("data")
     changes: dict[str, Any] = {"steps": 30, "saves": Saves(every=7), "batch": 4}
-    train_on_ray(toy_dataset, tmp_path / "whole", **changes)
+    train_on_ray(data, Path("whole"), **changes)
     killed: list[int] = []
     killer = threading.Thread(target=kill_a_worker, args=(tmp_path / "cut", 10, killed), daemon=True)
     killer.start()
-    said = train_on_ray(toy_dataset, tmp_path / "cut", **changes)
+    said = train_on_ray(data, Path("cut"), **changes)
     killer.join(timeout=1)
     assert killed
     assert any(line.startswith("going on from step") for line in said)

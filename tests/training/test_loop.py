@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from diffusion.storage import Folder
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import TOY, toy_job
+from tests.training.test_worker import losses
 from training.job import TrainJob
 from training.loop import Stepper
 from training.objective import Objective
 from training.parallel import World
+from training.recipes import Samples
 from training.worker import Worker
 
 
@@ -46,7 +48,7 @@ def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> f
 def one_of_two(rank: int, data: str, folder: str, parallel: Any) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{parallel}", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    hardware = replace(TOY.hardware, parallel=parallel, micro_batch=1)
+    hardware = replace(TOY.hardware, parallel=parallel, workers=2, micro_batch=1)
     job = toy_job(Folder(data), f"{folder}/run-{parallel}", hardware=hardware)
     found = gradients(job, World(torch.device("cpu"), rank, 2))
     if rank == 0:
@@ -69,6 +71,26 @@ def test_two_workers_have_the_gradient_of_one(toy_dataset: Folder, tmp_path: Pat
     whole = gradients(toy_job(toy_dataset, tmp_path / "one"), World(torch.device("cpu")))
     mp.spawn(one_of_two, (toy_dataset.uri, str(tmp_path), parallel), nprocs=2)
     assert largest_difference(whole, torch.load(tmp_path / f"{parallel}.pt")) < 1e-6
+
+
+def sampling_beside(rank: int, data: str, folder: str) -> None:
+    """Two runs under FSDP, one that samples between its steps."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    hardware = replace(TOY.hardware, parallel="fsdp", workers=2, micro_batch=2)
+    for every in (0, 1):
+        samples = Samples(every=every, num=1, steps=2)
+        job = toy_job(Folder(data), f"{folder}/every-{every}", hardware=hardware, samples=samples)
+        Worker(job, World(torch.device("cpu"), rank, 2), lambda line: None).run()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_sampling_beside_changes_no_number_under_fsdp(toy_dataset: Folder, tmp_path: Path) -> None:
+    mp.spawn(sampling_beside, (toy_dataset.uri, str(tmp_path)), nprocs=2)
+    assert losses(tmp_path / "every-1") == losses(tmp_path / "every-0")
+    assert (tmp_path / "every-1" / "samples" / "step-00000004" / "00.mp4").exists()
 
 
 def eight_clips(tmp_path: Path) -> Folder:

@@ -1,6 +1,7 @@
 """Runs in this process: what is written, resumed and refused."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from diffusion.errors import InputError, NotFinite, StorageError
-from diffusion.model_folder import load_facts, load_unet
+from diffusion.model_folder import find_part, load_facts, load_unet
 from diffusion.process.focal import MotionFocal
 from diffusion.storage import Folder
+from diffusion.weights import Weights
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import SMALL, TOY, toy_job, train_here
 from training.checkpoints import Checkpoints
+from training.job import open_sources, write_description
 from training.optimiser import Optimiser
 from training.parallel import World
 from training.recipes import Hardware, Samples, Saves
@@ -149,7 +152,7 @@ def test_training_from_a_model_folder(toy_dataset: Folder, tmp_path: Path) -> No
     train_here(toy_job(toy_dataset, tmp_path / "first"))
     model = tmp_path / "first" / "checkpoints" / "step-00000004" / "model"
     second = train_here(toy_job(toy_dataset, tmp_path / "second", network=replace(SMALL, start=str(model)), steps=1))
-    assert second.facts.origin == str(model)
+    assert second.card.facts.origin == str(model)
     elsewhere = write_toy(Folder(str(tmp_path / "data")), Toy(shape=(5, 4, 8, 8)))
     with pytest.raises(InputError, match=r"latents.luma: .* has 2, the dataset 3"):
         train_here(toy_job(elsewhere, tmp_path / "third", network=replace(SMALL, start=str(model))))
@@ -192,8 +195,61 @@ def test_a_corrupt_part_is_named(tmp_path: Path) -> None:
         train_here(toy_job(dataset, tmp_path / "run"))
 
 
-def test_the_optimiser_and_hardware_refuse_nonsense() -> None:
-    with pytest.raises(ValueError, match="set batch to 6"):
-        replace(TOY, batch=5, hardware=Hardware(workers=3))
-    with pytest.raises(ValueError, match="optimiser.ema"):
-        Optimiser(ema=1.0)
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: replace(TOY, batch=5, hardware=Hardware(workers=3)), "set batch to 6"),
+        (lambda: replace(TOY, seed=-1), "seed -1"),
+        (lambda: replace(TOY, samples=Samples(steps=2000)), "at most schedule.steps, 1000"),
+        (lambda: replace(TOY, hardware=Hardware(workers=0, parallel="fsdp")), "set hardware.workers to 2"),
+        (lambda: Hardware(workers=-1), "hardware.workers -1"),
+        (lambda: Samples(num=0), "samples.num 0"),
+        (lambda: Saves(every=0), "saves.every 0"),
+        (lambda: Optimiser(ema=1.0), "optimiser.ema"),
+        (lambda: Optimiser(warmup=-5), "optimiser.warmup -5"),
+        (lambda: Optimiser(lr=float("inf")), "optimiser.lr"),
+        (lambda: Optimiser(betas=(0.9, 1.0)), "optimiser.betas"),
+        (lambda: replace(SMALL, block_out_channels=(30, 60)), "30 must be a multiple of attention_head_dim, 8"),
+        (lambda: replace(SMALL, dropout=2.0), "network.dropout 2.0"),
+    ],
+)
+def test_nonsense_is_refused_when_it_is_written(made: Callable[[], object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        made()
+
+
+def test_the_rate_may_be_lowered_on_the_way(toy_dataset: Folder, tmp_path: Path) -> None:
+    train_here(toy_job(toy_dataset, tmp_path, steps=2))
+    train_here(toy_job(toy_dataset, tmp_path, steps=3, optimiser=replace(TOY.optimiser, lr=1e-4)))
+    assert [line["lr"] for line in read_metrics(Folder(str(tmp_path)))] == [1e-3, 1e-3, 1e-4]
+
+
+def test_what_was_wrong_may_change_before_the_first_checkpoint(toy_dataset: Folder, tmp_path: Path) -> None:
+    job = toy_job(toy_dataset, tmp_path)
+    write_description(job, open_sources(job))
+    assert train_here(toy_job(toy_dataset, tmp_path, seed=3)).progress.step == 4
+
+
+def test_a_dataset_named_twice(toy_dataset: Folder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name each dataset once"):
+        open_sources(replace(toy_job(toy_dataset, tmp_path), data=(toy_dataset.uri, toy_dataset.uri)))
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"_class_name": "VideoUNet"}'])
+def test_a_folder_with_a_config_of_something_else(toy_dataset: Folder, tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError, match=r"config\.json"):
+        train_here(toy_job(toy_dataset, tmp_path))
+
+
+def test_the_card_of_a_model_names_its_encoders(toy_dataset: Folder, tmp_path: Path) -> None:
+    """A dataset made with an autoencoder: its weights' source goes from dataset.json into the card."""
+    dataset = write_toy(Folder(str(tmp_path / "data")))
+    told = json.loads((tmp_path / "data" / "dataset.json").read_text())
+    vae = Weights("org/vae", "main", "vae")
+    told["artifacts"]["latents"]["facts"] |= vae.facts()
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps(told))
+    train_here(toy_job(dataset, tmp_path / "run"))
+    model = tmp_path / "run" / "checkpoints" / "step-00000004" / "model"
+    assert find_part(model, "vae") == vae
+    assert load_facts(model).fps == (8.0, 10.0)

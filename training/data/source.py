@@ -1,7 +1,8 @@
 """One dataset of a training run: a view resolved, its facts checked against the run, its clips read by place."""
 
+import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -9,12 +10,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from diffusion.decoding import Decoder, decoder
 from diffusion.errors import InputError, StorageError
-from diffusion.model_folder import find_part
 from diffusion.storage import Folder
 from diffusion.store_errors import explained
-from diffusion.uri import local_path
 from diffusion.weights import Weights
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.identity import text_id
@@ -52,6 +50,8 @@ class SourceFacts:
     text_shape: tuple[int, int]
     image: dict[str, Any] = field(default_factory=dict)
     image_shape: tuple[int, int] | None = None
+    fps: tuple[float, float] = (4.0, 32.0)
+    """The lowest and the highest frame rate of the clips."""
 
 
 class Source:
@@ -82,7 +82,8 @@ class Source:
                 "the same `motif preprocess` again: it encodes what is missing."
             )
         self.empty_text = self._states(text_id(""))
-        self.rows = self._usable(view)
+        self.rows, rates = self._usable(view)
+        self.facts = replace(self.facts, fps=rates)
         self.kept_groups = kept_groups
         self._groups: OrderedDict[int, dict[str, Sample]] = OrderedDict()
 
@@ -129,8 +130,8 @@ class Source:
             image_shape=tuple(image.columns["tokens"]["shape"]) if image else None,
         )
 
-    def _usable(self, view: View) -> list[np.ndarray]:
-        """The rows to use of each row group: clips that have every artifact, pass the view and have their text."""
+    def _usable(self, view: View) -> tuple[list[np.ndarray], tuple[float, float]]:
+        """The rows to use of each row group: clips with every artifact that pass the view; and their frame rates."""
         chosen = tuple(name for kind, name in self.names.items() if kind != "text")
         table = View(view.dataset, (*view.artifacts, *chosen), view.where, view.ids).clips()
         wanted = set(table.column("clip_id").to_pylist())
@@ -149,18 +150,22 @@ class Source:
             raise InputError(
                 f"{self.uri}: no clip is left{' that passes ' + ', '.join(view.where) if view.where else ''}."
             )
-        return rows
+        rates = table.column("fps").to_numpy()
+        return rows, (float(rates.min()), float(rates.max()))
 
-    def decoder(self, model: str, device: torch.device) -> Decoder:
-        """What turns latents into pictures; an autoencoder's weights are those of a model folder, or the dataset's own.
+    def encoder(self, kind: str) -> Weights | None:
+        """Where the weights that made an artifact came from; None for encoders that have none."""
+        return Weights.of(self.catalog.artifacts[self.names[kind]].facts)
 
-        WeightsError where they are not to be found.
-        """
-        named = self.catalog.artifacts[self.names["latents"]].facts.get("weights")
-        weights = Weights(named, subfolder="vae") if named else None
-        if weights and model:
-            weights = find_part(local_path(model), "vae")
-        return decoder(self.facts.latents, self.facts.scaling_factor, weights, device)
+    def digest(self) -> str:
+        """What a run sees of the dataset: which artifacts, and which clips in which row groups, in 16 hex digits."""
+        found = hashlib.sha256()
+        for kind, name in sorted(self.names.items()):
+            found.update(f"{kind} {self.catalog.artifacts[name].fingerprint}\n".encode())
+        for group, rows in zip(self.reader.groups, self.rows, strict=True):
+            ids = self.reader.clip_ids(group)
+            found.update(" ".join(ids[row] for row in rows).encode() + b"\n")
+        return found.hexdigest()[:16]
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

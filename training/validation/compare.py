@@ -9,9 +9,10 @@ from jaxtyping import Float
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
+from training.job import read_description
 from training.tracking import METRICS, read_metrics
 from training.validation.figure import GREY, SMALL, Look, entitle, label, name_runs, new_figure, png, tidy
-from training.validation.runs import read_config, run_name
+from training.validation.runs import run_name
 
 # Losses of single steps are noise, since each has its own clips and timesteps; more steps than this hide the course.
 _LONGEST_WINDOW, _WINDOWS_A_RUN = 100, 10
@@ -66,7 +67,7 @@ def compare(uris: Sequence[str], window: int | None = None) -> Comparison:
     InputError where a folder holds no run, or a run that has not taken a step.
     """
     folders = [Folder(uri.rstrip("/")) for uri in uris]
-    configs = [read_config(folder) for folder in folders]
+    configs = [read_description(folder) for folder in folders]
     metrics = [read_metrics(folder) for folder in folders]
     for folder, lines in zip(folders, metrics, strict=True):
         if not lines:

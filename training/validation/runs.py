@@ -14,7 +14,7 @@ from diffusion.unet.model import VideoUNet
 from diffusion.weights import Weights
 from training.checkpoints import Checkpoints
 from training.data.source import open_view
-from training.job import CONFIG
+from training.job import CONFIG, read_description
 from training.network import check_facts
 from training.validation.measure import HeldOut
 
@@ -63,7 +63,7 @@ def find_candidates(uris: Sequence[str]) -> list[Candidate]:
 def _find(uri: str) -> Candidate:
     folder = Folder(uri)
     if folder.exists(CONFIG):
-        config = read_config(folder)
+        config = read_description(folder)
         names = Checkpoints(folder, keep=1).names()
         if not names:
             raise InputError(
@@ -80,7 +80,7 @@ def _find(uri: str) -> Candidate:
     if inside is None:
         return _candidate(run_name(uri), place, {})
     run = Folder(inside["run"])
-    config = read_config(run) if run.exists(CONFIG) else {}
+    config = read_description(run) if run.exists(CONFIG) else {}
     return _candidate(f"{run_name(run.uri)} step {int(inside['step'])}", place, config)
 
 
@@ -92,21 +92,6 @@ def _candidate(name: str, folder: Folder, config: dict[str, Any]) -> Candidate:
 def run_name(uri: str) -> str:
     """What a run is called: its folder's name."""
     return uri.rstrip("/").rsplit("/", 1)[-1]
-
-
-def read_config(run: Folder) -> dict[str, Any]:
-    """What a run wrote beside its output: its resolved ``config`` and its ``data``. InputError where it is no run."""
-    if not run.exists(CONFIG):
-        raise InputError(f"{run.uri}: there is no run, no {CONFIG}. Name the folder given to `motif train --out`.")
-    try:
-        told = json.loads(run.read(CONFIG))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{run.file(CONFIG)} is not readable JSON ({error}): restore it, or name another run."
-        ) from error
-    if not isinstance(told, dict) or not {"config", "data"} <= told.keys():
-        raise InputError(f"{run.file(CONFIG)} is not what `motif train` writes: name the folder given to its --out.")
-    return told
 
 
 def _check_same_task(first: tuple[str, ModelFacts], other: tuple[str, ModelFacts]) -> None:
