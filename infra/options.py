@@ -1,5 +1,6 @@
 """Command-line options from dataclasses: typed, overridable field by field, with "did you mean"."""
 
+import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -33,3 +34,8 @@ def take_positional(args: Sequence[str], name: str, prog: str) -> tuple[str, lis
 def plural(count: int, word: str) -> str:
     """``1 clip``, ``2 clips``."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def say(line: str) -> None:
+    """Tell the user, beside the output proper."""
+    print(line, file=sys.stderr, flush=True)

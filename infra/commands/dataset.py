@@ -8,8 +8,7 @@ from typing import Any
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from infra.commands.preprocess import say
-from infra.options import parse, plural, take_positional
+from infra.options import parse, plural, say, take_positional
 from infra.recipes import named
 from pipeline.curation import diff, explain, export, merge, recaption, stats
 from pipeline.dataset.catalog import Catalog

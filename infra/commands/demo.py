@@ -6,8 +6,8 @@ from pathlib import Path
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from infra.commands.preprocess import finish, say
-from infra.options import parse
+from infra.commands.preprocess import finish
+from infra.options import parse, say
 from pipeline.job import Job
 from pipeline.recipes import sprites
 from pipeline.report.page import ReportOptions, write_report

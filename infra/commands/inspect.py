@@ -6,8 +6,7 @@ from pathlib import Path
 from diffusion.errors import InputError
 from diffusion.storage import Folder
 from diffusion.uri import is_remote, local_path
-from infra.commands.preprocess import say
-from infra.options import parse, take_positional
+from infra.options import parse, say, take_positional
 from pipeline.report.page import ReportOptions, write_report
 
 

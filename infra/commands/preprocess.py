@@ -10,7 +10,7 @@ import tyro
 
 from diffusion.config import dump
 from diffusion.storage import Folder
-from infra.options import parse
+from infra.options import parse, say
 from infra.recipes import chosen
 from pipeline import cluster
 from pipeline.job import Job
@@ -59,11 +59,6 @@ def main(args: list[str]) -> None:
         run.dry_run()
     else:
         finish(run, options.out)
-
-
-def say(line: str) -> None:
-    """Tell the user, beside the output proper."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def finish(run: Run, dataset: str) -> None:

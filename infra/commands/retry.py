@@ -6,8 +6,8 @@ from typing import Annotated
 import tyro
 
 from diffusion.storage import Folder
-from infra.commands.preprocess import finish, say
-from infra.options import parse, take_positional
+from infra.commands.preprocess import finish
+from infra.options import parse, say, take_positional
 from pipeline.job import RetryFilter
 from pipeline.recipes import Preprocess, sprites
 from pipeline.records import last_job

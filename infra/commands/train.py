@@ -1,7 +1,6 @@
 """``motif train``: feature dataset in, model folder out."""
 
 import json
-import sys
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import tyro
 from diffusion.config import dump
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from infra.options import parse
+from infra.options import parse, say
 from infra.recipes import chosen
 from training.job import TrainJob
 from training.recipes import RECIPES, Train, sprites
@@ -72,8 +71,3 @@ def _with_workers(config: Train, workers: int) -> Train:
         return replace(config, hardware=replace(config.hardware, workers=workers))
     except ValueError as error:
         raise InputError(f"{error}.") from error
-
-
-def say(line: str) -> None:
-    """Tell the user, beside the output proper."""
-    print(line, file=sys.stderr, flush=True)

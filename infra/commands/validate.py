@@ -11,7 +11,7 @@ from rich.table import Table
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from infra.options import parse, plural
+from infra.options import parse, plural, say
 from training.validation.figure import ratio_figure
 from training.validation.measure import Options as Measuring
 from training.validation.ratio import Estimate
@@ -80,8 +80,3 @@ def _add(table: Table, name: str, values: list[tuple[Estimate, Estimate]]) -> No
 def _told(estimate: Estimate, sign: str) -> str:
     value, low, high = (f"{number:{sign}.2f}" for number in (estimate.value, estimate.low, estimate.high))
     return f"{value} ({low}, {high})"
-
-
-def say(line: str) -> None:
-    """Tell the user, beside the output proper."""
-    print(line, file=sys.stderr, flush=True)
