@@ -34,6 +34,11 @@ class Autoencoder:
         folder = find(weights).folder
         return cls(AutoencoderKL.from_pretrained(folder, local_files_only=True), device, dtype)
 
+    @property
+    def cell(self) -> int:
+        """Pixels of a latent cell's side: the encoder halves the picture once a level."""
+        return int(2 ** (len(self.model.config.block_out_channels) - 1))
+
     @torch.inference_mode()
     def posterior(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c y x"], Float[Tensor, "b c y x"]]:
         """Mean and log-variance of RGB images in -1 to 1, unscaled, in float32."""

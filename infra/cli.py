@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a model on feature datasets, or go on with a run",
     "validate": "measure runs on held-out clips, where things move and overall",
     "compare": "show training runs side by side: settings, losses, speed",
+    "sample": "an image and a sentence in, a video out",
     "retry": "try failed clips of a dataset again",
     "calibrate": "compare normalisations of the motion heatmap on a dataset",
     "inspect": "write an HTML page that shows a dataset",

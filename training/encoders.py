@@ -2,8 +2,8 @@
 
 import torch
 
-from diffusion.decoding import Decoder, decoder
 from diffusion.errors import WeightsError
+from diffusion.latent_space import LatentSpace, open_latent_space
 from diffusion.model_folder import Part, find_part
 from diffusion.uri import local_path
 from diffusion.weights import Weights
@@ -23,7 +23,7 @@ def find_encoder(part: Part, start: str, source: Source) -> Weights | None:
         return None  # the toy's encoders have no weights
 
 
-def find_decoder(start: str, source: Source, device: torch.device) -> Decoder:
-    """What turns the latents of a dataset into pictures; WeightsError where that needs weights that are missing."""
+def find_latent_space(start: str, source: Source, device: torch.device) -> LatentSpace:
+    """The latent space of a dataset; WeightsError where it needs weights that are missing."""
     facts = source.facts
-    return decoder(facts.latents, facts.scaling_factor, find_encoder("vae", start, source), device)
+    return open_latent_space(facts.latents, facts.scaling_factor, find_encoder("vae", start, source), device)

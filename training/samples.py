@@ -5,18 +5,17 @@ from contextlib import ExitStack
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from diffusion.process.ddim import RescaledDdim, draw_noise, guided
+from diffusion.process.sampling import Conditions, Sampling, draw_noise, sample, to_frames
 from diffusion.storage import Folder
 from diffusion.video_file import encode_video
 from training.data.batch import Batch, collate
 from training.data.draws import draw
 from training.data.order import Order
 from training.data.source import Source
-from training.encoders import find_decoder
+from training.encoders import find_latent_space
 from training.loop import Trainee
 from training.objective import network_condition
 from training.parallel import World
@@ -35,7 +34,7 @@ class Sampler:
 
     def __init__(self, config: Train, source: Source, world: World) -> None:
         self.config, self.source, self.world = config, source, world
-        self.decode = find_decoder(config.network.start, source, world.device) if world.first else None
+        self.space = find_latent_space(config.network.start, source, world.device) if world.first else None
         # Read once: later on another thread reads from the source.
         self.batch, self.prompts = self._batch()
 
@@ -50,9 +49,9 @@ class Sampler:
             stack.enter_context(torch.autocast(self.world.device.type, torch.bfloat16, enabled=half))
             latents = self._sample(network, batch.to(self.world.device))
         network.train()
-        if self.decode:
-            pictures = torch.cat([self.decode(batch.latents).cpu(), self.decode(latents).cpu()], dim=-1)
-            frames = _frames(pictures, batch.latents.shape[2])
+        if self.space:
+            pictures = torch.cat([self.space.decode(clips).cpu() for clips in (batch.latents, latents)], dim=-1)
+            frames = to_frames(pictures, batch.latents.shape[2])
             _write(run / "samples" / f"step-{step:08}", frames, self.prompts, batch.fps.tolist(), step)
 
     def _batch(self) -> tuple[Batch, list[str]]:
@@ -63,22 +62,19 @@ class Sampler:
         batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor)
         return batch, [clip["caption"] for clip in clips]
 
-    @torch.no_grad()
     def _sample(self, network: nn.Module, batch: Batch) -> Float[Tensor, "b c t h w"]:
-        """Latents for first frames and texts by DDIM; both branches of the guidance see the image."""
+        """Latents for first frames and texts."""
         options = self.config.samples
-        scheduler = RescaledDdim(self.config.schedule)
-        scheduler.set_timesteps(options.steps)
         seeds = [self.config.seed + number for number in range(len(batch))]
-        x = draw_noise(tuple(batch.latents.shape[1:]), seeds, 0)[0].to(batch.latents)
-        empty = torch.from_numpy(np.asarray(self.source.empty_text, np.float32)).to(x).expand_as(batch.text)
-        text, fps = torch.cat([batch.text, empty]), batch.fps.repeat(2)
-        condition = {name: torch.cat([value, value]) for name, value in network_condition(network, batch).items()}
-        for timestep in scheduler.timesteps:
-            times = timestep.to(x.device).expand(2 * len(batch))
-            with_text, without = network(torch.cat([x, x]), times, text, fps, **condition).float().chunk(2)
-            x = scheduler.step(guided(with_text, without, options.guidance), int(timestep), x, return_dict=False)[0]
-        return x
+        empty = torch.from_numpy(np.asarray(self.source.empty_text, np.float32)).to(batch.text).expand_as(batch.text)
+        given = Conditions(batch.text, empty, batch.fps, network_condition(network, batch))
+        return sample(
+            network,
+            self.config.schedule,
+            given,
+            draw_noise(tuple(batch.latents.shape[1:]), seeds, 0),
+            Sampling(options.steps, options.guidance),
+        )
 
 
 def _write(
@@ -91,10 +87,3 @@ def _write(
         told.append({"file": f"{number:02}.mp4", "prompt": prompt, "fps": rate})
     facts = {"step": step, "left": "the clip as encoded", "right": "sampled from its first frame and prompt"}
     place.write("prompts.json", json.dumps(facts | {"samples": told}, indent=2).encode())
-
-
-def _frames(images: Float[Tensor, "n 3 h w"], frames: int) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Pictures in -1 to 1 as bytes, cut into videos of so many frames."""
-    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    out: np.ndarray = rearrange(pixels, "(b t) c h w -> b t h w c", t=frames).cpu().numpy()
-    return out

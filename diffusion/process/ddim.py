@@ -96,13 +96,3 @@ def guided(
     axes = (1, 2, 3, 4)
     balanced = out * (with_text.std(dim=axes, keepdim=True) / out.std(dim=axes, keepdim=True))
     return rescale * balanced + (1 - rescale) * out
-
-
-def draw_noise(shape: tuple[int, ...], seeds: list[int], steps: int) -> Float[Tensor, "s b ..."]:
-    """Start and step noise of samples, each from its own generator: a sample does not depend on its batch.
-
-    Returns ``[1 + steps, b, *shape]``: first x_T, then the noise that eta adds at each step. Drawn on the CPU, so that
-    a seed means the same on every device.
-    """
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return torch.stack([torch.randn((1 + steps, *shape), generator=g) for g in generators], dim=1)

@@ -41,7 +41,11 @@ class Candidate:
 
     def load(self) -> VideoUNet:
         """The network, float32, on the CPU, in evaluation mode."""
-        return load_unet(_local(self.folder))
+        return load_unet(self.weights())
+
+    def weights(self) -> Path | Weights:
+        """The model folder, as loaders take it."""
+        return _local(self.folder)
 
 
 def _local(folder: Folder) -> Path | Weights:

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from diffusion.errors import InputError
-from diffusion.process.ddim import RescaledDdim, draw_noise, guided
+from diffusion.process.ddim import RescaledDdim, guided
+from diffusion.process.sampling import draw_noise
 from diffusion.process.schedule import Schedule
 from diffusion.unet.model import VideoUNet
 from tests.conftest import SHARED
