@@ -12,6 +12,7 @@ from diffusion.errors import InputError
 from diffusion.storage import Folder
 
 METRICS = "metrics.jsonl"
+_MLFLOW = "mlflow.json"
 
 
 @runtime_checkable
@@ -138,8 +139,12 @@ class MlFlow:
 
     def __init__(self, run: Folder, config: dict[str, Any]) -> None:
         self.mlflow = _import("mlflow")
-        self.mlflow.start_run(run_name=run.uri.rstrip("/").rsplit("/", 1)[-1])
-        self.mlflow.log_dict(config, "config.json")
+        if run.exists(_MLFLOW):  # the run goes on, there too
+            self.mlflow.start_run(run_id=json.loads(run.read(_MLFLOW))["run_id"])
+        else:
+            started = self.mlflow.start_run(run_name=run.uri.rstrip("/").rsplit("/", 1)[-1])
+            run.write(_MLFLOW, json.dumps({"run_id": started.info.run_id}).encode())
+            self.mlflow.log_dict(config, "config.json")
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Numbers of a step."""
