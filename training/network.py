@@ -118,6 +118,7 @@ def check_facts(name: str, model: ModelFacts, data: SourceFacts) -> None:
         ("latents", model.latents, data.latents),
         ("text", model.text, data.text),
         ("scaling_factor", model.scaling_factor, data.scaling_factor),
+        ("t h w of latents", (model.frames, model.height, model.width), data.shape[1:]),
     ]
     for field, of_model, of_data in compared:
         if isinstance(of_model, dict):
@@ -130,6 +131,6 @@ def check_facts(name: str, model: ModelFacts, data: SourceFacts) -> None:
 
 def _unlike(name: str, field: str, of_model: Any, of_data: Any) -> InputError:
     return InputError(
-        f"{field}: the model {name} has {of_model}, the dataset {of_data}. Preprocess the videos with the model's own "
-        "encoders (their weights are in its folder), or start from another model."
+        f"{field}: the model {name} has {of_model}, the dataset {of_data}. Preprocess the videos at the model's size "
+        "with its own encoders (its folder holds or names them), or start from another model."
     )

@@ -156,6 +156,9 @@ def test_training_from_a_model_folder(toy_dataset: Folder, tmp_path: Path) -> No
     elsewhere = write_toy(Folder(str(tmp_path / "data")), Toy(shape=(5, 4, 8, 8)))
     with pytest.raises(InputError, match=r"latents.luma: .* has 2, the dataset 3"):
         train_here(toy_job(elsewhere, tmp_path / "third", network=replace(SMALL, start=str(model))))
+    larger = write_toy(Folder(str(tmp_path / "larger")), Toy(shape=(4, 4, 8, 16)))
+    with pytest.raises(InputError, match=r"t h w of latents: .* has \(4, 8, 8\), the dataset \(4, 8, 16\)"):
+        train_here(toy_job(larger, tmp_path / "fourth", network=replace(SMALL, start=str(model))))
 
 
 @pytest.mark.parametrize("condition", ["cx-attn", "both"])
