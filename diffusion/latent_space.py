@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from diffusion.autoencoder import Autoencoder
+from diffusion.autoencoder import Autoencoder, read_config
 from diffusion.errors import WeightsError
 from diffusion.pixel_codec import PixelCodec
 from diffusion.weights import Weights
@@ -58,3 +58,13 @@ def open_latent_space(
         f"latents of '{kind}' cannot be encoded or decoded: "
         + ("no autoencoder is named." if kind == "AutoencoderKL" else "motif knows PixelCodec and AutoencoderKL.")
     )
+
+
+def read_cell(identity: dict[str, Any], weights: Weights | None) -> int:
+    """The width of a latent cell in pixels, without loading weights; WeightsError where it cannot be known."""
+    if identity.get("encoder") == "PixelCodec":
+        return int(identity["cell"])
+    if weights is None:
+        raise WeightsError("latents: no autoencoder is named, so the size of the videos is not known.")
+    levels: int = len(read_config(weights)["block_out_channels"])
+    return 1 << (levels - 1)

@@ -197,6 +197,12 @@ def load_facts(model: Path | Weights) -> ModelFacts:
     return _card(model).facts
 
 
+def revision(model: Path | Weights) -> str:
+    """Which bytes a model's network is: the start of their hash. That of a large file is remembered."""
+    place = model if isinstance(model, Weights) else Weights(str(model))
+    return locate(_inside(place, "unet"), _UNET_FILES, "U-Net").sha256[:12]
+
+
 def find_part(model: Path | Weights, part: Part) -> Weights:
     """Where a model's autoencoder or text encoder is; WeightsError where neither folder nor card knows one."""
     place = model if isinstance(model, Weights) else Weights(str(model))

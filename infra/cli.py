@@ -18,6 +18,8 @@ COMMANDS = {
     "validate": "measure runs on held-out clips, where things move and overall",
     "compare": "show training runs side by side: settings, losses, speed",
     "sample": "an image and a sentence in, a video out",
+    "serve": "answer requests for videos: an API and a page",
+    "generate": "ask a server for a video",
     "retry": "try failed clips of a dataset again",
     "calibrate": "compare normalisations of the motion heatmap on a dataset",
     "inspect": "write an HTML page that shows a dataset",

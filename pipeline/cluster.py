@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +11,7 @@ import ray
 from ray.data import DataContext
 
 from diffusion.errors import Incomplete
+from diffusion.quiet import silent_stderr
 from pipeline.monitor import Counts, Monitor, StageCount
 
 
@@ -21,7 +21,7 @@ def connect() -> None:
         # Ray's core complains of our actors' constructor arguments, and announces on stderr that it shall not.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
-            with _silent_stderr():
+            with silent_stderr():
                 ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         except Exception as error:  # of no type of its own; also a ConnectionError where RAY_ADDRESS is wrong
             said = str(error).strip().splitlines() or [type(error).__name__]
@@ -45,20 +45,6 @@ def session() -> Iterator[None]:
     finally:
         if ours:
             ray.shutdown()
-
-
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Keep native code from writing to stderr; exceptions pass as ever."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a file descriptor, not a file
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def cluster_facts() -> str:

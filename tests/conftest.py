@@ -10,7 +10,7 @@ from jaxtyping import install_import_hook
 import tests.typecheck  # noqa: F401 - the hook below finds it by its name
 
 # Before anything of ours is imported: jaxtyping then checks every annotated shape with beartype.
-_HOOK = install_import_hook(["diffusion", "pipeline", "training"], "tests.typecheck.checked")
+_HOOK = install_import_hook(["diffusion", "pipeline", "training", "serving"], "tests.typecheck.checked")
 
 import pytest  # noqa: E402
 

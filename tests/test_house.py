@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ("diffusion", "pipeline", "training", "infra", "benchmarks")
+PACKAGES = ("diffusion", "pipeline", "training", "serving", "infra", "benchmarks")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 

@@ -1,0 +1,140 @@
+"""``motif serve``: model folders behind an HTTP API, and a page for people."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+import yaml
+
+from diffusion.errors import InputError
+from diffusion.process.sampling import Sampling
+from infra.options import parse, say
+from serving.config import Config, Place, Replicas
+from serving.settings import Settings, read_keys
+from serving.setup import Compute
+from training.validation.runs import find_candidates
+
+_USAGE = "motif serve MODEL [NAME=MODEL ...] [OPTIONS]"
+_HERE = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Serve model folders, or the newest checkpoints of runs; the first is taken where a request names none."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all, which asks for --keys."""
+    port: int = 8000
+    keys: Path | None = None
+    """A text file of bearer keys, one a line."""
+    write_config: Path | None = None
+    """Write the config file of a cluster (`serve deploy FILE`) instead of serving."""
+    drain_seconds: float = 60.0
+    """How long running jobs may take to end when the server is stopped."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
+    compute: Annotated[Compute, tyro.conf.arg(name="")] = Compute()
+    replicas: Annotated[Replicas, tyro.conf.arg(name="")] = Replicas(cpus=0)
+    sampling: Annotated[Sampling, tyro.conf.arg(name="")] = Sampling()
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    started = time.perf_counter()
+    count = next((n for n, arg in enumerate(args) if arg.startswith("-")), len(args))
+    if not count and not {"-h", "--help"} & set(args):
+        raise InputError(f"MODEL is missing. Usage: {_USAGE}")
+    options = parse(Options, args[count:], "motif serve MODEL")
+    config = _config(args[:count], options)
+    if options.write_config:
+        options.write_config.write_text(_as_yaml(config, options))
+        say(f"{options.write_config} is written: `serve deploy {options.write_config}` on the cluster's head.")
+        return
+    _check_port(options)
+    from serving.app import Running  # Ray takes seconds to import: not before all options are known to be right
+
+    imported = round(time.perf_counter() - started, 2)
+    with Running(config, options.host, options.port) as running:
+        stopping = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):  # only now: Ray sets its own when it starts
+            signal.signal(number, lambda *_: stopping.set())
+        _tell(config, options, {"import": imported, **running.seconds})
+        stopping.wait()
+        say("No more jobs are taken; those that run are finished first.")
+        running.drain(options.drain_seconds)
+
+
+def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:
+    host = "127.0.0.1" if options.host == "0.0.0.0" else options.host
+    url = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
+    told = {"url": url, "models": [place.name for place in config.models], "seconds": phases}
+    print(json.dumps(told), flush=True)
+    total = sum(phases[name] for name in ("import", "ray", "serve", "application"))
+    say(f"Ready after {total:.0f} s: {url} is a page, {url}/v1/videos the API. Ctrl+C ends it.")
+
+
+def _config(places: list[str], options: Options) -> Config:
+    """All of the server; InputError where something is missing or does not go together."""
+    models = tuple(_place(*place.rpartition("=")[::2]) for place in places)
+    keys = read_keys(options.keys) if options.keys else options.settings.key_hashes
+    here = options.host in _HERE
+    if not keys and not here:
+        raise InputError(
+            f"--host {options.host}: a server that others can reach asks for a key. Write some into a file and name it "
+            "with --keys, or leave --host out."
+        )
+    hosts = options.settings.hosts or (_HERE if here and not keys else ())
+    try:
+        settings = replace(options.settings, folder=_absolute(options.settings.folder), key_hashes=keys, hosts=hosts)
+        return Config(models, settings, options.compute, _replicas(options), options.sampling)
+    except ValueError as error:
+        raise InputError(f"{error}.") from error
+
+
+def _place(name: str, uri: str) -> Place:
+    (found,) = find_candidates([uri])
+    folder = found.folder
+    return Place(name or "-".join(found.name.split()), folder.uri if folder.remote else str(folder.path))
+
+
+def _replicas(options: Options) -> Replicas:
+    """On a GPU one each; on a CPU all cores, unless it is said otherwise."""
+    size = options.replicas
+    on_gpu = options.compute.torch_device().type == "cuda"
+    if on_gpu and not size.gpus:
+        size = replace(size, gpus=1.0)
+    if not size.cpus:
+        size = replace(size, cpus=1.0 if on_gpu else float(os.cpu_count() or 1))
+    return size
+
+
+def _absolute(folder: str) -> str:
+    return folder if "://" in folder else str(Path(folder).absolute())
+
+
+def _check_port(options: Options) -> None:
+    try:
+        with socket.create_server((options.host, options.port)):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"--port {options.port}: {options.host} cannot be listened on there ({error.strerror}). Name another."
+        ) from error
+
+
+def _as_yaml(config: Config, options: Options) -> str:
+    """A config file of Ray Serve."""
+    application = {
+        "name": "motif",
+        "route_prefix": "/",
+        "import_path": "serving.app:build",
+        "args": json.loads(json.dumps(config.to_dict())),
+    }
+    http = {"host": options.host, "port": options.port}
+    return str(yaml.safe_dump({"http_options": http, "applications": [application]}, sort_keys=False))

@@ -1,0 +1,263 @@
+"""The HTTP routes: the video API that clients of 2026 speak, and a page for people."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from serving import metrics
+from serving.bodies import read_body
+from serving.errors import ApiError, not_found
+from serving.files import NAMES, Variant
+from serving.guard import Guard, answer
+from serving.jobs import Job, video_object
+from serving.ranges import file_answer
+from serving.schema import DeletedAnswer, ErrorAnswer, PageAnswer, VideoAnswer, create_body, remix_body
+from serving.videos import Caller, Videos
+
+log = logging.getLogger("motif.api")
+_PAGE = Path(__file__).parent / "page"
+_SWEEP_S, _LOOK_S, _HEARTBEAT_S = 2.0, 0.2, 15.0
+_ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorAnswer, "description": "An error"}}
+_NO_STORE = {"cache-control": "no-store"}
+
+
+def _caller(request: Request) -> Caller:
+    return Caller(request.state.owner, request.headers.get("idempotency-key"))
+
+
+Who = Annotated[Caller, Depends(_caller)]
+
+
+def build_api(open_videos: Callable[[], Videos]) -> Guard:
+    """The ASGI application; ``open_videos`` is called once, at once."""
+    videos = open_videos()
+    app = FastAPI(
+        title="motif", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan(videos), responses=_ERRORS
+    )
+    _add_videos(app, videos)
+    _add_content(app, videos)
+    _add_sync(app, videos)
+    _add_service(app, videos)
+    _add_errors(app)
+    if videos.settings.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=videos.settings.origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    return Guard(app, videos.settings)
+
+
+def _lifespan(videos: Videos) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    async def keep_sweeping() -> None:
+        while True:
+            try:
+                await run_in_threadpool(videos.sweep)
+            except Exception:
+                log.exception("sweeping failed")
+            await asyncio.sleep(_SWEEP_S)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(keep_sweeping())
+        yield
+        task.cancel()
+        videos.store.close()
+
+    return lifespan
+
+
+def _add_videos(app: FastAPI, videos: Videos) -> None:
+    created: dict[int | str, dict[str, Any]] = {200: {"model": VideoAnswer}}
+
+    @app.post("/v1/videos", responses=created, openapi_extra=create_body())
+    async def create(request: Request, who: Who) -> Response:
+        body = await read_body(request)
+        job = await run_in_threadpool(videos.create, who, body)
+        return _shown(job, location=f"/v1/videos/{job.id}")
+
+    @app.get("/v1/videos", responses={200: {"model": PageAnswer}})
+    def page(
+        who: Who,
+        after: str | None = None,
+        limit: Annotated[int, Query(ge=0, le=100)] = 20,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> Response:
+        return JSONResponse(videos.page(who, after, limit, order == "desc"), headers=_NO_STORE)
+
+    @app.get("/v1/videos/{video_id}", responses=created)
+    def retrieve(video_id: str, who: Who) -> Response:
+        job = videos.find(who, video_id)
+        return _shown(job, **({"openai-poll-after-ms": str(_poll_after(videos))} if job.active else {}))
+
+    @app.delete("/v1/videos/{video_id}", responses={200: {"model": DeletedAnswer}})
+    def delete(video_id: str, who: Who) -> Response:
+        return JSONResponse(videos.delete(who, video_id))
+
+    @app.post("/v1/videos/{video_id}/remix", responses=created, openapi_extra=remix_body())
+    async def remix(video_id: str, request: Request, who: Who) -> Response:
+        body = await read_body(request)
+        job = await run_in_threadpool(videos.remix, who, video_id, body)
+        return _shown(job, location=f"/v1/videos/{job.id}")
+
+
+def _add_content(app: FastAPI, videos: Videos) -> None:
+    kinds: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for _, kind in NAMES.values()}}}
+
+    @app.head("/v1/videos/{video_id}/content", include_in_schema=False)
+    @app.get("/v1/videos/{video_id}/content", response_class=Response, responses=kinds)
+    def content(video_id: str, request: Request, who: Who, variant: Variant = "video") -> Response:
+        data = videos.content(who, video_id, variant)
+        name, kind = NAMES[variant]
+        found = file_answer(data, kind, f'"{video_id}-{variant}"', f"{video_id}{Path(name).suffix}", request.headers)
+        if request.method == "HEAD":
+            found.body = b""
+        return found
+
+    @app.get("/v1/videos/{video_id}/events", response_class=StreamingResponse)
+    async def events(video_id: str, who: Who) -> Response:
+        await run_in_threadpool(videos.find, who, video_id)
+        headers = {**_NO_STORE, "x-accel-buffering": "no"}
+        return StreamingResponse(_follow(videos, who, video_id), media_type="text/event-stream", headers=headers)
+
+
+async def _follow(videos: Videos, who: Caller, video_id: str) -> AsyncIterator[str]:
+    """Server-sent events: the video object whenever it has changed, until the job has ended."""
+    last, said = None, time.monotonic()
+    while True:
+        job = await run_in_threadpool(videos.store.get, who.owner, video_id)
+        if job is None:
+            yield _event("deleted", {"id": video_id, "object": "video.deleted", "deleted": True})
+            return
+        if job != last:
+            yield _event("progress" if job.active else job.status, video_object(job))
+            last, said = job, time.monotonic()
+        elif time.monotonic() - said > _HEARTBEAT_S:  # so that proxies in between keep the connection
+            yield ": still here\n\n"
+            said = time.monotonic()
+        if not job.active:
+            return
+        await asyncio.sleep(_LOOK_S)
+
+
+def _add_sync(app: FastAPI, videos: Videos) -> None:
+    kinds: dict[int | str, dict[str, Any]] = {200: {"content": {"video/mp4": {}}}}
+
+    @app.post("/v1/videos/sync", response_class=Response, responses=kinds, openapi_extra=create_body())
+    async def sync(request: Request, who: Who) -> Response:
+        body = await read_body(request)
+        job = await run_in_threadpool(videos.create, who, body)
+        done = None
+        try:
+            done = await _ended(videos, who, job, request)
+        finally:
+            if done is None:  # the caller has gone, or does not wait any longer
+                with contextlib.suppress(ApiError):
+                    videos.delete(who, job.id)
+        data = await run_in_threadpool(videos.content, who, job.id, "video")
+        headers = {
+            "x-model": done.order.model,
+            "x-seed": str(done.order.seed),
+            "x-video-id": done.id,
+            "x-inference-time-s": str(done.inference_time_s),
+        }
+        return Response(data, media_type="video/mp4", headers=headers)
+
+
+async def _ended(videos: Videos, who: Caller, job: Job, request: Request) -> Job:
+    """The job when it has ended; 504 when that takes too long, 404 when somebody deletes it."""
+    deadline = time.monotonic() + videos.settings.sync_seconds
+    while job.active:
+        if time.monotonic() > deadline:
+            raise ApiError(504, "timeout", "The video took too long: create it with POST /v1/videos and poll.")
+        if await request.is_disconnected():
+            raise not_found(job.id)
+        await asyncio.sleep(_LOOK_S)
+        job = await run_in_threadpool(videos.find, who, job.id)
+    return job
+
+
+def _add_service(app: FastAPI, videos: Videos) -> None:
+    pages = {path.name: path for path in _PAGE.iterdir() if path.is_file()}
+
+    @app.get("/v1/models")
+    def models() -> Response:
+        return JSONResponse(videos.models.listed())
+
+    @app.get("/health")
+    def health() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/ready")
+    def ready() -> Response:
+        if videos.store.draining():
+            raise ApiError(503, "shutting_down", "The server is about to stop.", retry_after=10)
+        state = videos.store.state()
+        if not state.workers:
+            raise ApiError(503, "not_ready", "No worker is there yet.", retry_after=5)
+        return JSONResponse({"status": "ready", **asdict(state)})
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    def metrics_text() -> Response:
+        text = metrics.render(videos.store, videos.settings.queue)
+        return Response(text, headers={"content-type": metrics.CONTENT_TYPE})
+
+    @app.get("/", response_class=FileResponse, include_in_schema=False)
+    def index() -> Response:
+        return FileResponse(pages["index.html"], headers={"cache-control": "no-cache"})
+
+    @app.get("/page/{name}", response_class=FileResponse, include_in_schema=False)
+    def page(name: str) -> Response:
+        if name not in pages:
+            raise HTTPException(404)
+        return FileResponse(pages[name], headers={"cache-control": "no-cache"})
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    async def ours(_: Request, error: ApiError) -> Response:
+        return answer(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def query(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = str(first["loc"][-1])[:80]
+        return answer(ApiError(400, "invalid_value", f"'{name}': {first['msg']}.", name))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        codes = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Another method.")}
+        code, message = codes.get(error.status_code, ("http_error", str(error.detail)))
+        found = ApiError(error.status_code, code, message)
+        found.headers |= error.headers or {}
+        return answer(found)
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        log.error("%s %s", request.method, request.url.path, exc_info=error)
+        return answer(ApiError(500, "internal_error", "A fault of the server. Its log says more."))
+
+
+def _shown(job: Job, **headers: str) -> Response:
+    return JSONResponse(video_object(job), headers={**_NO_STORE, **headers})
+
+
+def _poll_after(videos: Videos) -> int:
+    """Milliseconds: a twentieth of what a video takes, so that polling is neither slow nor busy."""
+    pace = videos.store.pace() or 5.0
+    return int(min(2000, max(250, pace * 50)))
+
+
+def _event(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"

@@ -1,0 +1,190 @@
+"""The server on Ray Serve: processes that answer, processes that generate. The only file here that imports Ray.
+
+A job never travels through Ray: the store has it. ``api`` sends a worker word that something waits, and that call
+lasts as long as the worker is busy with what it claims; so the number of calls that wait is the number of jobs that
+wait, which is what Serve's autoscaling goes by.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
+
+from diffusion.errors import Incomplete
+from diffusion.quiet import silent_stderr
+from serving.api import build_api
+from serving.config import Config, read_config
+from serving.guard import Guard
+from serving.models import ServedModel
+from serving.proxy import CALLBACK
+from serving.settings import Settings
+from serving.setup import Compute, open_store, open_videos, open_worker
+
+log = logging.getLogger("ray.serve")
+# Of Serve's own, so that no call is turned away by it: the job store has the bound that counts, and its 429 says more.
+_MANY = 10_000
+_NAME = "motif"
+
+
+@serve.ingress()
+class Api:
+    """A process that answers requests."""
+
+    def __init__(self, settings: Settings, models: list[ServedModel], workers: DeploymentHandle) -> None:
+        self.settings, self.models, self.workers = settings, models, workers
+        self.calls: set[asyncio.Task[None]] = set()
+        self.loop = asyncio.get_event_loop()
+
+    def __serve_build_asgi_app__(self) -> Guard:
+        """The application; Serve asks for it once."""
+        return build_api(lambda: open_videos(self.settings, self.models, self.wake))
+
+    def wake(self, again: bool = False) -> None:
+        """Send for a worker, from any thread."""
+        self.loop.call_soon_threadsafe(self._send, again)
+
+    def _send(self, again: bool) -> None:
+        if again and self.calls:
+            return
+        call = self.loop.create_task(self._call())
+        self.calls.add(call)
+        call.add_done_callback(self.calls.discard)
+
+    async def _call(self) -> None:
+        try:
+            await self.workers.work.remote()
+        except Exception:
+            log.exception("a worker was lost")
+
+
+class Generating:
+    """A process that generates."""
+
+    def __init__(self, settings: Settings, models: list[ServedModel], compute: Compute) -> None:
+        started = time.perf_counter()
+        self.worker = open_worker(settings, models, compute)
+        self.worker.open(models[0].id)  # before it is called ready
+        self.loading_s = round(time.perf_counter() - started, 2)
+        self.worker.__enter__()
+
+    def work(self) -> int:
+        """Come to an end with one batch, if any waits."""
+        return self.worker.work()
+
+    def loading(self) -> float:
+        """Seconds that the first model took."""
+        return self.loading_s
+
+    def check_health(self) -> None:
+        """Serve replaces a process that fails this."""
+        if self.worker.broken:
+            raise RuntimeError("the device can no longer be used by this process")
+
+    def __del__(self) -> None:
+        if hasattr(self, "worker"):
+            self.worker.__exit__()
+
+
+_api = serve.deployment(Api, name="api", max_ongoing_requests=_MANY, ray_actor_options={"num_cpus": 0})
+_worker = serve.deployment(Generating, name="worker", max_ongoing_requests=1, max_queued_requests=-1)
+
+
+def build(args: Mapping[str, Any]) -> serve.Application:
+    """The application of a config file: ``import_path: serving.app:build``, ``args``: a :class:`Config`."""
+    return bind(read_config(args))
+
+
+def bind(config: Config, alone: bool = False) -> serve.Application:
+    """The application of a config. ``alone``: no other server is at work on its job store."""
+    models = config.described()
+    store = open_store(config.settings)
+    store.start_run(uuid.uuid4().hex, alone)
+    videos = open_videos(config.settings, models, wake=lambda again=False: None)
+    if alone:
+        videos.files.remove_all_but(store.ids())
+    size = config.replicas
+    scaling = {
+        "min_replicas": size.workers,
+        "max_replicas": size.max_workers,
+        "target_ongoing_requests": config.settings.batch,
+    }
+    workers = _worker.options(
+        autoscaling_config=scaling, ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus}
+    ).bind(config.settings, models, config.compute)
+    return _api.options(num_replicas=size.api).bind(config.settings, models, workers)
+
+
+class Running:
+    """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names."""
+
+    def __init__(self, config: Config, host: str, port: int) -> None:
+        self.config, self.host, self.port = config, host, port
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> "Running":
+        self._timed("ray", self._start_ray)
+        self._timed("serve", self._start_serve)
+        self._timed("application", self._start_application)
+        return self
+
+    def _timed(self, phase: str, act: Callable[[], None]) -> None:
+        started = time.perf_counter()
+        act()
+        self.seconds[phase] = round(time.perf_counter() - started, 2)
+
+    def _start_ray(self) -> None:
+        if ray.is_initialized():
+            return
+        # The proxies learn of our middleware from the environment that Ray's processes inherit.
+        os.environ.update(CALLBACK)
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        try:
+            with silent_stderr():
+                ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        except Exception as error:  # of no type of its own
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise Incomplete(f"Ray does not start: {said[0]} `motif doctor` tells more.") from error
+
+    def _start_serve(self) -> None:
+        log.setLevel(logging.WARNING)
+        serve.start(
+            http_options={"host": self.host, "port": self.port},
+            logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
+        )
+
+    def _start_application(self) -> None:
+        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+        try:
+            serve.run(bind(self.config, alone=True), name=_NAME, logging_config=quiet)
+            loading = serve.get_deployment_handle("worker", _NAME).loading.remote().result()
+            self.seconds["of it, the model"] = loading
+        except RuntimeError as error:
+            raise Incomplete(f"The server does not start: {_last_line(str(error))}") from error
+
+    def drain(self, seconds: float) -> None:
+        """Take no more jobs, and wait for those that run, so many seconds at most."""
+        store = open_store(self.config.settings)
+        store.drain()
+        deadline = time.monotonic() + seconds
+        while store.state().in_progress and time.monotonic() < deadline:
+            time.sleep(0.1)
+        store.close()
+
+    def __exit__(self, *_: object) -> None:
+        serve.shutdown()
+        ray.shutdown()
+
+
+def _last_line(report: str) -> str:
+    """What a process of Serve died of: the last line of its traceback that names an error."""
+    named = re.findall(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Incomplete): (.+)$", report, re.MULTILINE)
+    return named[-1] if named else report.strip().splitlines()[-1]

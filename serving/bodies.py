@@ -1,0 +1,138 @@
+"""A request's body, multipart or JSON, as fields and a picture's bytes."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+from serving.errors import ApiError, invalid
+
+_KEY = re.compile(r"^([^\[\]]+)((?:\[[^\[\]]*\])*)$")
+_MAX_FIELDS, _MAX_FIELD_BYTES, _MAX_DEPTH = 64, 4 << 20, 4
+_PICTURE = "input_reference"
+
+
+@dataclass
+class Body:
+    """What a body says. ``picture`` are an upload's or a data: URL's bytes, ``url`` another URL."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    picture: bytes | None = None
+    url: str | None = None
+
+
+async def read_body(request: Request) -> Body:
+    """Read a body of either kind; 400 where it is broken, 415 where it is of another kind."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_form(request)
+    if kind == "application/json":
+        return _take_reference(_parse_json(await request.body()))
+    raise ApiError(
+        415,
+        "unsupported_media_type",
+        f"A body of type '{kind[:80] or 'none'}' is not understood: send multipart/form-data or application/json.",
+    )
+
+
+def _parse_json(data: bytes) -> dict[str, Any]:
+    try:
+        read = json.loads(data)
+    except (ValueError, RecursionError):  # also bytes that are no UTF-8, and numbers of thousands of digits
+        raise invalid(None, "The body is no valid JSON.", "invalid_json") from None
+    if not isinstance(read, dict):
+        raise invalid(None, "The body is to be a JSON object.", "invalid_json")
+    return read
+
+
+async def _read_form(request: Request) -> Body:
+    try:
+        async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+            return await _from_form(form)
+    except (MultiPartException, HTTPException) as error:
+        told = getattr(error, "message", None) or getattr(error, "detail", "it is broken")
+        raise invalid(None, f"The multipart body cannot be read: {told}", "invalid_multipart") from None
+    except (ValueError, KeyError, AssertionError):  # a boundary or header that the parser itself stumbles over
+        raise invalid(None, "The multipart body cannot be read: it is broken.", "invalid_multipart") from None
+
+
+async def _from_form(form: FormData) -> Body:
+    texts, picture = [], None
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            if name != _PICTURE:
+                raise invalid(name[:80], f"'{name[:80]}': a file goes into '{_PICTURE}'.", "unknown_parameter")
+            picture = await value.read()
+        else:
+            texts.append((name, value))
+    body = _take_reference(nest(texts))
+    if picture is not None and (body.picture is not None or body.url is not None):
+        raise invalid(_PICTURE, f"'{_PICTURE}' is there twice: as a file and as a URL.", "contradiction")
+    body.picture = body.picture if picture is None else picture
+    return body
+
+
+def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Form fields as nested values: ``a[b]=1`` is ``{"a": {"b": "1"}}``, ``c[]=2`` is ``{"c": ["2"]}``."""
+    out: dict[str, Any] = {}
+    for name, text in pairs:
+        match = _KEY.match(name)
+        steps = [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])] if match else [name]
+        if len(steps) > _MAX_DEPTH:
+            raise invalid(name[:80], f"'{name[:80]}' is nested too deeply.")
+        _place(out, steps, text, name)
+    for name, value in out.items():
+        if isinstance(value, str) and name == "extra_params":  # some clients send it as JSON
+            out[name] = _parse_json(value.encode("utf-8", "surrogatepass"))
+    return out
+
+
+def _place(out: dict[str, Any], steps: list[str], text: str, name: str) -> None:
+    here: Any = out
+    for step, after in pairwise(steps):
+        here = here.setdefault(step, [] if after == "" else {})
+        if not isinstance(here, list if after == "" else dict):
+            raise invalid(name[:80], f"'{name[:80]}' is there twice, in two forms.")
+    if isinstance(here, list):
+        here.append(text)
+    elif steps[-1] in here:
+        raise invalid(name[:80], f"'{name[:80]}' is there twice.")
+    else:
+        here[steps[-1]] = text
+
+
+def _take_reference(fields: dict[str, Any]) -> Body:
+    body = Body({name: value for name, value in fields.items() if name != _PICTURE})
+    reference = fields.get(_PICTURE)
+    if reference is None:
+        return body
+    url = reference.get("image_url") if isinstance(reference, dict) and set(reference) == {"image_url"} else None
+    if not isinstance(url, str):
+        raise invalid(
+            _PICTURE,
+            f'\'{_PICTURE}\' is to be a file of a multipart body, or {{"image_url": "data:image/png;base64,…"}}.',
+        )
+    if url[:5].lower() == "data:":
+        body.picture = _from_data_url(url)
+    else:
+        body.url = url
+    return body
+
+
+def _from_data_url(url: str) -> bytes:
+    head, _, data = url.partition(",")
+    if not head.lower().endswith(";base64"):
+        raise invalid(_PICTURE, f"'{_PICTURE}': a data: URL is to be base64.", "invalid_image")
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid(_PICTURE, f"'{_PICTURE}': the data: URL is no valid base64.", "invalid_image") from None

@@ -1,0 +1,85 @@
+"""A server as one piece of data: what ``motif serve`` makes of its options, and what a cluster's config file holds."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from diffusion.errors import InputError
+from diffusion.process.sampling import Sampling
+from serving.models import ServedModel, describe
+from serving.settings import Settings
+from serving.setup import Compute
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model folder, and what it is called."""
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """How many processes there are, and what each takes."""
+
+    api: int = 1
+    """Processes that answer requests."""
+    workers: int = 1
+    """Processes that generate, at least."""
+    max_workers: int = 1
+    """As many as the queue may call for; with more nodes than one they take those that have the resources."""
+    gpus: float = 0.0
+    """GPUs of a worker."""
+    cpus: float = 1.0
+    """Cores of a worker; without a GPU, as many threads."""
+
+    def __post_init__(self) -> None:
+        """Refuse a server of nobody."""
+        if self.api < 1 or self.workers < 1:
+            raise ValueError(f"api {self.api}, workers {self.workers}: at least 1")
+        if self.max_workers < self.workers:
+            raise ValueError(f"max_workers {self.max_workers}: at least workers, {self.workers}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a server but its address."""
+
+    models: tuple[Place, ...]
+    settings: Settings = Settings()
+    compute: Compute = Compute()
+    replicas: Replicas = Replicas()
+    sampling: Sampling = Sampling()
+    """What is taken where a request does not say."""
+
+    def __post_init__(self) -> None:
+        """Names must tell models apart."""
+        names = [model.name for model in self.models]
+        if not names:
+            raise ValueError("models: at least one")
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"models: two are called '{name}'")
+
+    def described(self) -> list[ServedModel]:
+        """The models as requests know them; WeightsError where one is not complete."""
+        return [describe(place.name, place.uri, self.sampling) for place in self.models]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def read_config(data: Mapping[str, Any]) -> Config:
+    """A config from plain data; InputError with the first field that is wrong."""
+    try:
+        return TypeAdapter(Config, config=ConfigDict(extra="forbid")).validate_python(dict(data))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"server config, {name or 'as a whole'}: {first['msg'].removeprefix('Value error, ')}."
+        ) from None

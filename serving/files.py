@@ -1,0 +1,80 @@
+"""The files of a video: the picture that it began with, the video, a thumbnail, a sheet of its frames."""
+
+import io
+import math
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from diffusion.storage import Folder
+from diffusion.video_file import encode_video
+
+Variant = Literal["video", "thumbnail", "spritesheet"]
+NAMES: dict[Variant, tuple[str, str]] = {
+    "video": ("video.mp4", "video/mp4"),
+    "thumbnail": ("thumbnail.webp", "image/webp"),
+    "spritesheet": ("spritesheet.jpg", "image/jpeg"),
+}
+_PICTURE = "picture.png"
+
+
+class Files:
+    """Files by the id of their video, under a folder of their own each; local or in an object store."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder / "files"
+
+    def keep_picture(self, video_id: str, picture: UInt8[np.ndarray, "height width 3"]) -> None:
+        """Keep the first frame, losslessly; nothing of the upload but its pixels remains."""
+        (self.folder / video_id).write(_PICTURE, _encoded(Image.fromarray(picture), "PNG", compress_level=1))
+
+    def picture(self, video_id: str) -> UInt8[np.ndarray, "height width 3"]:
+        """The first frame; FileNotFoundError where the video was deleted."""
+        data = (self.folder / video_id).read(_PICTURE)
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.uint8).copy()
+
+    def copy_picture(self, source: str, target: str) -> None:
+        """Begin another video with the same picture."""
+        (self.folder / target).write(_PICTURE, (self.folder / source).read(_PICTURE))
+
+    def keep_video(
+        self, video_id: str, frames: UInt8[np.ndarray, "t height width 3"], fps: float, told: dict[str, str]
+    ) -> None:
+        """Write all variants, the video last; ``told`` goes into its metadata."""
+        place = self.folder / video_id
+        place.write(NAMES["thumbnail"][0], _encoded(Image.fromarray(frames[len(frames) // 2]), "WEBP", quality=85))
+        place.write(NAMES["spritesheet"][0], _encoded(Image.fromarray(sheet(frames)), "JPEG", quality=88))
+        place.write(NAMES["video"][0], encode_video(frames, fps, metadata=told))
+
+    def read(self, video_id: str, variant: Variant) -> bytes:
+        """A file; FileNotFoundError where the video was deleted."""
+        return (self.folder / video_id).read(NAMES[variant][0])
+
+    def remove(self, video_id: str) -> None:
+        """Remove all files of a video."""
+        (self.folder / video_id).delete_all()
+
+    def remove_all_but(self, known: set[str]) -> None:
+        """Remove what no job knows of, as a server that was killed between two writes leaves it."""
+        for video_id in set(self.folder.folders()) - known:
+            self.remove(video_id)
+
+
+def sheet(frames: UInt8[np.ndarray, "t height width 3"]) -> UInt8[np.ndarray, "all_height all_width 3"]:
+    """All frames on one picture, row by row, as square as it goes; what is left over is black."""
+    t, height, width, _ = frames.shape
+    columns = math.ceil(math.sqrt(t))
+    rows = math.ceil(t / columns)
+    out = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for number, frame in enumerate(frames):
+        y, x = number // columns * height, number % columns * width
+        out[y : y + height, x : x + width] = frame
+    return out
+
+
+def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()

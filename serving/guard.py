@@ -1,0 +1,112 @@
+"""What stands before the routes: keys, foreign web pages, the body's size, and headers that every answer carries."""
+
+import hmac
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.errors import ApiError
+from serving.jobs import ANYONE
+from serving.settings import Settings, key_hash
+
+_OPEN = ("/", "/health", "/ready", "/openapi.json")  # and /page/...: what a browser and a load balancer must reach
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "style-src 'self'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+}
+
+
+def answer(error: ApiError) -> JSONResponse:
+    """An error as a response."""
+    return JSONResponse(error.body(), error.status, error.headers)
+
+
+class Guard:
+    """ASGI middleware; puts the caller's ``owner`` into the request's state."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        send = _dressed(send)
+        try:
+            owner = self._admit(scope, Headers(scope=scope))
+        except ApiError as error:
+            await answer(error)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["owner"] = owner
+        await self.app(scope, _limited(receive, self._too_large), send)
+
+    def _admit(self, scope: Scope, headers: Headers) -> str:
+        self._check_host(headers.get("host", ""))
+        if scope["method"] not in _SAFE:
+            self._check_origin(headers)
+        length = headers.get("content-length", "0")
+        if length.isdecimal():
+            self._too_large(int(length))
+        path: str = scope["path"]
+        if not self.settings.key_hashes or path in _OPEN or path.startswith("/page/"):
+            return ANYONE
+        return self._owner(headers.get("authorization", ""))
+
+    def _owner(self, authorization: str) -> str:
+        kind, _, key = authorization.partition(" ")
+        if kind.lower() == "bearer" and key:
+            hashed = key_hash(key.strip())
+            # All are compared, so that the time does not tell which one matched.
+            if any([hmac.compare_digest(hashed, known) for known in self.settings.key_hashes]):
+                return hashed
+            raise ApiError(401, "invalid_api_key", "This key is not known here. Check the Authorization header.")
+        raise ApiError(401, "missing_api_key", "A key is asked for: send it as 'Authorization: Bearer KEY'.")
+
+    def _check_host(self, host: str) -> None:
+        """A page whose name was made to point here after it was loaded calls under that name."""
+        name = urlsplit(f"//{host}").hostname if host.isprintable() and "[" not in host else host.partition("]")[0][1:]
+        if self.settings.hosts and (name or "").lower() not in self.settings.hosts:
+            raise ApiError(403, "host_not_allowed", "This server does not answer under that name.")
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Any web page may send a form anywhere; browsers say which page it was."""
+        origin = headers.get("origin")
+        if origin is None or origin in self.settings.origins or origin.partition("://")[2] == headers.get("host"):
+            return
+        raise ApiError(403, "origin_not_allowed", "Pages of that origin may not call this server (see --origins).")
+
+    def _too_large(self, size: int) -> None:
+        limit = self.settings.body_mib
+        if size > limit << 20:
+            raise ApiError(413, "body_too_large", f"The body is larger than {limit} MiB: send a smaller picture.")
+
+
+def _limited(receive: Receive, check: Callable[[int], None]) -> Receive:
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        check(seen)
+        return message
+
+    return counted
+
+
+def _dressed(send: Send) -> Send:
+    async def dressed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return dressed

@@ -1,0 +1,121 @@
+"""The models that a server offers, as far as a request must know them. Nothing is loaded here."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffusion.errors import InputError, WeightsError
+from diffusion.latent_space import read_cell
+from diffusion.model_folder import find_part, load_facts
+from diffusion.process.sampling import Sampling
+from diffusion.process.schedule import Schedule, check_terminal_noise
+from diffusion.storage import Folder
+from diffusion.weights import Weights
+from serving.errors import ApiError
+
+MAX_STEPS = 200
+MAX_GUIDANCE = 20.0
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model folder under the name that requests call it by. Sizes are pixels, ``fps`` the range it was trained on."""
+
+    id: str
+    uri: str
+    width: int
+    height: int
+    frames: int
+    fps: tuple[float, float]
+    step: int
+    spacings: tuple[str, ...]
+    defaults: Sampling
+
+    @property
+    def default_fps(self) -> float:
+        """The middle of what it was trained on."""
+        return sum(self.fps) / 2
+
+    def weights(self) -> Path | Weights:
+        """The folder, as loaders take it."""
+        folder = Folder(self.uri)
+        return Weights(self.uri) if folder.remote else folder.path
+
+    def shown(self) -> dict[str, Any]:
+        """An entry of ``GET /v1/models``."""
+        capabilities = {
+            "sizes": [f"{self.width}x{self.height}"],
+            "max_frames": self.frames,
+            "fps": list(self.fps),
+            "max_inference_steps": MAX_STEPS,
+            "max_guidance_scale": MAX_GUIDANCE,
+            "input_reference": "required",
+            "default": {
+                "num_frames": self.frames,
+                "fps": self.default_fps,
+                "num_inference_steps": self.defaults.steps,
+                "guidance_scale": self.defaults.guidance,
+            },
+        }
+        return {"id": self.id, "object": "model", "created": 0, "owned_by": "motif", "capabilities": capabilities}
+
+
+def describe(name: str, uri: str, defaults: Sampling | None = None) -> ServedModel:
+    """Read what a model folder says of itself; WeightsError where it is none, or its network is missing."""
+    folder = Folder(uri)
+    place = Weights(uri) if folder.remote else folder.path
+    facts = load_facts(place)
+    for part in ("config.json", "diffusion_pytorch_model.safetensors"):
+        if not (folder / "unet").exists(part):
+            raise WeightsError(f"{uri}: there is no unet/{part}. Name a model folder that is complete.")
+    codec = facts.latents.get("encoder") == "PixelCodec"
+    cell = read_cell(facts.latents, None if codec else find_part(place, "vae"))
+    return ServedModel(
+        id=name,
+        uri=uri,
+        width=facts.width * cell,
+        height=facts.height * cell,
+        frames=facts.frames,
+        fps=facts.fps,
+        step=facts.step,
+        spacings=_spacings(Schedule(**facts.schedule)),
+        defaults=defaults or Sampling(),
+    )
+
+
+def _spacings(schedule: Schedule) -> tuple[str, ...]:
+    """How the steps of a sampler can lie under a schedule; of one that ends in pure noise, not in every way."""
+    found = []
+    for spacing in ("leading", "trailing"):
+        with contextlib.suppress(InputError):
+            check_terminal_noise(schedule, spacing)
+            found.append(spacing)
+    return tuple(found)
+
+
+class Models:
+    """Models by name; the first is taken where a request names none."""
+
+    def __init__(self, models: Sequence[ServedModel]) -> None:
+        assert models
+        self.by_id: Mapping[str, ServedModel] = {model.id: model for model in models}
+        self.default = models[0]
+
+    def find(self, name: str | None) -> ServedModel:
+        """404 where there is none of that name."""
+        if name is None:
+            return self.default
+        if name not in self.by_id:
+            raise ApiError(
+                404,
+                "model_not_found",
+                f"There is no model '{name[:80]}' here; there are {', '.join(self.by_id)}.",
+                "model",
+            )
+        return self.by_id[name]
+
+    def listed(self) -> dict[str, Any]:
+        """The answer of ``GET /v1/models``."""
+        return {"object": "list", "data": [model.shown() for model in self.by_id.values()]}

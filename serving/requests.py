@@ -1,0 +1,179 @@
+"""What a request may say, and the order that it comes to: every field checked, every default filled in."""
+
+import difflib
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from diffusion.process.sampling import Sampling
+from serving.errors import ApiError, invalid
+from serving.jobs import Order
+from serving.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
+
+MAX_SEED = 2**63 - 1
+_ROUNDING = 0.01  # seconds as text are rounded
+
+
+def _plain(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is no text") from None
+    if "\0" in text:
+        raise ValueError("a NUL character is no text")
+    return text
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_plain)]
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Prompt = Annotated[Text, StringConstraints(min_length=1, max_length=32000)]
+
+
+class ExtraParams(BaseModel):
+    """Settings of the sampler that few need."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    guidance_rescale: Annotated[Number, Field(ge=0, le=1)] | None = None
+    eta: Annotated[Number, Field(ge=0, le=1)] | None = None
+    spacing: Literal["leading", "trailing"] | None = None
+
+
+class VideoRequest(BaseModel):
+    """The fields of ``POST /v1/videos``, but for the picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: Prompt
+    model: Text | None = None
+    seconds: Annotated[Number, Field(gt=0, le=600)] | None = None
+    size: Annotated[str, StringConstraints(pattern=r"^\d{1,5}x\d{1,5}$")] | None = None
+    num_frames: Annotated[Whole, Field(ge=1)] | None = None
+    fps: Annotated[Number, Field(gt=0, le=240)] | None = None
+    num_inference_steps: Annotated[Whole, Field(ge=1, le=MAX_STEPS)] | None = None
+    guidance_scale: Annotated[Number, Field(ge=0, le=MAX_GUIDANCE)] | None = None
+    negative_prompt: Annotated[Text, StringConstraints(max_length=32000)] = ""
+    seed: Annotated[Whole, Field(ge=0, le=MAX_SEED)] | None = None
+    extra_params: ExtraParams = ExtraParams()
+
+
+class RemixRequest(BaseModel):
+    """The fields of ``POST /v1/videos/{id}/remix``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: Prompt
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def read_fields(kind: type[Body], fields: Mapping[str, Any]) -> Body:
+    """Check fields; the first that breaks a rule is answered with 400."""
+    try:
+        return kind.model_validate(dict(fields))
+    except ValidationError as error:
+        raise _explained(kind, error) from None
+
+
+def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)[:80]
+    if first["type"] == "extra_forbidden":
+        known = ExtraParams if path[0] == "extra_params" else kind
+        close = difflib.get_close_matches(path[-1], [*known.model_fields, "input_reference"], 1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(known.model_fields)}."
+        return invalid(name, f"There is no field '{name}'. {hint}", "unknown_parameter")
+    if first["type"] == "missing":
+        return invalid(name, f"'{name}' is missing.", "missing_parameter")
+    return invalid(name, f"'{name}': {first['msg'].removeprefix('Value error, ')}.")
+
+
+def settle(request: VideoRequest, model: ServedModel) -> Order:
+    """The order that a request comes to with a model; 400 where it asks for what the model cannot do."""
+    size = f"{model.width}x{model.height}"
+    if request.size not in (None, size):
+        raise invalid("size", f"'size': {model.id} makes videos of {size} (WIDTHxHEIGHT) alone.", "unsupported_value")
+    spacing = request.extra_params.spacing
+    if spacing is not None and spacing not in model.spacings:
+        raise invalid(
+            "extra_params.spacing",
+            f"'spacing': {model.id} samples with {' or '.join(model.spacings)} steps alone.",
+            "unsupported_value",
+        )
+    frames, fps = _length(request, model)
+    warnings = []
+    if frames < model.frames:
+        warnings.append(f"{model.id} was trained on videos of {model.frames} frames; fewer may look worse.")
+    low, high = model.fps
+    if not low <= fps <= high:
+        warnings.append(f"{model.id} was trained at {low:g} to {high:g} frames a second; {fps:g} may look worse.")
+    return Order(
+        model=model.id,
+        prompt=request.prompt,
+        seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
+        frames=frames,
+        fps=fps,
+        width=model.width,
+        height=model.height,
+        sampling=_sampling(request, model),
+        negative=request.negative_prompt,
+        warnings=tuple(warnings),
+    )
+
+
+def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
+    """Frames and frames a second, from any two of seconds, num_frames and fps, or fewer."""
+    frames, fps, seconds = request.num_frames, request.fps, request.seconds
+    if seconds is not None and frames is not None and fps is not None and abs(frames / fps - seconds) > _ROUNDING:
+        raise invalid(
+            "seconds",
+            f"'seconds': {frames} frames at {fps:g} a second are {frames / fps:.4g} seconds, not {seconds:g}. "
+            "Leave one of seconds, num_frames and fps out.",
+            "contradiction",
+        )
+    if frames is None:
+        wanted = model.frames if seconds is None or fps is None else round(seconds * fps)
+        frames = max(1, wanted)
+    if frames > model.frames:
+        raise invalid(
+            "num_frames" if seconds is None else "seconds",
+            f"{frames} frames are wanted; {model.id} makes up to {model.frames}.",
+            "unsupported_value",
+        )
+    if fps is None:
+        fps = model.default_fps if seconds is None else frames / seconds
+        low, high = model.fps
+        if seconds is not None and not low <= fps <= high:
+            raise invalid(
+                "seconds",
+                f"'seconds': {frames} frames in {seconds:g} seconds are {fps:.3g} a second; {model.id} knows {low:g} "
+                f"to {high:g}, so {frames} frames last {frames / high:.3g} to {frames / low:.3g} seconds.",
+                "unsupported_value",
+            )
+    return frames, fps
+
+
+def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:
+    extra, usual = request.extra_params, model.defaults
+
+    def choose(wanted: Any, default: Any) -> Any:
+        return default if wanted is None else wanted
+
+    return Sampling(
+        steps=choose(request.num_inference_steps, usual.steps),
+        guidance=choose(request.guidance_scale, usual.guidance),
+        guidance_rescale=choose(extra.guidance_rescale, usual.guidance_rescale),
+        eta=choose(extra.eta, usual.eta),
+        spacing=choose(extra.spacing, usual.spacing),
+    )

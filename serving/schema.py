@@ -1,0 +1,97 @@
+"""The answers of the API, for its OpenAPI document."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from serving.requests import RemixRequest, VideoRequest
+
+
+class ErrorBody(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that is no success."""
+
+    error: ErrorBody
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class VideoAnswer(BaseModel):
+    """A video object."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["video"]
+    model: str
+    status: Literal["queued", "in_progress", "completed", "failed"]
+    progress: int
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    prompt: str | None
+    size: str
+    seconds: str
+    remixed_from_video_id: str | None
+    error: JobError | None
+    seed: int
+    queue_position: int | None
+    stage: Literal["queued", "encoding", "denoising", "decoding", "done"]
+    inference_time_s: float | None
+    warnings: list[str]
+
+
+class PageAnswer(BaseModel):
+    """A page of videos."""
+
+    object: Literal["list"]
+    data: list[VideoAnswer]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedAnswer(BaseModel):
+    """A video that is gone."""
+
+    id: str
+    object: Literal["video.deleted"]
+    deleted: Literal[True]
+
+
+def create_body() -> dict[str, Any]:
+    """The ``requestBody`` of creating a video, as multipart and as JSON."""
+    fields = VideoRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    extra = fields.pop("$defs")["ExtraParams"]
+    fields["properties"]["extra_params"] = extra
+    url = {"type": "object", "properties": {"image_url": {"type": "string"}}, "required": ["image_url"]}
+    as_json = _with(fields, {**url, "additionalProperties": False})
+    as_form = _with(fields, {"type": "string", "format": "binary"})
+    return _body({"multipart/form-data": {"schema": as_form}, "application/json": {"schema": as_json}})
+
+
+def remix_body() -> dict[str, Any]:
+    """The ``requestBody`` of remixing one."""
+    return _body({"application/json": {"schema": RemixRequest.model_json_schema()}})
+
+
+def _with(fields: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    properties = {**fields["properties"], "input_reference": reference}
+    return {**fields, "properties": properties, "required": [*fields["required"], "input_reference"]}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,74 @@
+"""What a server is told, beside its models."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffusion.errors import InputError
+from diffusion.uri import is_remote, local_path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server keeps jobs and what it accepts."""
+
+    folder: str = "served"
+    """Where pictures and videos are kept; a local folder or s3://."""
+    database: str = ""
+    """Where jobs are kept, as an SQLAlchemy URL; by default an SQLite file in the folder. Several nodes need one that
+    all of them reach, such as postgresql+psycopg://..."""
+    queue: int = 64
+    """Jobs that may wait; one more is answered 429."""
+    batch: int = 4
+    """Jobs of the same shape that are sampled together."""
+    keep_hours: float = 24.0
+    """How long a finished job is kept."""
+    body_mib: int = 32
+    """The largest request body."""
+    megapixels: int = 40
+    """The largest picture, whatever its file's size."""
+    sync_seconds: float = 600.0
+    """How long POST /v1/videos/sync waits before it answers 504."""
+    key_hashes: tuple[str, ...] = ()
+    """SHA-256 of the bearer keys that are accepted, see :func:`key_hash`; none: no key is asked for."""
+    hosts: tuple[str, ...] = ()
+    """Names under which the server answers; none: any."""
+    origins: tuple[str, ...] = ()
+    """Web origins, beside the server's own, whose pages may call it."""
+    image_hosts: tuple[str, ...] = ()
+    """Hosts from which a picture may be fetched by its https URL; none: only uploads and data: URLs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be served."""
+        for name in ("queue", "batch", "keep_hours", "body_mib", "megapixels", "sync_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} {getattr(self, name)}: above 0")
+        if is_remote(self.folder) and not self.database:
+            raise ValueError(
+                f"folder {self.folder}: jobs cannot be kept in an object store; name a database as well, "
+                "such as sqlite:////var/lib/motif/jobs.sqlite or postgresql+psycopg://HOST/NAME"
+            )
+
+    @property
+    def database_url(self) -> str:
+        """The database, with the default filled in."""
+        return self.database or f"sqlite:///{local_path(self.folder) / 'jobs.sqlite'}"
+
+
+def key_hash(key: str) -> str:
+    """What is kept of a bearer key; also the owner of the jobs made with it."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def read_keys(path: Path) -> tuple[str, ...]:
+    """Hashes of the keys of a file, one a line; empty lines and those from # on do not count."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--keys {path} cannot be read ({error}): name a text file with one key a line.") from error
+    keys = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    if not keys:
+        raise InputError(f"--keys {path} holds no key: write one a line, such as the output of `openssl rand -hex 24`.")
+    if short := next((number for number, key in enumerate(keys, 1) if len(key) < 16), None):
+        raise InputError(f"--keys {path}: key {short} has under 16 characters and can be guessed: make it longer.")
+    return tuple(key_hash(key) for key in keys)

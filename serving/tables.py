@@ -1,0 +1,88 @@
+"""The tables of the job store, and the database behind them."""
+
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy import Column, Float, Integer, String, Table, Text
+
+from diffusion.errors import InputError, StorageError
+
+_metadata = sql.MetaData()
+
+jobs = Table(
+    "jobs",
+    _metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),  # the order of arrival
+    Column("id", String(64), unique=True, nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("progress", Integer, nullable=False, default=0),
+    Column("model", Text, nullable=False),
+    Column("shape", Text, nullable=False),  # equal shapes can be sampled together
+    Column("request", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("completed_at", Float),
+    Column("expires_at", Float),
+    Column("inference_time_s", Float),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("remixed_from", String(64)),
+    Column("idempotency_key", String(256)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("worker", String(64)),
+    Column("run", String(64)),
+    sql.UniqueConstraint("owner", "idempotency_key"),
+    sql.Index("jobs_by_status", "status", "number"),
+    sqlite_autoincrement=True,  # a deleted job's number is not given to the next one
+)
+workers = Table(
+    "workers", _metadata, Column("id", String(64), primary_key=True), Column("alive_until", Float, nullable=False)
+)
+# `gate`'s row is written first in every transaction that counts before it writes, so that two of them cannot overlap.
+facts = Table("facts", _metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+counters = Table(
+    "counters",
+    _metadata,
+    Column("name", String(64), primary_key=True),
+    Column("labels", String(512), primary_key=True),
+    Column("value", Float, nullable=False),
+)
+
+
+def open_database(url: str) -> sql.Engine:
+    """Connect, and create what is not there yet; InputError for a URL that means nothing, StorageError else."""
+    try:
+        engine = sql.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (sql.exc.ArgumentError, ModuleNotFoundError) as error:
+        raise InputError(
+            f"database '{_hidden(url)}': {error}. Give an SQLAlchemy URL and install its driver."
+        ) from None
+    if engine.dialect.name == "sqlite":
+        sql.event.listen(engine, "connect", _several_processes)
+    try:
+        _metadata.create_all(engine)
+        with engine.begin() as connection:
+            for name in ("gate", "run", "draining"):
+                if connection.scalar(sql.select(facts.c.value).where(facts.c.name == name)) is None:
+                    connection.execute(facts.insert().values(name=name, value=""))
+    except (sql.exc.OperationalError, sql.exc.DatabaseError) as error:
+        raise StorageError(f"database '{_hidden(url)}' cannot be opened: {error.orig}.") from error
+    return engine
+
+
+def _several_processes(connection: Any, _: Any) -> None:
+    """Readers do not wait for the writer, writers wait for each other; a power cut may cost the last jobs' states."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _hidden(url: str) -> str:
+    """A URL without its password."""
+    try:
+        return str(sql.make_url(url).render_as_string(hide_password=True))
+    except sql.exc.ArgumentError:
+        return url

@@ -1,0 +1,196 @@
+"""What the routes do, without HTTP: make, find, list, delete and remix videos."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from diffusion.generation import fit
+from diffusion.picture import PictureError, decode_picture
+from serving.bodies import Body
+from serving.errors import ApiError, invalid, not_found
+from serving.fetch import fetch_picture
+from serving.files import Files, Variant
+from serving.jobs import Job, NewJob, video_object
+from serving.models import Models, ServedModel
+from serving.requests import RemixRequest, VideoRequest, read_fields, settle
+from serving.settings import Settings
+from serving.store import JobStore, QueueFull
+
+_MAX_KEY = 255
+_MOST_WAIT_S = 600
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the hash of the key, and the idempotency key of the request."""
+
+    owner: str
+    idempotency_key: str | None = None
+
+
+class Wake(Protocol):
+    """Told that a job waits; returns at once. ``again``: perhaps for the second time, in case the first got lost."""
+
+    def __call__(self, again: bool = False) -> None:
+        """Send for a worker."""
+
+
+class Videos:
+    """The videos of a server. Every method blocks."""
+
+    def __init__(self, settings: Settings, models: Models, store: JobStore, files: Files, wake: Wake) -> None:
+        self.settings, self.models, self.store, self.files, self.wake = settings, models, store, files, wake
+
+    def create(self, caller: Caller, body: Body) -> Job:
+        """A new job, or the one made before with the same idempotency key and the same content."""
+        request = read_fields(VideoRequest, body.fields)
+        model = self.models.find(request.model)
+        order = settle(request, model)
+        content = {"fields": request.model_dump(mode="json"), "url": body.url}
+        fingerprint = _fingerprint(content, body.picture)
+        if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
+            return same
+        self._check_accepting()
+        picture = self._picture(body, model)
+        new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key)
+        return self._add(new, lambda: self.files.keep_picture(new.id, picture))
+
+    def remix(self, caller: Caller, video_id: str, body: Body) -> Job:
+        """A new job with another prompt: the same picture, seed and settings, by the same model."""
+        request = read_fields(RemixRequest, body.fields)
+        if body.picture is not None or body.url is not None:
+            raise invalid("input_reference", "A remix keeps the picture of its video.", "unknown_parameter")
+        source = self.find(caller, video_id)
+        self.models.find(source.order.model)
+        fingerprint = _fingerprint({"remix": source.id, "prompt": request.prompt}, None)
+        if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
+            return same
+        self._check_accepting()
+        order = replace(source.order, prompt=request.prompt)
+        new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key, remixed_from=source.id)
+
+        def copy() -> None:
+            try:
+                self.files.copy_picture(source.id, new.id)
+            except FileNotFoundError:  # deleted since
+                raise not_found(video_id) from None
+
+        return self._add(new, copy)
+
+    def find(self, caller: Caller, video_id: str) -> Job:
+        """A job of the caller; 404 for others'."""
+        job = self.store.get(caller.owner, video_id)
+        if job is None:
+            raise not_found(video_id)
+        return job
+
+    def page(self, caller: Caller, after: str | None, limit: int, newest_first: bool) -> dict[str, Any]:
+        """A page of the caller's videos."""
+        found = self.store.page(caller.owner, after, limit, newest_first)
+        if found is None:
+            raise invalid("after", "'after' is no video of yours.")
+        jobs, more = found
+        data = [video_object(job) for job in jobs]
+        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+        return {"object": "list", "data": data, **ends, "has_more": more}
+
+    def delete(self, caller: Caller, video_id: str) -> dict[str, Any]:
+        """Forget a video; where it is being made, that ends at the next step."""
+        job = self.store.delete(caller.owner, video_id)
+        if job is None:
+            raise not_found(video_id)
+        self.files.remove(job.id)
+        return {"id": job.id, "object": "video.deleted", "deleted": True}
+
+    def content(self, caller: Caller, video_id: str, variant: Variant) -> bytes:
+        """The file of a finished video."""
+        job = self.find(caller, video_id)
+        if job.status == "failed":
+            code, message = job.error or ("", "")
+            raise ApiError(422, "generation_failed", f"The video failed ({code}): {message}")
+        if job.status != "completed":
+            raise ApiError(404, "video_not_ready", f"The video is {job.status}, at {job.progress} %. Ask again later.")
+        try:
+            return self.files.read(video_id, variant)
+        except FileNotFoundError:
+            raise not_found(video_id) from None
+
+    def retry_after(self, waiting: int) -> int:
+        """Seconds until a place in the queue is likely to be free, by the pace of the last videos."""
+        workers = max(1, self.store.state().workers)
+        batches = math.ceil(waiting / self.settings.batch / workers)
+        return min(_MOST_WAIT_S, max(1, math.ceil((self.store.pace() or 5.0) * min(1, batches))))
+
+    def sweep(self) -> None:
+        """Fail what is lost, remove what has expired, and wake a worker for what still waits."""
+        for video_id in self.store.sweep():
+            self.files.remove(video_id)
+        if self.store.state().queued:
+            self.wake(again=True)
+
+    def _add(self, new: NewJob, keep: Callable[[], None]) -> Job:
+        """Write a job's picture, then queue the job; nothing is left where it is not accepted."""
+        queued = False
+        try:
+            keep()
+            job, queued = self.store.add(new, self.settings.queue)
+        except QueueFull as full:
+            raise ApiError(
+                429,
+                "queue_full",
+                f"{full.length} videos wait already, as many as may: ask again later.",
+                retry_after=self.retry_after(full.length),
+            ) from None
+        finally:
+            if not queued:
+                self.files.remove(new.id)
+        if not queued:  # another request with the same key came in between
+            return self._made_before(new.owner, new.idempotency_key, new.fingerprint) or job
+        self.wake()
+        return job
+
+    def _made_before(self, owner: str, key: str | None, fingerprint: str) -> Job | None:
+        if key is None:
+            return None
+        if not 0 < len(key) <= _MAX_KEY:
+            raise invalid("Idempotency-Key", f"'Idempotency-Key': 1 to {_MAX_KEY} characters.")
+        found = self.store.by_key(owner, key)
+        if found is None:
+            return None
+        job, made_of = found
+        if made_of != fingerprint:
+            raise ApiError(
+                409, "idempotency_key_reused", "This Idempotency-Key was used for another request: take a new one."
+            )
+        return job
+
+    def _check_accepting(self) -> None:
+        if self.store.draining():
+            raise ApiError(503, "shutting_down", "The server is about to stop: ask again soon.", retry_after=10)
+
+    def _picture(self, body: Body, model: ServedModel) -> UInt8[np.ndarray, "height width 3"]:
+        """The first frame in the model's size."""
+        data = body.picture
+        if body.url is not None:
+            data = fetch_picture(body.url, self.settings.image_hosts, self.settings.body_mib << 20)
+        if data is None:
+            raise invalid(
+                "input_reference", "'input_reference' is missing: the picture to begin with.", "missing_parameter"
+            )
+        try:
+            picture = decode_picture(data, max_pixels=self.settings.megapixels * 1_000_000)
+        except PictureError as error:
+            raise invalid("input_reference", f"'input_reference': {error}", error.code) from None
+        return fit(picture, model.height, model.width)
+
+
+def _fingerprint(content: dict[str, Any], picture: bytes | None) -> str:
+    hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    hashed.update(hashlib.sha256(picture or b"").digest())
+    return hashed.hexdigest()

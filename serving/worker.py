@@ -1,0 +1,159 @@
+"""A worker: takes waiting jobs of one shape, generates their videos, and looks at each step who still wants one."""
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from diffusion.errors import StorageError
+from diffusion.generation import Generator, Request
+from serving.files import Files
+from serving.jobs import Job, Stage
+from serving.store import ALIVE_S, JobStore
+
+log = logging.getLogger("motif.worker")
+Load = Callable[[str], "Loaded"]
+_SAMPLED = 95  # per cent that are done when the last step is; decoding and writing are the rest
+
+_FAILED = ("generation_failed", "The video could not be made, by a fault of the server. Its log says more.")
+_MEMORY = ("out_of_memory", "The video could not be made: the memory of the device did not suffice, even for it alone.")
+_STORAGE = ("storage_failed", "The video could not be kept: the server's storage refused. Ask for it again later.")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model, ready, and which bytes it is."""
+
+    generator: Generator
+    revision: str
+
+
+class _Cancelled(Exception):  # noqa: N818 - a fact, like StopIteration
+    """Nobody wants any video of the batch any more."""
+
+
+class Worker:
+    """Generates for a job store; ``load`` opens a model by its name, up to ``models`` are kept.
+
+    A context manager: while it is open, a thread of it tells the store that it lives.
+    """
+
+    def __init__(self, store: JobStore, files: Files, load: Load, batch: int = 4, models: int = 1) -> None:
+        self.store, self.files, self.load, self.batch, self.models = store, files, load, batch, models
+        self.name = uuid.uuid4().hex
+        self.broken = False  # the device can no longer be used by this process
+        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._closed = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "Worker":
+        self.store.beat(self.name)
+        self._heart.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._heart.join()
+        self.store.leave(self.name)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(ALIVE_S / 5):
+            try:
+                self.store.beat(self.name)
+            except Exception:
+                log.exception("the job store cannot be reached")
+
+    def open(self, model: str) -> Loaded:
+        """A model, loaded if it is not; the one unused longest makes room."""
+        if model not in self._loaded:
+            while len(self._loaded) >= self.models:
+                self._loaded.popitem(last=False)
+            self._loaded[model] = self.load(model)
+        self._loaded.move_to_end(model)
+        return self._loaded[model]
+
+    def work(self) -> int:
+        """Claim a batch and come to an end with it; returns how many jobs that were, 0 where none waits."""
+        claimed = self.store.claim(self.name, self.batch, self._loaded)
+        if claimed:
+            self._finish(claimed)
+        return len(claimed)
+
+    def _finish(self, jobs: Sequence[Job]) -> None:
+        """Whatever happens, each of these jobs is completed, failed or deleted afterwards."""
+        ids = [job.id for job in jobs]
+        try:
+            self._generate(jobs)
+        except _Cancelled:
+            log.info("cancelled: %s", ", ".join(ids))
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(jobs) > 1:
+                log.warning("out of memory with %d videos together: one by one", len(jobs))
+                for job in jobs:
+                    self._finish([job])
+            else:
+                self.store.fail(self.name, ids, *_MEMORY)
+        except StorageError:
+            log.exception("storage refused")
+            self.store.fail(self.name, ids, *_STORAGE)
+        except Exception as error:
+            log.exception("generation failed")
+            self.broken = isinstance(error, torch.AcceleratorError)
+            self.store.fail(self.name, ids, *_FAILED)
+
+    def _generate(self, jobs: Sequence[Job]) -> None:
+        order = jobs[0].order
+        loaded = self.open(order.model)
+        started = time.perf_counter()
+        ids = [job.id for job in jobs]
+
+        def on_step(done: int, of: int) -> None:
+            stage: Stage = "decoding" if done == of else "denoising"
+            if not self.store.advance(self.name, ids, stage, _SAMPLED * done // of):
+                raise _Cancelled
+
+        wanted = self._requests(jobs)
+        if not wanted:
+            raise _Cancelled
+        videos = loaded.generator.generate(list(wanted.values()), order.sampling, on_step, frames=order.frames)
+        for job, frames in zip((job for job in jobs if job.id in wanted), videos, strict=True):
+            self._keep(job, frames, loaded, started)
+
+    def _requests(self, jobs: Sequence[Job]) -> dict[str, Request]:
+        """What to generate, by id; what was deleted while the model was loaded is left out."""
+        wanted = self.store.advance(self.name, [job.id for job in jobs], "encoding", 0)
+        found = {}
+        for job in jobs:
+            order = job.order
+            try:
+                picture = self.files.picture(job.id)
+            except FileNotFoundError:
+                self.store.fail(self.name, [job.id], *_STORAGE)  # of a deleted job there is nothing left to fail
+                continue
+            if job.id in wanted:
+                found[job.id] = Request(picture, order.prompt, order.seed, order.fps, order.negative)
+        return found
+
+    def _keep(self, job: Job, frames: UInt8[np.ndarray, "t h w 3"], loaded: Loaded, started: float) -> None:
+        order = job.order
+        told = {
+            "software": "motif",
+            "model": order.model,
+            "revision": loaded.revision,
+            "prompt": order.prompt,
+            "negative_prompt": order.negative,
+            "seed": str(order.seed),
+            "sampling": json.dumps(asdict(order.sampling)),
+        }
+        self.files.keep_video(job.id, frames, order.fps, told)
+        if not self.store.complete(self.name, job, round(time.perf_counter() - started, 3)):
+            self.files.remove(job.id)

@@ -1,0 +1,34 @@
+"""A tiny model of random weights, and servers of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diffusion.model_folder import save_model
+from diffusion.process.sampling import Sampling
+from serving.models import ServedModel, describe
+from serving.settings import Settings
+from tests.diffusion.test_generation import FACTS
+from tests.diffusion.unet.models import small
+from tests.serving.server import Server, serve
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    """A model of 4 frames of 64 x 32 pixels, which takes 5 steps."""
+    folder = tmp_path_factory.mktemp("serving") / "tiny"
+    save_model(folder, small(image_condition="x-cat"), replace(FACTS, frames=4, fps=(4.0, 16.0)))
+    return describe("tiny", str(folder), Sampling(steps=5))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(folder=str(tmp_path / "served"), queue=8)
+
+
+@pytest.fixture
+def server(tiny: ServedModel, settings: Settings) -> Iterator[Server]:
+    with serve([tiny], settings) as running:
+        yield running
