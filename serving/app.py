@@ -129,6 +129,7 @@ class Running:
     def __init__(self, config: Config, host: str, port: int) -> None:
         self.config, self.host, self.port = config, host, port
         self.seconds: dict[str, float] = {}
+        self.ours = False  # whether this Ray is to end with the server
 
     def __enter__(self) -> "Running":
         self._timed("ray", self._start_ray)
@@ -142,7 +143,8 @@ class Running:
         self.seconds[phase] = round(time.perf_counter() - started, 2)
 
     def _start_ray(self) -> None:
-        if ray.is_initialized():
+        self.ours = not ray.is_initialized()
+        if not self.ours:
             return
         # The proxies learn of our middleware from the environment that Ray's processes inherit.
         os.environ.update(CALLBACK)
@@ -181,7 +183,8 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         serve.shutdown()
-        ray.shutdown()
+        if self.ours:
+            ray.shutdown()
 
 
 def _last_line(report: str) -> str:

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -34,6 +34,7 @@ class Caller:
     idempotency_key: str | None = None
 
 
+@runtime_checkable
 class Wake(Protocol):
     """Told that a job waits; returns at once. ``again``: perhaps for the second time, in case the first got lost."""
 

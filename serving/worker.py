@@ -8,13 +8,15 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
 from diffusion.errors import StorageError
-from diffusion.generation import Generator, Request
+from diffusion.generation import Request
+from diffusion.process.sampling import OnStep, Sampling
 from serving.files import Files
 from serving.jobs import Job, Stage
 from serving.store import ALIVE_S, JobStore
@@ -28,11 +30,21 @@ _MEMORY = ("out_of_memory", "The video could not be made: the memory of the devi
 _STORAGE = ("storage_failed", "The video could not be kept: the server's storage refused. Ask for it again later.")
 
 
+@runtime_checkable
+class Generates(Protocol):
+    """What a worker asks of a model; :class:`diffusion.generation.Generator` does it."""
+
+    def generate(
+        self, requests: Sequence[Request], options: Sampling, on_step: OnStep, frames: int
+    ) -> UInt8[np.ndarray, "b t h w 3"]:
+        """Videos of the requests; what ``on_step`` raises ends it."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A model, ready, and which bytes it is."""
 
-    generator: Generator
+    generator: Generates
     revision: str
 
 
@@ -124,7 +136,7 @@ class Worker:
         wanted = self._requests(jobs)
         if not wanted:
             raise _Cancelled
-        videos = loaded.generator.generate(list(wanted.values()), order.sampling, on_step, frames=order.frames)
+        videos = loaded.generator.generate(list(wanted.values()), order.sampling, on_step, order.frames)
         for job, frames in zip((job for job in jobs if job.id in wanted), videos, strict=True):
             self._keep(job, frames, loaded, started)
 

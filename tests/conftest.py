@@ -103,7 +103,9 @@ def ray_cluster(s3_endpoint: str) -> Iterator[None]:
     import ray
 
     from pipeline import cluster
+    from serving.proxy import CALLBACK
 
+    os.environ.update(CALLBACK)
     for last in (False, True):
         try:
             ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

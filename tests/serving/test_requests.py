@@ -1,0 +1,108 @@
+"""What a request may say, and what it comes to."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from diffusion.process.sampling import Sampling
+from serving.errors import ApiError
+from serving.models import ServedModel
+from serving.requests import VideoRequest, read_fields, settle
+
+MODEL = ServedModel("m", "/nowhere", 512, 320, 16, (4.0, 32.0), 7, ("trailing",), Sampling(steps=50, guidance=7.5))
+
+
+def order(**fields: Any) -> Any:
+    return settle(read_fields(VideoRequest, {"prompt": "p", **fields}), MODEL)
+
+
+def refused(**fields: Any) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        order(**fields)
+    assert caught.value.status == 400
+    return caught.value
+
+
+def test_defaults_are_the_models() -> None:
+    found = order()
+    assert (found.frames, found.fps, found.width, found.height) == (16, 18.0, 512, 320)
+    assert found.sampling == Sampling(steps=50, guidance=7.5)
+    assert 0 <= found.seed < 2**31
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "frames", "fps"),
+    [
+        ({"seconds": "2"}, 16, 8.0),
+        ({"seconds": 4}, 16, 4.0),
+        ({"seconds": "1", "fps": "8"}, 8, 8.0),
+        ({"num_frames": "8", "seconds": "1"}, 8, 8.0),
+        ({"num_frames": 16, "fps": 8, "seconds": "2"}, 16, 8.0),
+        ({"num_frames": 7, "fps": 18, "seconds": "0.3889"}, 7, 18.0),
+        ({"fps": 10}, 16, 10.0),
+        ({"num_frames": 1}, 1, 18.0),
+    ],
+)
+def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: float) -> None:
+    found = order(**fields)
+    assert (found.frames, found.fps) == (frames, fps)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code", "told"),
+    [
+        (
+            {"num_frames": 16, "fps": 8, "seconds": "3"},
+            "seconds",
+            "contradiction",
+            "are 2 seconds, not 3",
+        ),
+        ({"num_frames": 17}, "num_frames", "unsupported_value", "up to 16"),
+        ({"seconds": "8"}, "seconds", "unsupported_value", "16 frames last 0.5 to 4 seconds"),
+        ({"seconds": 3, "fps": 8}, "seconds", "unsupported_value", "24 frames are wanted"),
+        ({"size": "320x512"}, "size", "unsupported_value", "512x320 (WIDTHxHEIGHT)"),
+        ({"size": "big"}, "size", "invalid_value", "size"),
+        ({"promt": "x"}, "promt", "unknown_parameter", "Did you mean 'prompt'?"),
+        ({"extra_params": {"etta": 1}}, "extra_params.etta", "unknown_parameter", "Did you mean 'eta'?"),
+        ({"extra_params": {"spacing": "leading"}}, "extra_params.spacing", "unsupported_value", "trailing"),
+        ({"num_inference_steps": 201}, "num_inference_steps", "invalid_value", "200"),
+        ({"guidance_scale": 21}, "guidance_scale", "invalid_value", "20"),
+        ({"seed": -1}, "seed", "invalid_value", "0"),
+        ({"num_frames": True}, "num_frames", "invalid_value", "not true or false"),
+        ({"fps": float("nan")}, "fps", "invalid_value", "finite"),
+        ({"prompt": ""}, "prompt", "invalid_value", "at least 1"),
+        ({"prompt": "\0"}, "prompt", "invalid_value", "NUL"),
+        ({"prompt": "\ud800"}, "prompt", "invalid_value", "'prompt'"),
+    ],
+)
+def test_what_breaks_a_rule(fields: dict[str, Any], param: str, code: str, told: str) -> None:
+    error = refused(**fields)
+    assert (error.param, error.code) == (param, code)
+    assert told in error.message
+
+
+def test_a_missing_prompt() -> None:
+    with pytest.raises(ApiError) as caught:
+        read_fields(VideoRequest, {})
+    assert (caught.value.code, caught.value.param) == ("missing_parameter", "prompt")
+
+
+def test_settings_of_the_sampler() -> None:
+    extra = {"guidance_rescale": "0.7", "eta": 1, "spacing": "trailing"}
+    found = order(num_inference_steps="20", guidance_scale="3.5", extra_params=extra)
+    assert found.sampling == Sampling(20, 3.5, 0.7, 1.0, "trailing")
+
+
+def test_what_may_look_worse_is_told() -> None:
+    assert "trained on videos of 16 frames" in order(num_frames=8).warnings[0]
+    assert "trained at 4 to 32 frames a second" in order(fps=60).warnings[0]
+
+
+def test_shapes_tell_apart_what_cannot_share_a_batch() -> None:
+    usual = order(seed=1)
+    assert usual.shape() == replace(usual, seed=2, prompt="q", fps=9.0, negative="r").shape()
+    for other in (replace(usual, frames=8), replace(usual, sampling=Sampling(49)), replace(usual, model="n")):
+        assert usual.shape() != other.shape()
+    assert type(usual).of(usual.to_json()) == usual
