@@ -1,11 +1,12 @@
 """An image and a sentence in, a video out: a model folder with its encoders, ready on a device."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -15,30 +16,46 @@ from torch import Tensor
 from diffusion.errors import InputError, WeightsError
 from diffusion.latent_space import LatentSpace, open_latent_space
 from diffusion.model_folder import ModelFacts, Part, find_part, load_facts, load_unet
-from diffusion.process.sampling import Conditions, OnStep, Sampling, draw_noise, sample, to_frames
+from diffusion.process.options import Sampling
+from diffusion.process.sampling import Conditions, OnStep, draw_noise, sample, to_frames
 from diffusion.process.schedule import Schedule
 from diffusion.text import ClipText, HashedText
 from diffusion.unet.model import VideoUNet
 from diffusion.weights import Weights
 
 TextEncoder = Callable[[list[str]], Tensor]
+Precision = Literal["float32", "bfloat16"]
+
+# An image may be so many times longer than the video's shape: more is cut off before it is resized, since a picture of
+# one row would grow to thousands of times its size.
+_LONGEST = 8
 
 
 @dataclass(frozen=True)
 class Request:
-    """One video wanted. ``fps`` is the frame rate the model is told; by default the middle of its training's."""
+    """One video wanted.
+
+    ``fps`` is the frame rate the model is told; by default the middle of its training's. ``negative`` says what the
+    video shall not show: guidance then leads away from it, and not from the empty text.
+    """
 
     image: UInt8[np.ndarray, "height width 3"]
     prompt: str
     seed: int = 0
     fps: float | None = None
+    negative: str = ""
 
 
 class Generator:
-    """A model that generates videos of its own size from images of any.
+    """A model that generates videos of its own height and width from images of any.
 
-    A video depends on its request and the sampling alone, not on the others of its batch (on a CPU bit for bit; GPU
-    kernels may round otherwise along a batch).
+    A video depends on its request and the sampling alone, not on the others it is generated with. On a CPU that holds
+    bit for bit, with a given number of threads: there the network takes one request at a time, which is faster, too,
+    as torch's small matrix products round otherwise with more rows (a float32 linear layer of the timestep, two rows a
+    request, differs in the last digit). On a GPU requests share the network's passes, and its kernels may round
+    otherwise for another number of them; text and pictures go through their encoders one by one everywhere.
+
+    ``at_once`` is how many requests share a pass of the network; None is all that are given.
     """
 
     def __init__(
@@ -51,74 +68,115 @@ class Generator:
         self.unet = unet.to(device).eval()
         self.facts, self.space, self.text, self.device = facts, space, text, device
         self.schedule = Schedule(**facts.schedule)
+        self.at_once: int | None = 1 if device.type == "cpu" else None
 
     @classmethod
-    def load(cls, model: Path | Weights, device: torch.device) -> "Generator":
-        """Load a model folder with its encoders; WeightsError names what is missing."""
+    def load(
+        cls, model: Path | Weights, device: torch.device, precision: Precision = "float32", compiled: bool = False
+    ) -> "Generator":
+        """Load a model folder with its encoders; WeightsError names what is missing.
+
+        With ``bfloat16`` the U-Net's weights take half the memory and it computes under autocast; latents, steps and
+        the encoders stay in float32. ``compiled``: see :meth:`compile`.
+        """
         facts = load_facts(model)
         space = open_latent_space(facts.latents, facts.scaling_factor, _part(model, "vae", facts.latents), device)
         text = open_text_encoder(facts.text, _part(model, "text_encoder", facts.text), device)
-        return cls(load_unet(model), facts, space, text, device)
+        generator = cls(load_unet(model, getattr(torch, precision)), facts, space, text, device)
+        if compiled:
+            generator.compile()
+        return generator
+
+    def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Have torch compile the U-Net when it is first run, which takes minutes, as does each new shape of a batch."""
+        self.unet.compile(backend=backend)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the videos, in pixels."""
         return self.facts.height * self.space.cell, self.facts.width * self.space.cell
 
+    @property
+    def fps_range(self) -> tuple[float, float]:
+        """The lowest and the highest frame rate that the model was trained on."""
+        return self.facts.fps
+
     def rate(self, request: Request) -> float:
         """The frame rate of a request's video."""
         return sum(self.facts.fps) / 2 if request.fps is None else request.fps
 
     def generate(
-        self, requests: Sequence[Request], options: Sampling | None = None, on_step: OnStep | None = None
+        self,
+        requests: Sequence[Request],
+        options: Sampling | None = None,
+        on_step: OnStep | None = None,
+        frames: int | None = None,
     ) -> UInt8[np.ndarray, "b t h w 3"]:
-        """Videos of the requests, sampled together; RGB, 0 to 255. The first frame is the image as the model has it."""
-        options = options or Sampling()
-        latent = self.space.encode(self._images(requests)).to(self.device)
-        texts = self.text([request.prompt for request in requests] + [""])
+        """Videos of the requests; RGB, 0 to 255. The first frame is the image as the model has it.
+
+        ``frames`` are those of each video, 1 to the model's own number, which is the default; InputError otherwise.
+        ``on_step`` hears of each pass of the network: with one request at a time that is steps x requests.
+        """
+        frames = self.facts.frames if frames is None else frames
+        if not 1 <= frames <= self.facts.frames:
+            raise InputError(f"frames {frames}: this model makes videos of 1 to {self.facts.frames} frames.")
+        size = self.at_once or len(requests)
+        groups = [requests[first : first + size] for first in range(0, len(requests), size)]
+        videos = []
+        for number, group in enumerate(groups):
+            told = on_step and partial(_tell, on_step, number, len(groups))
+            videos.append(self._generate(group, options or Sampling(), told, frames))
+        return np.concatenate(videos)
+
+    def _generate(
+        self, requests: Sequence[Request], options: Sampling, on_step: OnStep | None, frames: int
+    ) -> UInt8[np.ndarray, "b t h w 3"]:
+        latent = torch.cat([self.space.encode(self._image(request)) for request in requests]).to(self.device)
+        texts = [(request.prompt, request.negative) for request in requests]
+        states = {text: self.text([text]) for text in sorted({text for pair in texts for text in pair})}
         given = Conditions(
-            text=texts[:-1],
-            empty_text=texts[-1:].expand_as(texts[:-1]),
+            text=torch.cat([states[prompt] for prompt, _ in texts]),
+            empty_text=torch.cat([states[negative] for _, negative in texts]),
             fps=torch.tensor([self.rate(request) for request in requests], device=self.device),
             image={"image_latent": latent},
         )
-        shape = (latent.shape[1], self.facts.frames, *latent.shape[2:])
+        shape = (latent.shape[1], frames, *latent.shape[2:])
         noise = draw_noise(shape, [request.seed for request in requests], options.steps if options.eta else 0)
-        latents = sample(self.unet, self.schedule, given, noise, options, on_step)
-        return to_frames(self.space.decode(latents), self.facts.frames)
+        latents = sample(self._predict, self.schedule, given, noise, options, on_step)
+        return np.concatenate([to_frames(self.space.decode(one), frames) for one in torch.split(latents, 1)])
 
-    def _images(self, requests: Sequence[Request]) -> Float[Tensor, "b 3 height width"]:
-        fitted = np.stack([fit(request.image, *self.size) for request in requests])
-        return torch.from_numpy(fitted).permute(0, 3, 1, 2).float().to(self.device) / 127.5 - 1
+    def _predict(self, *given: Tensor, **image: Tensor) -> Tensor:
+        """The network, in the precision that its weights have."""
+        half = self.unet.conv_in.weight.dtype == torch.bfloat16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            predicted: Tensor = self.unet(*given, **image)
+        return predicted
+
+    def _image(self, request: Request) -> Float[Tensor, "1 3 height width"]:
+        fitted = torch.from_numpy(fit(request.image, *self.size)).to(self.device)
+        return fitted.permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def _tell(on_step: OnStep, group: int, groups: int, done: int, of: int) -> None:
+    on_step(group * of + done, groups * of)
 
 
 def fit(
     image: UInt8[np.ndarray, "height width 3"], height: int, width: int
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
     """Resize the short side to cover, then centre crop, as videos are when they are preprocessed."""
+    tallest = math.ceil(_LONGEST * image.shape[1] * height / width)
+    widest = math.ceil(_LONGEST * image.shape[0] * width / height)
+    image = _centre(image, min(tallest, image.shape[0]), min(widest, image.shape[1]))
     scale = max(height / image.shape[0], width / image.shape[1])
     rows, columns = max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))
     resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    top, left = (rows - height) // 2, (columns - width) // 2
-    return np.ascontiguousarray(resized[top : top + height, left : left + width])
+    return np.ascontiguousarray(_centre(np.asarray(resized), height, width))
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture file as upright RGB, or the first frame of a video; InputError where it is neither."""
-    if not path.is_file():
-        raise InputError(f"image {path}: there is no such file.")
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if decoded is not None:
-        return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-    try:
-        with av.open(path) as container:
-            first = next(container.decode(video=0))
-            return np.asarray(first.to_ndarray(format="rgb24"), np.uint8)
-    except (av.FFmpegError, IndexError, StopIteration):
-        raise InputError(
-            f"image {path}: this is no picture or video that can be read. Give a JPEG, PNG, WebP or MP4 file."
-        ) from None
+def _centre(image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
 
 
 def open_text_encoder(identity: dict[str, Any], weights: Weights | None, device: torch.device) -> TextEncoder:

@@ -1,7 +1,8 @@
 """The ``motif`` command: finds the subcommand, runs it, and turns what went wrong into one sentence.
 
 Exit status: 0 done; 1 a fault of ours; 2 wrong input; 3 too many clips failed; 4 storage; 5 a run that could not
-account for every clip; 6 a training step that came to no number; 130 interrupted. What was done is always kept.
+account for every clip; 6 a training step that came to no number; 7 a server that failed or cannot be reached; 130
+interrupted. What was done is always kept.
 """
 
 import difflib

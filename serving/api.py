@@ -31,6 +31,7 @@ log = logging.getLogger("motif.api")
 _PAGE = Path(__file__).parent / "page"
 _SWEEP_S, _LOOK_S, _HEARTBEAT_S = 2.0, 0.2, 15.0
 _ERRORS: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorAnswer, "description": "An error"}}
+_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 _NO_STORE = {"cache-control": "no-store"}
 
 
@@ -45,7 +46,13 @@ def build_api(open_videos: Callable[[], Videos]) -> Guard:
     """The ASGI application; ``open_videos`` is called once, at once."""
     videos = open_videos()
     app = FastAPI(
-        title="motif", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan(videos), responses=_ERRORS
+        title="motif",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(videos),
+        responses=_ERRORS,
+        redirect_slashes=False,
     )
     _add_videos(app, videos)
     _add_content(app, videos)
@@ -125,7 +132,7 @@ def _add_content(app: FastAPI, videos: Videos) -> None:
             found.body = b""
         return found
 
-    @app.get("/v1/videos/{video_id}/events", response_class=StreamingResponse)
+    @app.get("/v1/videos/{video_id}/events", response_class=StreamingResponse, responses=_EVENTS)
     async def events(video_id: str, who: Who) -> Response:
         await run_in_threadpool(videos.find, who, video_id)
         headers = {**_NO_STORE, "x-accel-buffering": "no"}
@@ -195,6 +202,10 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
     def models() -> Response:
         return JSONResponse(videos.models.listed())
 
+    @app.get("/v1/models/{name}")
+    def model(name: str) -> Response:
+        return JSONResponse(videos.models.find(name).shown())
+
     @app.get("/health")
     def health() -> Response:
         return JSONResponse({"status": "ok"})
@@ -237,7 +248,10 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        codes = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Another method.")}
+        codes = {
+            404: ("not_found", "There is nothing at this path."),
+            405: ("method_not_allowed", f"This path does not answer to {request.method[:20]}."),
+        }
         code, message = codes.get(error.status_code, ("http_error", str(error.detail)))
         found = ApiError(error.status_code, code, message)
         found.headers |= error.headers or {}

@@ -26,8 +26,8 @@ from serving.config import Config, read_config
 from serving.guard import Guard
 from serving.models import ServedModel
 from serving.proxy import CALLBACK
-from serving.settings import Settings
-from serving.setup import Compute, open_store, open_videos, open_worker
+from serving.settings import Compute, Settings
+from serving.setup import open_store, open_videos
 
 log = logging.getLogger("ray.serve")
 # Of Serve's own, so that no call is turned away by it: the job store has the bound that counts, and its 429 says more.
@@ -70,6 +70,8 @@ class Generating:
     """A process that generates."""
 
     def __init__(self, settings: Settings, models: list[ServedModel], compute: Compute) -> None:
+        from serving.loading import open_worker  # torch: a process that only answers does without
+
         started = time.perf_counter()
         self.worker = open_worker(settings, models, compute)
         self.worker.open(models[0].id)  # before it is called ready
@@ -105,7 +107,9 @@ def build(args: Mapping[str, Any]) -> serve.Application:
 
 def bind(config: Config, alone: bool = False) -> serve.Application:
     """The application of a config. ``alone``: no other server is at work on its job store."""
-    models = config.described()
+    from serving.describe import describe
+
+    models = [describe(place.name, place.uri, config.sampling) for place in config.models]
     store = open_store(config.settings)
     store.start_run(uuid.uuid4().hex, alone)
     videos = open_videos(config.settings, models, wake=lambda again=False: None)

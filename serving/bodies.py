@@ -10,14 +10,15 @@ from itertools import pairwise
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
 
 from serving.errors import ApiError, invalid
 
 _KEY = re.compile(r"^([^\[\]]+)((?:\[[^\[\]]*\])*)$")
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 _MAX_FIELDS, _MAX_FIELD_BYTES, _MAX_DEPTH = 64, 4 << 20, 4
+_MAX_VALUES = 100_000  # of a JSON body, with the commas of two prompts: a bracket of one byte becomes 64 of memory
 _PICTURE = "input_reference"
 
 
@@ -33,10 +34,13 @@ class Body:
 async def read_body(request: Request) -> Body:
     """Read a body of either kind; 400 where it is broken, 415 where it is of another kind."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _read_form(request)
-    if kind == "application/json":
-        return _take_reference(_parse_json(await request.body()))
+    try:
+        if kind == "multipart/form-data":
+            return await _read_form(request)
+        if kind == "application/json":
+            return _take_reference(_parse_json(await request.body()))
+    except ClientDisconnect:  # nobody will read this
+        raise ApiError(400, "client_disconnected", "The connection ended before the body did.") from None
     raise ApiError(
         415,
         "unsupported_media_type",
@@ -44,25 +48,51 @@ async def read_body(request: Request) -> Body:
     )
 
 
-def _parse_json(data: bytes) -> dict[str, Any]:
+def _parse_json(data: bytes, param: str | None = None) -> dict[str, Any]:
+    what = f"'{param}'" if param else "The body"
+    if sum(map(data.count, (b"[", b"{", b","))) > _MAX_VALUES:
+        raise invalid(param, f"{what} has too many values.", "invalid_json")
     try:
         read = json.loads(data)
     except (ValueError, RecursionError):  # also bytes that are no UTF-8, and numbers of thousands of digits
-        raise invalid(None, "The body is no valid JSON.", "invalid_json") from None
+        raise invalid(param, f"{what} is no valid JSON.", "invalid_json") from None
     if not isinstance(read, dict):
-        raise invalid(None, "The body is to be a JSON object.", "invalid_json")
+        raise invalid(param, f"{what} is to be a JSON object.", "invalid_json")
     return read
 
 
+class _Parser(MultiPartParser):
+    """Knows whether it saw the last boundary: without it fields may be missing that nobody would miss."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+
 async def _read_form(request: Request) -> Body:
+    charset = _CHARSET.search(request.headers["content-type"])
+    if charset and charset[1].lower() not in ("utf-8", "utf8"):
+        raise _broken("its text is to be UTF-8.")
+    parser = _Parser(
+        request.headers, request.stream(), max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
+    )
     try:
-        async with request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
-            return await _from_form(form)
-    except (MultiPartException, HTTPException) as error:
-        told = getattr(error, "message", None) or getattr(error, "detail", "it is broken")
-        raise invalid(None, f"The multipart body cannot be read: {told}", "invalid_multipart") from None
-    except (ValueError, KeyError, AssertionError):  # a boundary or header that the parser itself stumbles over
-        raise invalid(None, "The multipart body cannot be read: it is broken.", "invalid_multipart") from None
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise _broken(error.message) from None
+    except ValueError:  # a header that the parser itself stumbles over
+        raise _broken("it is broken.") from None
+    try:
+        if not parser.ended:
+            raise _broken("its last boundary is missing.")
+        return await _from_form(form)
+    finally:
+        await form.close()
+
+
+def _broken(why: str) -> ApiError:
+    return invalid(None, f"The multipart body cannot be read: {why}", "invalid_multipart")
 
 
 async def _from_form(form: FormData) -> Body:
@@ -92,12 +122,14 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         _place(out, steps, text, name)
     for name, value in out.items():
         if isinstance(value, str) and name == "extra_params":  # some clients send it as JSON
-            out[name] = _parse_json(value.encode("utf-8", "surrogatepass"))
+            out[name] = _parse_json(value.encode(), name)
     return out
 
 
 def _place(out: dict[str, Any], steps: list[str], text: str, name: str) -> None:
     here: Any = out
+    if "" in steps[:-1]:
+        raise invalid(name[:80], f"'{name[:80]}': brackets with nothing in them come last.")
     for step, after in pairwise(steps):
         here = here.setdefault(step, [] if after == "" else {})
         if not isinstance(here, list if after == "" else dict):

@@ -1,16 +1,15 @@
 """A server as one piece of data: what ``motif serve`` makes of its options, and what a cluster's config file holds."""
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from diffusion.errors import InputError
-from diffusion.process.sampling import Sampling
-from serving.models import ServedModel, describe
-from serving.settings import Settings
-from serving.setup import Compute
+from diffusion.process.options import Sampling
+from serving.settings import Compute, Settings
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,6 @@ class Config:
             if names.count(name) > 1:
                 raise ValueError(f"models: two are called '{name}'")
 
-    def described(self) -> list[ServedModel]:
-        """The models as requests know them; WeightsError where one is not complete."""
-        return [describe(place.name, place.uri, self.sampling) for place in self.models]
-
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
@@ -75,11 +70,25 @@ class Config:
 
 def read_config(data: Mapping[str, Any]) -> Config:
     """A config from plain data; InputError with the first field that is wrong."""
+    _check_names(Config, data, "")
     try:
-        return TypeAdapter(Config, config=ConfigDict(extra="forbid")).validate_python(dict(data))
+        return TypeAdapter(Config).validate_python(dict(data))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         raise InputError(
             f"server config, {name or 'as a whole'}: {first['msg'].removeprefix('Value error, ')}."
         ) from None
+
+
+def _check_names(kind: type, data: Mapping[str, Any], place: str) -> None:
+    """A dataclass's validation passes unknown fields over in silence."""
+    known = {found.name: found.type for found in fields(kind)}
+    for name, value in data.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(known)}."
+            raise InputError(f"server config: there is no field '{place}{name}'. {hint}")
+        inner = known[name]
+        if isinstance(inner, type) and is_dataclass(inner) and isinstance(value, Mapping):
+            _check_names(inner, value, f"{place}{name}.")

@@ -1,8 +1,9 @@
 """A picture from its URL, without being led to where the caller could not go: hosts are allowed by name."""
 
+import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 import httpx2
@@ -11,6 +12,10 @@ from serving.errors import ApiError, invalid
 
 _PARAM = "input_reference"
 _TIMEOUT = httpx2.Timeout(10.0)
+_PATIENCE_S = 30.0
+_GLOBAL_V6 = ipaddress.ip_network("2000::/3")  # the rest of IPv6 leads to IPv4, into a site, or nowhere
+# Global by the standard library of Python 3.11, though one belongs to a cloud's machines and one leads to any IPv4.
+_INNER = [ipaddress.ip_network(name) for name in ("192.0.0.0/24", "2002::/16")]
 Resolve = Callable[[str, int], list[str]]
 
 
@@ -24,12 +29,14 @@ def fetch_picture(
     hosts: Sequence[str],
     max_bytes: int,
     find: Resolve = resolve,
-    transport: httpx2.BaseTransport | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    patience_s: float = _PATIENCE_S,
 ) -> bytes:
     """The bytes behind an https URL of an allowed host.
 
     The host's name is resolved once, every address must be public, and the connection goes to that very address, with
-    the certificate of the name. No redirect is followed. ApiError 400 for all that is refused or fails.
+    the certificate of the name. No redirect is followed. ApiError 400 for all that is refused or fails, also where it
+    takes longer than ``patience_s``. Blocks; not for threads with an event loop of their own.
     """
     parts = _allowed(url, hosts)
     host, port = str(parts.hostname), parts.port or 443
@@ -42,20 +49,30 @@ def fetch_picture(
     pinned = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
     target = parts._replace(netloc=f"{pinned}:{port}", fragment="").geturl()
     try:
-        with (
-            httpx2.Client(timeout=_TIMEOUT, follow_redirects=False, trust_env=False, transport=transport) as client,
-            client.stream("GET", target, headers={"host": host}, extensions={"sni_hostname": host}) as answer,
-        ):
-            if answer.status_code != 200:
-                raise _refused(f"{host} answered {answer.status_code}; redirects are not followed")
-            return _collect(answer.iter_bytes(), max_bytes)
-    except (httpx2.HTTPError, httpx2.InvalidURL):
+        return asyncio.run(_get(target, host, max_bytes, transport, patience_s))
+    except TimeoutError:
+        raise _refused(f"{host} is too slow") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeEncodeError):
         raise _refused(f"{host} did not answer") from None
 
 
-def _collect(chunks: Iterator[bytes], max_bytes: int) -> bytes:
+async def _get(
+    target: str, host: str, max_bytes: int, transport: httpx2.AsyncBaseTransport | None, patience_s: float
+) -> bytes:
+    headers = {"host": host, "accept": "image/*", "accept-encoding": "identity"}
+    async with (
+        asyncio.timeout(patience_s),
+        httpx2.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, trust_env=False, transport=transport) as client,
+        client.stream("GET", target, headers=headers, extensions={"sni_hostname": host}) as answer,
+    ):
+        if answer.status_code != 200:
+            raise _refused(f"{host} answered {answer.status_code}; redirects are not followed")
+        return await _collect(answer.aiter_raw(), max_bytes)  # unpacked, it could be any size
+
+
+async def _collect(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
     data = bytearray()
-    for chunk in chunks:
+    async for chunk in chunks:
         data += chunk
         if len(data) > max_bytes:
             raise _refused(f"the file is larger than {max_bytes >> 20} MiB")
@@ -84,9 +101,11 @@ def _allowed(url: str, hosts: Sequence[str]) -> SplitResult:
 
 def _is_public(address: str) -> bool:
     found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    found = mapped or found
-    return found.is_global and not found.is_multicast
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found
+    if found.version == 6 and found not in _GLOBAL_V6:
+        return False
+    return found.is_global and not found.is_multicast and not any(found in network for network in _INNER)
 
 
 def _refused(why: str) -> ApiError:

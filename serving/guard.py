@@ -1,8 +1,9 @@
 """What stands before the routes: keys, foreign web pages, the body's size, and headers that every answer carries."""
 
 import hmac
+import re
+import uuid
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -13,7 +14,8 @@ from serving.jobs import ANYONE
 from serving.settings import Settings, key_hash
 
 _OPEN = ("/", "/health", "/ready", "/openapi.json")  # and /page/...: what a browser and a load balancer must reach
-_SAFE = ("GET", "HEAD", "OPTIONS")
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?", re.IGNORECASE)
+_REQUEST_ID = "x-request-id"
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -38,9 +40,11 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = _dressed(send)
+        headers = Headers(scope=scope)
+        # Ray Serve numbers requests and tells the number with the answer; without Serve it is done here.
+        send = _dressed(send, {} if _REQUEST_ID in headers else {_REQUEST_ID: uuid.uuid4().hex})
         try:
-            owner = self._admit(scope, Headers(scope=scope))
+            owner = self._admit(scope, headers)
         except ApiError as error:
             await answer(error)(scope, receive, send)
             return
@@ -49,13 +53,15 @@ class Guard:
 
     def _admit(self, scope: Scope, headers: Headers) -> str:
         self._check_host(headers.get("host", ""))
-        if scope["method"] not in _SAFE:
+        method, path = scope["method"], scope["path"]
+        if method not in ("GET", "HEAD"):
             self._check_origin(headers)
         length = headers.get("content-length", "0")
         if length.isdecimal():
             self._too_large(int(length))
-        path: str = scope["path"]
         if not self.settings.key_hashes or path in _OPEN or path.startswith("/page/"):
+            return ANYONE
+        if method == "OPTIONS":  # browsers ask without a key whether a page may call
             return ANYONE
         return self._owner(headers.get("authorization", ""))
 
@@ -71,8 +77,9 @@ class Guard:
 
     def _check_host(self, host: str) -> None:
         """A page whose name was made to point here after it was loaded calls under that name."""
-        name = urlsplit(f"//{host}").hostname if host.isprintable() and "[" not in host else host.partition("]")[0][1:]
-        if self.settings.hosts and (name or "").lower() not in self.settings.hosts:
+        match = _HOST.fullmatch(host)
+        name = (match[1] or match[2]).lower() if match else ""
+        if self.settings.hosts and name not in self.settings.hosts:
             raise ApiError(403, "host_not_allowed", "This server does not answer under that name.")
 
     def _check_origin(self, headers: Headers) -> None:
@@ -101,11 +108,11 @@ def _limited(receive: Receive, check: Callable[[int], None]) -> Receive:
     return counted
 
 
-def _dressed(send: Send) -> Send:
+def _dressed(send: Send, more: dict[str, str]) -> Send:
     async def dressed(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in (_HEADERS | more).items():
                 headers.setdefault(name, value)
         await send(message)
 

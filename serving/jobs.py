@@ -5,7 +5,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from diffusion.process.sampling import Sampling
+from diffusion.process.options import Sampling
 
 Status = Literal["queued", "in_progress", "completed", "failed"]
 Stage = Literal["queued", "encoding", "denoising", "decoding", "done"]

@@ -5,6 +5,7 @@ Serve's HTTP proxies take this in where the environment of the Ray node that the
 """
 
 import json
+import logging
 
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import envelope
 
+log = logging.getLogger("ray.serve")
 CALLBACK = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.proxy:middlewares"}
 _CODES = {
     404: ("not_found", "There is nothing at this path."),
@@ -34,10 +36,11 @@ class Enveloped:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        replaced = False
+        begun = replaced = False
 
         async def rewriting(message: Message) -> None:
-            nonlocal replaced
+            nonlocal begun, replaced
+            begun = True
             if message["type"] == "http.response.start" and _is_plain_error(message):
                 replaced = True
                 for part in _answer(message["status"]):
@@ -45,7 +48,15 @@ class Enveloped:
             elif not replaced:
                 await send(message)
 
-        await self.app(scope, receive, rewriting)
+        try:
+            await self.app(scope, receive, rewriting)
+        except Exception:
+            if begun:  # half an answer cannot be taken back
+                raise
+            log.exception("%s %s", scope["method"], scope["path"])
+        if not begun:  # a process that dies before it answers leaves nothing but silence
+            for part in _answer(500):
+                await send(part)
 
 
 def middlewares() -> list[Middleware]:

@@ -21,7 +21,8 @@ def file_answer(data: bytes, media_type: str, etag: str, name: str, asked: Heade
         "cache-control": "private, max-age=3600",
         "content-disposition": f'inline; filename="{name}"',
     }
-    if etag in [tag.strip() for tag in asked.get("if-none-match", "").split(",")]:
+    known = [tag.strip().removeprefix("W/") for tag in asked.get("if-none-match", "").split(",")]
+    if etag in known or known == ["*"]:
         return Response(status_code=304, headers=headers)
     match = _RANGE.match(asked.get("range", "").replace(" ", ""))
     fresh = asked.get("if-range", etag) == etag

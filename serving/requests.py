@@ -1,18 +1,21 @@
 """What a request may say, and the order that it comes to: every field checked, every default filled in."""
 
 import difflib
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from diffusion.process.sampling import Sampling
+from diffusion.process.options import Sampling
 from serving.errors import ApiError, invalid
 from serving.jobs import Order
 from serving.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
 
 MAX_SEED = 2**63 - 1
+MAX_FRAMES = 10_000  # of any model
+NUMBER_AS_TEXT = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?$"
 _ROUNDING = 0.01  # seconds as text are rounded
 
 
@@ -26,50 +29,53 @@ def _plain(text: str) -> str:
     return text
 
 
-def _no_bool(value: Any) -> Any:
+def _number(value: Any) -> Any:
+    """Multipart bodies have nothing but text; Python itself would also take 1_0 and infinity."""
     if isinstance(value, bool):
         raise ValueError("a number, not true or false")
+    if isinstance(value, str) and not re.fullmatch(NUMBER_AS_TEXT, value):
+        raise ValueError("a number, such as 8 or 7.5")
     return value
 
 
-Text = Annotated[str, AfterValidator(_plain)]
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Number = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Prompt = Annotated[Text, StringConstraints(min_length=1, max_length=32000)]
+# Behind the bounds, so that the OpenAPI document has them.
+Text, Number = AfterValidator(_plain), BeforeValidator(_number)
+Words = Annotated[str, Field(max_length=32000), Text]
+Prompt = Annotated[str, Field(min_length=1, max_length=32000), Text]
 
 
 class ExtraParams(BaseModel):
     """Settings of the sampler that few need."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    guidance_rescale: Annotated[Number, Field(ge=0, le=1)] | None = None
-    eta: Annotated[Number, Field(ge=0, le=1)] | None = None
+    guidance_rescale: Annotated[float, Field(ge=0, le=1), Number] | None = None
+    eta: Annotated[float, Field(ge=0, le=1), Number] | None = None
     spacing: Literal["leading", "trailing"] | None = None
 
 
 class VideoRequest(BaseModel):
     """The fields of ``POST /v1/videos``, but for the picture."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: Prompt
-    model: Text | None = None
-    seconds: Annotated[Number, Field(gt=0, le=600)] | None = None
-    size: Annotated[str, StringConstraints(pattern=r"^\d{1,5}x\d{1,5}$")] | None = None
-    num_frames: Annotated[Whole, Field(ge=1)] | None = None
-    fps: Annotated[Number, Field(gt=0, le=240)] | None = None
-    num_inference_steps: Annotated[Whole, Field(ge=1, le=MAX_STEPS)] | None = None
-    guidance_scale: Annotated[Number, Field(ge=0, le=MAX_GUIDANCE)] | None = None
-    negative_prompt: Annotated[Text, StringConstraints(max_length=32000)] = ""
-    seed: Annotated[Whole, Field(ge=0, le=MAX_SEED)] | None = None
-    extra_params: ExtraParams = ExtraParams()
+    model: Annotated[str, Text] | None = None
+    seconds: Annotated[float, Field(gt=0, le=600), Number] | None = None
+    size: Annotated[str, Field(pattern=r"^[0-9]{1,5}x[0-9]{1,5}$")] | None = None
+    num_frames: Annotated[int, Field(ge=1, le=MAX_FRAMES), Number] | None = None
+    fps: Annotated[float, Field(ge=0.1, le=240), Number] | None = None
+    num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS), Number] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=MAX_GUIDANCE), Number] | None = None
+    negative_prompt: Words | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED), Number] | None = None
+    extra_params: ExtraParams | None = None
 
 
 class RemixRequest(BaseModel):
     """The fields of ``POST /v1/videos/{id}/remix``."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: Prompt
 
@@ -89,9 +95,11 @@ def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
     first = error.errors(include_url=False, include_input=False)[0]
     path = [str(part) for part in first["loc"]]
     name = ".".join(path)[:80]
+    if first["type"] == "string_unicode":  # of a name the place is that of what it lies in, if anything
+        return invalid(name or None, f"'{name or 'a name'}': half of a surrogate pair is no text.")
     if first["type"] == "extra_forbidden":
         known = ExtraParams if path[0] == "extra_params" else kind
-        close = difflib.get_close_matches(path[-1], [*known.model_fields, "input_reference"], 1)
+        close = difflib.get_close_matches(path[-1][:80], [*known.model_fields, "input_reference"], 1)
         hint = f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(known.model_fields)}."
         return invalid(name, f"There is no field '{name}'. {hint}", "unknown_parameter")
     if first["type"] == "missing":
@@ -104,7 +112,7 @@ def settle(request: VideoRequest, model: ServedModel) -> Order:
     size = f"{model.width}x{model.height}"
     if request.size not in (None, size):
         raise invalid("size", f"'size': {model.id} makes videos of {size} (WIDTHxHEIGHT) alone.", "unsupported_value")
-    spacing = request.extra_params.spacing
+    spacing = _extra(request).spacing
     if spacing is not None and spacing not in model.spacings:
         raise invalid(
             "extra_params.spacing",
@@ -127,9 +135,13 @@ def settle(request: VideoRequest, model: ServedModel) -> Order:
         width=model.width,
         height=model.height,
         sampling=_sampling(request, model),
-        negative=request.negative_prompt,
+        negative=request.negative_prompt or "",
         warnings=tuple(warnings),
     )
+
+
+def _extra(request: VideoRequest) -> ExtraParams:
+    return request.extra_params or ExtraParams()
 
 
 def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
@@ -165,7 +177,7 @@ def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
 
 
 def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:
-    extra, usual = request.extra_params, model.defaults
+    extra, usual = _extra(request), model.defaults
 
     def choose(wanted: Any, default: Any) -> Any:
         return default if wanted is None else wanted

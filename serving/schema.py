@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from serving.requests import RemixRequest, VideoRequest
+from serving.requests import NUMBER_AS_TEXT, RemixRequest, VideoRequest
 
 
 class ErrorBody(BaseModel):
@@ -74,13 +74,28 @@ class DeletedAnswer(BaseModel):
 
 def create_body() -> dict[str, Any]:
     """The ``requestBody`` of creating a video, as multipart and as JSON."""
-    fields = VideoRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    fields = VideoRequest.model_json_schema()
     extra = fields.pop("$defs")["ExtraParams"]
-    fields["properties"]["extra_params"] = extra
-    url = {"type": "object", "properties": {"image_url": {"type": "string"}}, "required": ["image_url"]}
-    as_json = _with(fields, {**url, "additionalProperties": False})
-    as_form = _with(fields, {"type": "string", "format": "binary"})
+    _take_text(fields)
+    _take_text(extra)
+    fields["properties"]["extra_params"] = {"anyOf": [extra, {"type": "null"}]}
+    url = {
+        "type": "object",
+        "properties": {"image_url": {"type": "string", "description": "data:image/png;base64,... or https://..."}},
+        "required": ["image_url"],
+        "additionalProperties": False,
+    }
+    as_json = _with(fields, url)
+    as_form = _with(fields, {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"})
     return _body({"multipart/form-data": {"schema": as_form}, "application/json": {"schema": as_json}})
+
+
+def _take_text(fields: dict[str, Any]) -> None:
+    """Say that numbers may come as text."""
+    for one in fields["properties"].values():
+        kinds = one.get("anyOf", [])
+        if any(kind.get("type") in ("integer", "number") for kind in kinds):
+            kinds.append({"type": "string", "pattern": NUMBER_AS_TEXT})
 
 
 def remix_body() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from diffusion.errors import InputError
 from diffusion.uri import is_remote, local_path
@@ -53,6 +54,19 @@ class Settings:
     def database_url(self) -> str:
         """The database, with the default filled in."""
         return self.database or f"sqlite:///{local_path(self.folder) / 'jobs.sqlite'}"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a worker computes with."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the U-Net; bfloat16 halves its memory and is several times faster on GPUs."""
+    compile: bool = False
+    """Compile the U-Net: minutes at the first video, faster from then on."""
+    loaded: int = 1
+    """Models that a worker keeps loaded."""
 
 
 def key_hash(key: str) -> str:

@@ -23,7 +23,7 @@ from serving.settings import Settings
 from serving.store import JobStore, QueueFull
 
 _MAX_KEY = 255
-_MOST_WAIT_S = 600
+_MOST_WAIT_S = 120  # of longer ones, clients do not try again by themselves
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from jaxtyping import UInt8
 
 from diffusion.errors import StorageError
 from diffusion.generation import Request
-from diffusion.process.sampling import OnStep, Sampling
+from diffusion.process.options import Sampling
+from diffusion.process.sampling import OnStep
 from serving.files import Files
 from serving.jobs import Job, Stage
 from serving.store import ALIVE_S, JobStore

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from diffusion.process.sampling import Conditions, Sampling, draw_noise, sample, to_frames
+from diffusion.process.options import Sampling
+from diffusion.process.sampling import Conditions, draw_noise, sample, to_frames
 from diffusion.storage import Folder
 from diffusion.video_file import encode_video
 from training.data.batch import Batch, collate

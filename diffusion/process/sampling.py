@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,34 +11,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from diffusion.process.ddim import RescaledDdim, guided
+from diffusion.process.options import Sampling
 from diffusion.process.schedule import Schedule
 
 # Told after each step: how many are done, of how many. It may raise to cancel.
 OnStep = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to sample: DDIM steps, guidance towards the text and its rescale, eta (0: no noise is added on the way).
-
-    ``spacing`` is that of the steps; by default trailing where the model knows pure noise, else leading.
-    """
-
-    steps: int = 50
-    guidance: float = 7.5
-    guidance_rescale: float = 0.0
-    eta: float = 0.0
-    spacing: Literal["leading", "trailing"] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what samples nothing."""
-        if self.steps < 1:
-            raise ValueError(f"steps {self.steps}: at least 1")
-        if not 0 <= self.guidance < float("inf"):
-            raise ValueError(f"guidance {self.guidance}: 0 or more; 1 is none")
-        for name in ("guidance_rescale", "eta"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} {getattr(self, name)}: from 0 to 1")
 
 
 @dataclass(frozen=True)

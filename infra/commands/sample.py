@@ -1,22 +1,33 @@
 """``motif sample``: an image and a sentence in, a video out."""
 
-import csv
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import tyro
+from jaxtyping import UInt8
 
 from diffusion.errors import InputError
-from diffusion.generation import Generator, Request, read_image
-from diffusion.process.sampling import Sampling
+from diffusion.generation import Generator, Precision, Request
+from diffusion.grid import arrange, tile
+from diffusion.model_folder import revision
+from diffusion.pairs import Pair, read_pairs
+from diffusion.picture import read_image
+from diffusion.process.options import Sampling
 from diffusion.storage import Folder
-from diffusion.video_file import encode_video
+from diffusion.video_file import encode
 from infra.options import parse, plural, say, take_positional
-from training.validation.runs import find_candidates
+from training.validation.runs import Candidate, find_candidates
+
+_FORMATS = (".mp4", ".gif")
+_OTHER_FORMATS = (".apng", ".avi", ".mkv", ".mov", ".png", ".webm", ".webp")
+_WIDEST_GRID = 16_384  # pixels of a side: H.264 has room for no more
+_SEEDS = 2**63  # torch's generators take no larger ones
 
 
 @dataclass(frozen=True)
@@ -28,84 +39,181 @@ class Options:
     prompt: str = ""
     """What is to happen."""
     pairs: Path | None = None
-    """Instead of both: a CSV file with columns image and prompt, and optionally seed."""
+    """Instead of both: a CSV file with columns image and prompt, and optionally seed; or a folder with name.txt beside
+    name.png, .jpg, .webp or .mp4."""
     out: str = ""
-    """An .mp4 file, or a folder where there are several videos; local or s3://."""
+    """An .mp4 or .gif file, or a folder where there are several videos; local or s3://."""
+    grid: str = ""
+    """Also an .mp4 or .gif file of all videos side by side: a row an image, a column a prompt or seed."""
+    negative_prompt: str = ""
+    """What is not to be seen."""
     seed: int = 0
     """The seed of the first video; the same seed gives the same video."""
     num: int = 1
     """Videos a pair, of consecutive seeds."""
     fps: float | None = None
     """Frame rate that the model is told; by default the middle of what it was trained on."""
+    frames: int | None = None
+    """Frames of a video, up to the model's own number, which is the default."""
     batch: int = 4
-    """Videos sampled together."""
+    """Videos sampled together on a GPU; a CPU takes one at a time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "float32"
+    """Of the network; bfloat16 halves its memory."""
+    compile: bool = False
+    """Compile the network: minutes at the first video, faster from then on."""
     sampling: Annotated[Sampling, tyro.conf.arg(name="")] = Sampling()
+
+
+@dataclass(frozen=True)
+class _Video:
+    """A video to write: under which name, of which image, prompt and seed."""
+
+    name: str
+    image: Path
+    prompt: str
+    seed: int
 
 
 def main(args: list[str]) -> None:
     """Run the command."""
     place, rest = take_positional(args, "MODEL", "motif sample")
     options = parse(Options, rest, f"motif sample {place or 'MODEL'}")
-    requests = _requests(options)
-    single = options.out.endswith(".mp4")
-    if single and len(requests) > 1:
-        raise InputError(f"--out {options.out}: {len(requests)} videos are to be written; name a folder.")
+    _check(options)
+    target, videos = _plan(options)
     (model,) = find_candidates([place])
+    if options.frames is not None and not 1 <= options.frames <= model.facts.frames:
+        raise InputError(f"--frames {options.frames}: {model.name} makes videos of 1 to {model.facts.frames} frames.")
     started = time.perf_counter()
-    generator = Generator.load(model.weights(), _device(options.device))
-    names = [f"{number:04}.mp4" for number in range(len(requests))]
-    if single:
-        folder, _, name = options.out.rpartition("/")
-        target, names = Folder(folder or "."), [name]
-    else:
-        target = Folder(options.out)
-    for first in range(0, len(requests), options.batch):
-        some = requests[first : first + options.batch]
-        say(f"{model.name}: {plural(len(some), 'video')}, {first + len(some)} of {len(requests)}")
-        videos = generator.generate(some, options.sampling, lambda done, of: say(f"  step {done} of {of}"))
-        for name, request, frames in zip(names[first:], some, videos, strict=False):
-            told = {"prompt": request.prompt, "seed": str(request.seed), "model": f"{model.name} ({place})"}
-            target.write(name, encode_video(frames, generator.rate(request), metadata=told))
-    seconds = round(time.perf_counter() - started, 2)
-    listed = [{"file": n, "prompt": r.prompt, "seed": r.seed} for n, r in zip(names, requests, strict=True)]
-    print(json.dumps({"model": place, "out": target.uri, "videos": listed, "seconds": seconds}))
+    run = _Run(options, model, target)
+    rows = arrange([video.image for video in videos]) if options.grid else []
+    run.check_grid(rows)
+    run.write(videos)
+    run.write_grid(rows)
+    listed = [{"file": video.name, "prompt": video.prompt, "seed": video.seed} for video in videos]
+    told = {"model": place, "out": target.uri, "videos": listed} | ({"grid": options.grid} if options.grid else {})
+    print(json.dumps(told | {"seconds": round(time.perf_counter() - started, 2)}))
 
 
-def _requests(options: Options) -> list[Request]:
+class _Run:
+    """Samples in batches, and writes each video as soon as it is there."""
+
+    def __init__(self, options: Options, model: Candidate, target: Folder) -> None:
+        device = _device(options.device)
+        self.options, self.model, self.target = options, model, target
+        self.generator = Generator.load(model.weights(), device, options.precision, options.compile)
+        self.batch = min(options.batch, self.generator.at_once or options.batch)
+        self.metadata = {"software": "motif", "model": model.name, "revision": revision(model.weights())}
+        self.metadata |= {name: str(value) for name, value in asdict(options.sampling).items() if value is not None}
+        self.kept: list[UInt8[np.ndarray, "t h w 3"]] = []
+        self.rate = 0.0
+
+    def write(self, videos: Sequence[_Video]) -> None:
+        """Sample and write all; what was written is there whatever happens to the rest."""
+        written = 0
+        try:
+            for first in range(0, len(videos), self.batch):
+                some = videos[first : first + self.batch]
+                say(f"{self.model.name}: {plural(len(some), 'video')}, {first + len(some)} of {len(videos)}")
+                requests = self._requests(some)
+                for video, request, frames in zip(some, requests, self._generate(requests), strict=True):
+                    self._write(video.name, frames, request)
+                    written += 1
+        finally:
+            if 0 < written < len(videos):
+                say(f"{written} of {plural(len(videos), 'video')} are written and kept in {self.target.uri}")
+
+    def check_grid(self, rows: list[list[int]]) -> None:
+        """InputError where the grid has more pixels than a video can have."""
+        height, width = self.generator.size
+        sides = (len(rows) * height, max(map(len, rows), default=0) * width)
+        if max(sides) > _WIDEST_GRID:
+            raise InputError(
+                f"--grid {self.options.grid}: {len(rows)} rows make {sides[0]} x {sides[1]} pixels, and a video has at "
+                f"most {_WIDEST_GRID} a side. Leave it out, or sample fewer."
+            )
+
+    def write_grid(self, rows: list[list[int]]) -> None:
+        """All videos in one, where one is wanted."""
+        if self.options.grid:
+            folder, name = _split(self.options.grid)
+            folder.write(name, encode(name, tile(self.kept, rows), self.rate, self.metadata))
+
+    def _requests(self, videos: Sequence[_Video]) -> list[Request]:
+        pictures = {video.image: read_image(video.image) for video in videos}
+        options = self.options
+        return [
+            Request(pictures[video.image], video.prompt, video.seed, options.fps, options.negative_prompt)
+            for video in videos
+        ]
+
+    def _generate(self, requests: Sequence[Request]) -> UInt8[np.ndarray, "b t h w 3"]:
+        def told(done: int, of: int) -> None:
+            say(f"  step {done} of {of}")
+
+        try:
+            return self.generator.generate(requests, self.options.sampling, told, self.options.frames)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"--batch {self.options.batch}: the GPU's memory does not suffice. Set it lower, or --precision to "
+                "bfloat16."
+            ) from error
+
+    def _write(self, name: str, frames: UInt8[np.ndarray, "t h w 3"], request: Request) -> None:
+        self.rate = self.generator.rate(request)
+        told = {"prompt": request.prompt, "negative_prompt": request.negative, "seed": str(request.seed)}
+        self.target.write(name, encode(name, frames, self.rate, self.metadata | told | {"fps": f"{self.rate:g}"}))
+        if self.options.grid:
+            self.kept.append(frames)
+
+
+def _check(options: Options) -> None:
     if not options.out:
-        raise InputError("--out is missing: name an .mp4 file, or a folder.")
+        raise InputError("--out is missing: name an .mp4 or .gif file, or a folder.")
     for name in ("num", "batch"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} {getattr(options, name)}: at least 1.")
     if options.fps is not None and not 0 < options.fps <= 240:
         raise InputError(f"--fps {options.fps:g}: above 0, at most 240.")
     if (options.image is None) == (options.pairs is None):
-        raise InputError("give --image and --prompt, or --pairs with a CSV file of both.")
-    rows = [(options.image, options.prompt, options.seed)] if options.image else _read_pairs(options)
-    return [
-        Request(image, prompt, seed + more, options.fps)
-        for path, prompt, seed in rows
-        for image in [read_image(path)]
-        for more in range(options.num)
-    ]
+        raise InputError("give --image and --prompt, or --pairs with a CSV file or a folder of both.")
+    if options.pairs and options.prompt:
+        raise InputError("--prompt: with --pairs each image has a prompt of its own. Leave it out.")
+    if options.grid == options.out:
+        raise InputError(f"--grid {options.grid}: this is where --out writes. Name another file.")
+    for name, place in (("out", options.out), ("grid", options.grid)):
+        suffix = Path(place).suffix.lower()
+        if suffix in _OTHER_FORMATS or (name == "grid" and place and suffix not in _FORMATS):
+            raise InputError(f"--{name} {place}: videos are written as .mp4 or .gif.")
 
 
-def _read_pairs(options: Options) -> list[tuple[Path, str, int]]:
-    """Rows of a CSV file; images are relative to it."""
-    path = options.pairs
-    assert path is not None
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--pairs {path} cannot be read: {error}.") from error
-    if not rows or not {"image", "prompt"} <= rows[0].keys():
-        raise InputError(f"--pairs {path}: a CSV file with columns image and prompt, and at least one row.")
-    try:
-        return [(path.parent / row["image"], row["prompt"], int(row.get("seed") or options.seed)) for row in rows]
-    except ValueError as error:
-        raise InputError(f"--pairs {path}: a seed is no whole number ({error}).") from error
+def _plan(options: Options) -> tuple[Folder, list[_Video]]:
+    """Where videos go, and which; every image is read once, so that a wrong one is told before anything is sampled."""
+    pairs = [Pair(options.image, options.prompt)] if options.image else read_pairs(options.pairs or Path())
+    first = [(pair, options.seed if pair.seed is None else pair.seed) for pair in pairs]
+    for seed in {seed for _, seed in first}:
+        if not 0 <= seed <= _SEEDS - options.num:
+            raise InputError(f"seed {seed}: from 0 to {_SEEDS - options.num}.")
+    for image in {pair.image: None for pair in pairs}:
+        read_image(image)
+    wanted = [(pair, seed + more) for pair, seed in first for more in range(options.num)]
+    target, names = Folder(options.out), [f"{number:04}.mp4" for number in range(len(wanted))]
+    if Path(options.out).suffix.lower() in _FORMATS:
+        if len(wanted) > 1:
+            raise InputError(f"--out {options.out}: {len(wanted)} videos are to be written; name a folder.")
+        target, name = _split(options.out)
+        names = [name]
+    elif not target.remote and target.path.is_file():
+        raise InputError(f"--out {options.out}: this is a file. Name an .mp4 or .gif file, or a folder.")
+    return target, [_Video(n, pair.image, pair.prompt, seed) for n, (pair, seed) in zip(names, wanted, strict=True)]
+
+
+def _split(place: str) -> tuple[Folder, str]:
+    """The folder and the name of a file; InputError where there is a folder of that name."""
+    folder, slash, name = place.rpartition("/")
+    if not Folder(place).remote and Folder(place).path.is_dir():
+        raise InputError(f"{place} is a folder: give the name of a file in it.")
+    return Folder(folder or slash or "."), name
 
 
 def _device(wanted: str) -> torch.device:

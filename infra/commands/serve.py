@@ -14,11 +14,11 @@ import tyro
 import yaml
 
 from diffusion.errors import InputError
-from diffusion.process.sampling import Sampling
+from diffusion.process.options import Sampling
 from infra.options import parse, say
 from serving.config import Config, Place, Replicas
-from serving.settings import Settings, read_keys
-from serving.setup import Compute
+from serving.loading import find_device
+from serving.settings import Compute, Settings, read_keys
 from training.validation.runs import find_candidates
 
 _USAGE = "motif serve MODEL [NAME=MODEL ...] [OPTIONS]"
@@ -106,7 +106,7 @@ def _place(name: str, uri: str) -> Place:
 def _replicas(options: Options) -> Replicas:
     """On a GPU one each; on a CPU all cores, unless it is said otherwise."""
     size = options.replicas
-    on_gpu = options.compute.torch_device().type == "cuda"
+    on_gpu = find_device(options.compute).type == "cuda"
     if on_gpu and not size.gpus:
         size = replace(size, gpus=1.0)
     if not size.cpus:
@@ -124,7 +124,7 @@ def _check_port(options: Options) -> None:
             pass
     except OSError as error:
         raise InputError(
-            f"--port {options.port}: {options.host} cannot be listened on there ({error.strerror}). Name another."
+            f"--port {options.port}: {options.host} cannot be listened on there ({os.strerror(error.errno or 0)}). Name another."
         ) from error
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from diffusion.model_folder import save_model
-from diffusion.process.sampling import Sampling
-from serving.models import ServedModel, describe
+from diffusion.process.options import Sampling
+from serving.describe import describe
+from serving.models import ServedModel
 from serving.settings import Settings
 from tests.diffusion.test_generation import FACTS
 from tests.diffusion.unet.models import small

@@ -11,9 +11,10 @@ from pathlib import Path
 import uvicorn
 
 from serving.api import build_api
+from serving.loading import open_worker
 from serving.models import ServedModel
-from serving.settings import Settings
-from serving.setup import Compute, open_videos, open_worker
+from serving.settings import Compute, Settings
+from serving.setup import open_videos
 from serving.store import JobStore
 from serving.worker import Worker
 
@@ -51,9 +52,8 @@ def serve(models: list[ServedModel], settings: Settings, with_worker: bool = Tru
                 while not server.hold.is_set() and worker.work():
                     pass
 
-        config = uvicorn.Config(
-            build_api(lambda: open_videos(settings, models, lambda again=False: work.set())), log_level="warning", timeout_graceful_shutdown=2
-        )
+        app = build_api(lambda: open_videos(settings, models, lambda again=False: work.set()))
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         listener = uvicorn.Server(config)
         started = threading.Event()
         threads = [threading.Thread(target=_listen, args=(listener, listening, started))]

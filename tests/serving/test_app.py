@@ -17,6 +17,7 @@ import httpx2
 import pytest
 import yaml
 
+from diffusion.errors import InputError
 from serving.app import Running, build
 from serving.config import Config, Place, Replicas, read_config
 from serving.models import ServedModel
@@ -25,6 +26,7 @@ from serving.store import JobStore
 from tests.serving.test_api import create, events, png, refusal
 
 pytestmark = pytest.mark.slow
+MOTIF = str(Path(sys.executable).with_name("motif"))
 
 
 def free_port() -> int:
@@ -60,8 +62,13 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def processes(name: str) -> list[int]:
+    """The processes of a deployment on the Ray that this process started: children of its raylet."""
     found = subprocess.run(["pgrep", "-f", f"^ray::ServeReplica:motif:{name}"], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
+    return [pid for pid in map(int, found.stdout.split()) if parent(parent(pid)) == os.getpid()]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_every_process_knows_every_job(client: httpx2.Client, url: str) -> None:
@@ -149,13 +156,17 @@ def test_what_serve_says_itself_has_the_envelope(client: httpx2.Client, url: str
 def test_a_config_file_says_the_same(config: Config, tmp_path: Path) -> None:
     data = yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(config.to_dict()))))
     assert read_config(data) == config
+    with pytest.raises(InputError, match="no field 'settings.que'. Did you mean 'queue'"):
+        read_config({**data, "settings": {"que": 1}})
+    with pytest.raises(InputError, match="replicas: .*at least 1"):
+        read_config({**data, "replicas": {"api": 0}})
     other = replace(config, settings=replace(config.settings, folder=str(tmp_path)))
     application = build(json.loads(json.dumps(other.to_dict())))
     assert type(application).__name__ == "Application"
 
 
 def start(tiny: ServedModel, folder: Path, port: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "infra", "serve", tiny.uri, "--port", str(port), "--folder", str(folder)]
+    command = [MOTIF, "serve", tiny.uri, "--port", str(port), "--folder", str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent)
 
 

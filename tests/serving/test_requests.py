@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from diffusion.process.sampling import Sampling
+from diffusion.process.options import Sampling
 from serving.errors import ApiError
 from serving.models import ServedModel
 from serving.requests import VideoRequest, read_fields, settle

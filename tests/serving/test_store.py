@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffusion.errors import InputError, StorageError
-from diffusion.process.sampling import Sampling
+from diffusion.process.options import Sampling
 from serving.jobs import NewJob, Order, video_object
 from serving.metrics import render
 from serving.store import ALIVE_S, JobStore, QueueFull

@@ -14,13 +14,14 @@ import torch
 
 from diffusion.errors import StorageError
 from diffusion.generation import Request
-from diffusion.process.sampling import OnStep, Sampling
+from diffusion.process.options import Sampling
+from diffusion.process.sampling import OnStep
 from diffusion.storage import Folder
 from serving.files import Files
 from serving.jobs import Job, NewJob, Order
+from serving.loading import open_worker
 from serving.models import ServedModel
-from serving.settings import Settings
-from serving.setup import Compute, open_worker
+from serving.settings import Compute, Settings
 from serving.store import JobStore
 from serving.worker import Loaded, Worker
 

@@ -1,0 +1,28 @@
+"""How to sample: choices that need no torch, so that whoever passes them on need not load it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: DDIM steps, guidance towards the text and its rescale, eta (0: no noise is added on the way).
+
+    ``spacing`` is that of the steps; by default trailing where the model knows pure noise, else leading.
+    """
+
+    steps: int = 50
+    guidance: float = 7.5
+    guidance_rescale: float = 0.0
+    eta: float = 0.0
+    spacing: Literal["leading", "trailing"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what samples nothing."""
+        if self.steps < 1:
+            raise ValueError(f"steps {self.steps}: at least 1")
+        if not 0 <= self.guidance < float("inf"):
+            raise ValueError(f"guidance {self.guidance}: 0 or more; 1 is none")
+        for name in ("guidance_rescale", "eta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)}: from 0 to 1")

@@ -1,0 +1,199 @@
+"""``motif generate``: ask a server for a video, wait for it, fetch it."""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from diffusion.errors import InputError, MotifError, StorageError
+from infra.options import parse, plural, say
+from serving.client import Client, failed
+from serving.client_http import RefusedError
+from serving.client_video import Video
+
+_CANCEL_S = 5.0  # for the server's answers after Ctrl+C
+_PATIENCE_S = 600.0  # with a server whose queue is full
+_QUARTER = 25  # percent between two lines of a log
+
+
+@dataclass(frozen=True)
+class Options:
+    """Ask a server for a video that begins with an image. Ctrl+C cancels it on the server, too."""
+
+    url: str = "http://127.0.0.1:8000"
+    """Where the server is."""
+    image: Path | None = None
+    """The first frame; a JPEG, PNG or WebP file."""
+    prompt: str = ""
+    """What is to happen."""
+    out: str = ""
+    """An .mp4 file, or a folder where there are several videos."""
+    model: str | None = None
+    """One of the server's models."""
+    seed: int | None = None
+    """The seed of the first video; by default the server draws one, which is told at the end."""
+    num: int = 1
+    """Videos to ask for at once, of consecutive seeds."""
+    num_frames: int | None = None
+    """Frames of the video."""
+    fps: float | None = None
+    """Frames a second."""
+    steps: int | None = None
+    """Denoising steps."""
+    guidance: float | None = None
+    """How much the prompt counts."""
+    negative_prompt: str | None = None
+    """What is not to be seen."""
+    key: str = ""
+    """The server's key, where it asks for one; MOTIF_API_KEY is better, as no list of processes shows it."""
+
+
+def main(args: list[str]) -> int:
+    """Run the command."""
+    options = parse(Options, args, "motif generate")
+    started = time.perf_counter()
+    jobs = _Jobs(_targets(options))
+    key = options.key or os.environ.get("MOTIF_API_KEY")
+    with Client(options.url, key, patience=_PATIENCE_S, on_retry=jobs.line.say) as client:
+        try:
+            _ask(client, options, jobs)
+            jobs.fetch(client)
+        except KeyboardInterrupt:
+            with Client(options.url, key, timeout=_CANCEL_S, patience=_CANCEL_S) as hasty:
+                jobs.cancel(hasty)
+            return 130
+        except MotifError:
+            jobs.left("not fetched, and left on the server")
+            raise
+    seconds = {"seconds": round(time.perf_counter() - started, 2)}
+    if options.num > 1:
+        print(json.dumps({"out": options.out, "videos": jobs.told, "failed": len(jobs.failed)} | seconds))
+    elif jobs.told:
+        print(json.dumps(jobs.told[0] | seconds))
+    for video in jobs.failed[1:]:
+        say(failed(video).message)
+    if jobs.failed:
+        raise failed(jobs.failed[0])
+    return 0
+
+
+def _targets(options: Options) -> list[Path]:
+    """The files to write; their folder is made before the server does any work."""
+    if options.image is None or not options.prompt:
+        raise InputError("give --image and --prompt: the first frame, and what is to happen.")
+    if not options.out or "://" in options.out:
+        raise InputError(f"--out '{options.out}': name an .mp4 file or a folder of this machine.")
+    if options.num < 1:
+        raise InputError(f"--num {options.num}: at least 1.")
+    single = options.out.endswith(".mp4")
+    if single and options.num > 1:
+        raise InputError(f"--out {options.out}: {options.num} videos are to be written; name a folder.")
+    out = Path(options.out)
+    try:
+        (out.parent if single else out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"--out {out}: its folder cannot be made: {error.strerror}.") from error
+    return [out] if single else [out / f"{number:04}.mp4" for number in range(options.num)]
+
+
+def _ask(client: Client, options: Options, jobs: "_Jobs") -> None:
+    """Create all jobs; where no seed is given, the first one's is the server's choice and the others follow it."""
+    assert options.image is not None
+    first = options.seed
+    for number in range(options.num):
+        video = client.create(
+            options.prompt,
+            options.image,
+            model=options.model,
+            seed=None if first is None else first + number,
+            num_frames=options.num_frames,
+            fps=options.fps,
+            num_inference_steps=options.steps,
+            guidance_scale=options.guidance,
+            negative_prompt=options.negative_prompt,
+        )
+        jobs.open.append(video)
+        first = video.seed if first is None else first
+    for warning in jobs.open[0].warnings:
+        jobs.line.say(f"warning: {warning}")
+
+
+@dataclass
+class _Jobs:
+    """What has been asked for: ``open`` until it is fetched or has failed. All run at once, and are awaited in turn."""
+
+    targets: list[Path]
+    open: list[Video] = field(default_factory=list)
+    told: list[dict[str, object]] = field(default_factory=list)
+    failed: list[Video] = field(default_factory=list)
+    line: "_Line" = field(default_factory=lambda: _Line())
+
+    def fetch(self, client: Client) -> None:
+        """Wait for each, and write what it came to."""
+        for number, target in enumerate(self.targets, 1):
+            many = f"video {number} of {len(self.targets)}, " if len(self.targets) > 1 else ""
+            video = client.wait(self.open[0].id, partial(self.line.show, many))
+            if video.status == "failed":
+                self.failed.append(video)
+            else:
+                client.download(video.id, target)
+                told = {"id": video.id, "seed": video.seed, "out": str(target), "model": video.model}
+                self.told.append(told | {"inference_s": video.inference_time_s})
+            del self.open[0]
+        self.line.clear()
+
+    def cancel(self, client: Client) -> None:
+        """Delete on the server what is still open."""
+        count = len(self.open)
+        try:
+            while self.open:
+                with contextlib.suppress(RefusedError):  # it is gone already
+                    client.delete(self.open[-1].id)
+                self.open.pop()
+        except MotifError as error:
+            self.line.say(str(error))
+            self.left("not cancelled")
+        self.line.say(f"motif: interrupted; {plural(count - len(self.open), 'job')} cancelled on the server.")
+
+    def left(self, what: str) -> None:
+        """Name the jobs that are still open, for whoever wants to fetch or delete them."""
+        if self.open:
+            self.line.say(f"{what}: {', '.join(video.id for video in self.open)}")
+
+
+class _Line:
+    """How a job stands, on stderr: one line that changes on a terminal, elsewhere one a stage and quarter."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._last: object = None
+
+    def show(self, many: str, video: Video) -> None:
+        """Show a change."""
+        if video.status == "queued":
+            how = f"queued, {video.queue_position} before it" if video.queue_position else "queued"
+        else:
+            how = video.status if video.done else f"{video.stage or 'in progress'}, {video.progress} %"
+        text = f"{many}seed {video.seed}: {how}"
+        mark = (many, video.status, video.stage, video.progress // _QUARTER)
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
+        elif mark != self._last:
+            self._last = mark
+            say(text)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.clear()
+        say(line)
+
+    def clear(self) -> None:
+        """Make place on a terminal."""
+        if self._live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

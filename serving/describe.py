@@ -1,0 +1,45 @@
+"""What a model folder says of itself, read without loading its network."""
+
+import contextlib
+
+from diffusion.errors import InputError, WeightsError
+from diffusion.latent_space import read_cell
+from diffusion.model_folder import find_part, load_facts
+from diffusion.process.options import Sampling
+from diffusion.process.schedule import Schedule, check_terminal_noise
+from diffusion.storage import Folder
+from diffusion.weights import Weights
+from serving.models import ServedModel
+
+
+def describe(name: str, uri: str, defaults: Sampling | None = None) -> ServedModel:
+    """Read what a model folder says of itself; WeightsError where it is none, or its network is missing."""
+    folder = Folder(uri)
+    place = Weights(uri) if folder.remote else folder.path
+    facts = load_facts(place)
+    for part in ("config.json", "diffusion_pytorch_model.safetensors"):
+        if not (folder / "unet").exists(part):
+            raise WeightsError(f"{uri}: there is no unet/{part}. Name a model folder that is complete.")
+    codec = facts.latents.get("encoder") == "PixelCodec"
+    cell = read_cell(facts.latents, None if codec else find_part(place, "vae"))
+    return ServedModel(
+        id=name,
+        uri=uri,
+        width=facts.width * cell,
+        height=facts.height * cell,
+        frames=facts.frames,
+        fps=facts.fps,
+        step=facts.step,
+        spacings=_spacings(Schedule(**facts.schedule)),
+        defaults=defaults or Sampling(),
+    )
+
+
+def _spacings(schedule: Schedule) -> tuple[str, ...]:
+    """How the steps of a sampler can lie under a schedule; of one that ends in pure noise, not in every way."""
+    found = []
+    for spacing in ("leading", "trailing"):
+        with contextlib.suppress(InputError):
+            check_terminal_noise(schedule, spacing)
+            found.append(spacing)
+    return tuple(found)

@@ -1,0 +1,112 @@
+"""The Grafana board names what our server and Ray Serve really tell."""
+
+import importlib.util
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from serving.client import Client
+from serving.client_http import ServerError
+from tests.conftest import ROOT
+from tests.serving.conftest import server, settings, tiny  # noqa: F401 - fixtures
+from tests.serving.server import Server
+from tests.serving.test_client import picture
+
+BOARD = json.loads((ROOT / "infra" / "grafana" / "motif.json").read_text())
+_SELECTOR = re.compile(r"(motif_\w+|ray_serve_\w+)(?:\{([^}]*)\})?")
+
+
+def queries() -> Iterator[str]:
+    for panel in BOARD["panels"]:
+        yield from (target["expr"] for target in panel.get("targets", ()))
+    yield from (variable["definition"] for variable in BOARD["templating"]["list"] if "definition" in variable)
+
+
+def named(prefix: str) -> set[str]:
+    return {match[1] for query in queries() for match in _SELECTOR.finditer(query) if match[1].startswith(prefix)}
+
+
+def nested(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from nested(inner)
+
+
+def test_panels_have_ids_and_places_of_their_own() -> None:
+    panels = BOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x, y in itertools.product(
+            range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        )
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24
+    for panel in panels:
+        assert panel["title"]
+        if panel["type"] != "row":
+            assert panel["description"]
+            assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+
+
+def test_it_knows_no_host_and_no_datasource_of_anybody() -> None:
+    assert "://" not in json.dumps(BOARD)
+    assert "id" not in BOARD
+    sources = [found["datasource"] for found in nested(BOARD) if "datasource" in found]
+    assert sources
+    assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in sources)
+    variables = {variable["name"] for variable in BOARD["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(BOARD))) - {"__rate_interval", "__all"}
+    assert used == variables
+    for query in queries():
+        assert all(query.count(left) == query.count(right) for left, right in ("()", "[]", "{}"))
+
+
+def test_the_server_tells_what_the_board_asks(server: Server, tmp_path: Path) -> None:  # noqa: F811
+    with Client(server.url) as client:
+        client.generate("a star", picture(), tmp_path / "a.mp4", num_inference_steps=1)
+        server.hold.set()
+        failing = client.create("a star", picture())
+        (server.files / failing.id / "picture.png").unlink()
+        server.hold.clear()
+        assert client.wait(failing.id).status == "failed"
+        client.delete(failing.id)
+        server.hold.set()
+        for _ in range(server.settings.queue):
+            client.create("a star", picture())
+    with Client(server.url, patience=0) as impatient, pytest.raises(ServerError, match="wait already"):
+        impatient.create("a star", picture())
+    text = httpx2.get(f"{server.url}/metrics").text
+    told: dict[str, set[str]] = {}
+    for sample in (sample for family in text_string_to_metric_families(text) for sample in family.samples):
+        told.setdefault(sample.name, set()).update(sample.labels)
+    assert named("motif_") <= told.keys()
+    of_prometheus = {"job"}
+    for query in queries():
+        for match in _SELECTOR.finditer(query):
+            labels = set(re.findall(r"(\w+)=~?", match[2] or "")) - of_prometheus
+            assert not match[1].startswith("motif_") or labels <= told[match[1]], query
+    for query in queries():
+        for by, metric in re.findall(r"max by \(([\w, ]+)\) \((?:rate\(|increase\()?(motif_\w+)", query):
+            assert set(by.split(", ")) <= told[metric], query
+
+
+def test_ray_has_the_metrics_of_its_own_that_the_board_asks() -> None:
+    """Ray writes `ray_` before a metric's name, and `_total` after that of a counter."""
+    found = importlib.util.find_spec("ray")
+    assert found is not None
+    assert found.origin is not None
+    source = "".join(path.read_text() for path in (Path(found.origin).parent / "serve" / "_private").glob("*.py"))
+    for name in named("ray_serve_"):
+        base = re.sub(r"_(total|bucket)$", "", name.removeprefix("ray_"))
+        assert f'"{base}"' in source or f'"{base.replace("http", "{protocol_name}")}"' in source, name
