@@ -7,11 +7,11 @@ from sqlalchemy import Column, Float, Integer, String, Table, Text
 
 from diffusion.errors import InputError, StorageError
 
-_metadata = sql.MetaData()
+metadata = sql.MetaData()
 
 jobs = Table(
     "jobs",
-    _metadata,
+    metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),  # the order of arrival
     Column("id", String(64), unique=True, nullable=False),
     Column("owner", String(64), nullable=False),
@@ -38,13 +38,13 @@ jobs = Table(
     sqlite_autoincrement=True,  # a deleted job's number is not given to the next one
 )
 workers = Table(
-    "workers", _metadata, Column("id", String(64), primary_key=True), Column("alive_until", Float, nullable=False)
+    "workers", metadata, Column("id", String(64), primary_key=True), Column("alive_until", Float, nullable=False)
 )
 # `gate`'s row is written first in every transaction that counts before it writes, so that two of them cannot overlap.
-facts = Table("facts", _metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+facts = Table("facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
 counters = Table(
     "counters",
-    _metadata,
+    metadata,
     Column("name", String(64), primary_key=True),
     Column("labels", String(512), primary_key=True),
     Column("value", Float, nullable=False),
@@ -62,7 +62,7 @@ def open_database(url: str) -> sql.Engine:
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _several_processes)
     try:
-        _metadata.create_all(engine)
+        metadata.create_all(engine)
         with engine.begin() as connection:
             for name in ("gate", "run", "draining"):
                 if connection.scalar(sql.select(facts.c.value).where(facts.c.name == name)) is None:

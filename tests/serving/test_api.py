@@ -46,7 +46,7 @@ def create(client: httpx2.Client, **fields: Any) -> dict[str, Any]:
 def events(client: httpx2.Client, video_id: str) -> list[tuple[str, dict[str, Any]]]:
     with client.stream("GET", f"/v1/videos/{video_id}/events") as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = [line for line in answer.iter_lines() if line]
+        lines = [line for line in answer.iter_lines() if line and not line.startswith(":")]
     return [(a[7:], json.loads(b[6:])) for a, b in zip(lines[::2], lines[1::2], strict=True)]
 
 

