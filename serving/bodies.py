@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -73,19 +73,22 @@ class _Parser(MultiPartParser):
 async def _read_form(request: Request) -> Body:
     charset = _CHARSET.search(request.headers["content-type"])
     if charset and charset[1].lower() not in ("utf-8", "utf8"):
-        raise _broken("its text is to be UTF-8.")
-    parser = _Parser(
-        request.headers, request.stream(), max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
-    )
+        raise _broken("Its text is to be UTF-8.")
+
+    async def to_its_end() -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            yield chunk
+        if not parser.ended:  # raised here, so that the parser closes what it has opened
+            raise MultiPartException("Its last boundary is missing.")
+
+    parser = _Parser(request.headers, to_its_end(), max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise _broken(error.message) from None
     except ValueError:  # a header that the parser itself stumbles over
-        raise _broken("it is broken.") from None
+        raise _broken("It is broken.") from None
     try:
-        if not parser.ended:
-            raise _broken("its last boundary is missing.")
         return await _from_form(form)
     finally:
         await form.close()
@@ -161,8 +164,8 @@ def _take_reference(fields: dict[str, Any]) -> Body:
 
 
 def _from_data_url(url: str) -> bytes:
-    head, _, data = url.partition(",")
-    if not head.lower().endswith(";base64"):
+    head, comma, data = url.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
         raise invalid(_PICTURE, f"'{_PICTURE}': a data: URL is to be base64.", "invalid_image")
     try:
         return base64.b64decode(data, validate=True)

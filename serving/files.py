@@ -10,6 +10,7 @@ from PIL import Image
 
 from diffusion.storage import Folder
 from diffusion.video_file import encode_video
+from serving.signing import Sign, unsigned
 
 Variant = Literal["video", "thumbnail", "spritesheet"]
 NAMES: dict[Variant, tuple[str, str]] = {
@@ -23,8 +24,8 @@ _PICTURE = "picture.png"
 class Files:
     """Files by the id of their video, under a folder of their own each; local or in an object store."""
 
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder / "files"
+    def __init__(self, folder: Folder, sign: Sign = unsigned) -> None:
+        self.folder, self.sign = folder / "files", sign
 
     def keep_picture(self, video_id: str, picture: UInt8[np.ndarray, "height width 3"]) -> None:
         """Keep the first frame, losslessly; nothing of the upload but its pixels remains."""
@@ -46,7 +47,7 @@ class Files:
         place = self.folder / video_id
         place.write(NAMES["thumbnail"][0], _encoded(Image.fromarray(frames[len(frames) // 2]), "WEBP", quality=85))
         place.write(NAMES["spritesheet"][0], _encoded(Image.fromarray(sheet(frames)), "JPEG", quality=88))
-        place.write(NAMES["video"][0], encode_video(frames, fps, metadata=told))
+        place.write(NAMES["video"][0], self.sign(encode_video(frames, fps, metadata=told), told))
 
     def read(self, video_id: str, variant: Variant) -> bytes:
         """A file; FileNotFoundError where the video was deleted."""

@@ -12,6 +12,7 @@ from serving.files import Files
 from serving.models import Models, ServedModel
 from serving.settings import Compute, Settings
 from serving.setup import open_store
+from serving.signing import open_signer
 from serving.worker import Loaded, Worker
 
 
@@ -33,6 +34,7 @@ def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Comp
         generator = Generator.load(place, device, compute.precision, compute.compile)
         return Loaded(generator, revision(place))
 
+    files = Files(Folder(settings.folder), open_signer(settings))
     # On a CPU a generator takes one request at a time, so a batch would only keep its first videos back.
     batch = settings.batch if device.type == "cuda" else 1
-    return Worker(open_store(settings), Files(Folder(settings.folder)), load, batch, compute.loaded)
+    return Worker(open_store(settings), files, load, batch, compute.loaded)

@@ -38,9 +38,16 @@ class Settings:
     """Web origins, beside the server's own, whose pages may call it."""
     image_hosts: tuple[str, ...] = ()
     """Hosts from which a picture may be fetched by its https URL; none: only uploads and data: URLs."""
+    c2pa_certificates: str = ""
+    """A PEM file with a chain of certificates: videos then carry content credentials (C2PA), signed with --c2pa-key."""
+    c2pa_key: str = ""
+    """A PEM file with the private key."""
+    c2pa_algorithm: str = "es256"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be served."""
+        if bool(self.c2pa_certificates) != bool(self.c2pa_key):
+            raise ValueError("c2pa_certificates, c2pa_key: both or neither")
         for name in ("queue", "batch", "keep_hours", "body_mib", "megapixels", "sync_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} {getattr(self, name)}: above 0")

@@ -40,7 +40,9 @@ def test_sizes(path: Path) -> None:
 
 def test_every_dependency_is_declared() -> None:
     """What the packages import is what pyproject.toml names, and nothing is named for nothing."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = project["optional-dependencies"]
+    declared = project["dependencies"] + [text for name in optional.keys() - {"test", "dev"} for text in optional[name]]
     names = {text.split("[")[0].split(">")[0].split("~")[0].strip().lower().replace("_", "-") for text in declared}
     imported = {
         (alias.name if isinstance(node, ast.Import) else node.module or "").split(".")[0]

@@ -19,6 +19,7 @@ from infra.options import parse, say
 from serving.config import Config, Place, Replicas
 from serving.loading import find_device
 from serving.settings import Compute, Settings, read_keys
+from serving.signing import open_signer
 from training.validation.runs import find_candidates
 
 _USAGE = "motif serve MODEL [NAME=MODEL ...] [OPTIONS]"
@@ -92,6 +93,7 @@ def _config(places: list[str], options: Options) -> Config:
     hosts = options.settings.hosts or (_HERE if here and not keys else ())
     try:
         settings = replace(options.settings, folder=_absolute(options.settings.folder), key_hashes=keys, hosts=hosts)
+        open_signer(settings)
         return Config(models, settings, options.compute, _replicas(options), options.sampling)
     except ValueError as error:
         raise InputError(f"{error}.") from error
