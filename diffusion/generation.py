@@ -1,13 +1,11 @@
 """An image and a sentence in, a video out: a model folder with its encoders, ready on a device."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -16,6 +14,7 @@ from torch import Tensor
 from diffusion.errors import InputError, WeightsError
 from diffusion.latent_space import LatentSpace, open_latent_space
 from diffusion.model_folder import ModelFacts, Part, find_part, load_facts, load_unet
+from diffusion.picture import fit
 from diffusion.process.options import Sampling
 from diffusion.process.sampling import Conditions, OnStep, draw_noise, sample, to_frames
 from diffusion.process.schedule import Schedule
@@ -25,10 +24,6 @@ from diffusion.weights import Weights
 
 TextEncoder = Callable[[list[str]], Tensor]
 Precision = Literal["float32", "bfloat16"]
-
-# An image may be so many times longer than the video's shape: more is cut off before it is resized, since a picture of
-# one row would grow to thousands of times its size.
-_LONGEST = 8
 
 
 @dataclass(frozen=True)
@@ -159,24 +154,6 @@ class Generator:
 
 def _tell(on_step: OnStep, group: int, groups: int, done: int, of: int) -> None:
     on_step(group * of + done, groups * of)
-
-
-def fit(
-    image: UInt8[np.ndarray, "height width 3"], height: int, width: int
-) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """Resize the short side to cover, then centre crop, as videos are when they are preprocessed."""
-    tallest = math.ceil(_LONGEST * image.shape[1] * height / width)
-    widest = math.ceil(_LONGEST * image.shape[0] * width / height)
-    image = _centre(image, min(tallest, image.shape[0]), min(widest, image.shape[1]))
-    scale = max(height / image.shape[0], width / image.shape[1])
-    rows, columns = max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))
-    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    return np.ascontiguousarray(_centre(np.asarray(resized), height, width))
-
-
-def _centre(image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
 
 
 def open_text_encoder(identity: dict[str, Any], weights: Weights | None, device: torch.device) -> TextEncoder:

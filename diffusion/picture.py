@@ -1,11 +1,13 @@
 """Pictures in: files that anybody may have sent become upright RGB arrays, or one short reason why not."""
 
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import av
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -16,6 +18,9 @@ from diffusion.errors import InputError
 Kind = Literal["PNG", "JPEG", "WebP"]
 Code = Literal["invalid_image", "image_too_large", "unsupported_image"]
 
+# An image may be so many times longer than the video's shape: more is cut off before it is resized, since a picture of
+# one row would grow to thousands of times its size.
+_LONGEST = 8
 HEAD = 16  # bytes that tell a file's kind
 _ORIENTATION = 0x0112
 # What EXIF's orientation (1 is upright) asks for.
@@ -106,6 +111,24 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
         ) from None
     except OSError as error:
         raise InputError(f"image {path} cannot be read: {error.strerror}.") from error
+
+
+def fit(
+    image: UInt8[np.ndarray, "height width 3"], height: int, width: int
+) -> UInt8[np.ndarray, "new_height new_width 3"]:
+    """Resize the short side to cover, then centre crop, as videos are when they are preprocessed."""
+    tallest = math.ceil(_LONGEST * image.shape[1] * height / width)
+    widest = math.ceil(_LONGEST * image.shape[0] * width / height)
+    image = _centre(image, min(tallest, image.shape[0]), min(widest, image.shape[1]))
+    scale = max(height / image.shape[0], width / image.shape[1])
+    rows, columns = max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))
+    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return np.ascontiguousarray(_centre(np.asarray(resized), height, width))
+
+
+def _centre(image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
 
 
 def _check_size(size: tuple[int, int], most: int) -> None:

@@ -1,16 +1,33 @@
-"""Frames to mp4: H.264, 4:2:0, playable in every browser."""
+"""Frames to files: mp4 (H.264, 4:2:0, playable in every browser), or a GIF that loops."""
 
+import io
+import itertools
+import json
+import math
 import tempfile
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
+
+_PALETTE_PIXELS = 2**18  # that a GIF's palette is chosen from: more take seconds and change no digit of the error
+
+
+def encode(
+    name: str, frames: UInt8[np.ndarray, "t h w 3"], fps: float, metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Encode RGB frames as the file's name says: a GIF where it ends in ``.gif``, else an mp4."""
+    if name.lower().endswith(".gif"):
+        return encode_gif(frames, fps, metadata=metadata)
+    return encode_video(frames, fps, metadata=metadata)
 
 
 def encode_video(
-    frames: UInt8[np.ndarray, "t h w 3"], fps: float, *, crf: int = 18, metadata: dict[str, str] | None = None
+    frames: UInt8[np.ndarray, "t h w 3"], fps: float, *, crf: int = 18, metadata: Mapping[str, str] | None = None
 ) -> bytes:
     """Encode RGB frames as an mp4 file with the index in front (faststart).
 
@@ -18,7 +35,7 @@ def encode_video(
         frames: uint8 RGB, 0 to 255; height and width even.
         fps: frames a second.
         crf: x264's quality, 0 (lossless) to 51.
-        metadata: tags of the container.
+        metadata: tags of the container, in any script; what UTF-8 or a C string cannot hold becomes "?".
 
     The same frames give the same bytes: one thread, no clock.
     """
@@ -28,9 +45,11 @@ def encode_video(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"  # moving the index to the front reopens the file by its name
         with av.open(path, "w", format="mp4", options={"movflags": "+faststart+use_metadata_tags"}) as container:
-            container.metadata.update(metadata or {})
+            container.metadata.update(_clean(metadata))
             rate = Fraction(fps).limit_denominator(1001)
-            stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+            # Without x264's macroblock tree: with it, small frames come out otherwise now and then.
+            settings = {"crf": str(crf), "preset": "medium", "x264-params": "mbtree=0"}
+            stream = container.add_stream("libx264", rate=rate, options=settings)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.thread_count = 1
             for frame in frames:
@@ -39,6 +58,36 @@ def encode_video(
         return path.read_bytes()
 
 
-def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], fps: float, *, crf: int = 18) -> None:
-    """Write RGB frames as an mp4 file; see :func:`encode_video`."""
-    path.write_bytes(encode_video(frames, fps, crf=crf))
+def encode_gif(frames: UInt8[np.ndarray, "t h w 3"], fps: float, *, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Encode RGB frames as a GIF that loops, in 256 colours chosen from all frames together, dithered.
+
+    A GIF counts in hundredths of a second: frames are shown so that their ends lie nearest to ``fps``, but none for
+    less than two, which viewers would slow down. ``metadata`` is the file's comment, as JSON.
+    """
+    if len(frames) == 0:
+        raise ValueError("a GIF needs at least one frame")
+    apart = math.ceil(math.sqrt(frames[..., 0].size / _PALETTE_PIXELS))
+    some = frames[:, ::apart, ::apart]
+    montage = Image.fromarray(np.ascontiguousarray(some.reshape(-1, *some.shape[2:])))
+    palette = montage.quantize(256, Image.Quantize.MEDIANCUT, kmeans=1)
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)).quantize(palette=palette) for frame in frames]
+    ends = [round(100 * number / fps) for number in range(len(frames) + 1)]
+    durations = [10 * max(2, end - start) for start, end in itertools.pairwise(ends)]
+    out = io.BytesIO()
+    pictures[0].save(
+        out,
+        "GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=durations,
+        loop=0,
+        comment=json.dumps(_clean(metadata), ensure_ascii=False).encode() if metadata else b"",
+    )
+    return out.getvalue()
+
+
+def _clean(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """Without lone surrogates, as a command line has them for bytes that are no text, and without zeros."""
+    return {
+        name: value.encode("utf-8", "replace").decode().replace("\0", "?") for name, value in (metadata or {}).items()
+    }

@@ -10,8 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from diffusion.generation import fit
-from diffusion.picture import PictureError, decode_picture
+from diffusion.picture import PictureError, decode_picture, fit
 from serving.bodies import Body
 from serving.errors import ApiError, invalid, not_found
 from serving.fetch import fetch_picture

@@ -1,6 +1,5 @@
 """A worker: takes waiting jobs of one shape, generates their videos, and looks at each step who still wants one."""
 
-import json
 import logging
 import threading
 import time
@@ -165,8 +164,9 @@ class Worker:
             "prompt": order.prompt,
             "negative_prompt": order.negative,
             "seed": str(order.seed),
-            "sampling": json.dumps(asdict(order.sampling)),
+            "fps": f"{order.fps:g}",
         }
+        told |= {name: str(value) for name, value in asdict(order.sampling).items() if value is not None}
         self.files.keep_video(job.id, frames, order.fps, told)
         if not self.store.complete(self.name, job, round(time.perf_counter() - started, 3)):
             self.files.remove(job.id)

@@ -1,8 +1,10 @@
 """The commands of the README and the code of the docs run as they stand."""
 
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +67,38 @@ def test_the_commands_of_the_training_page_run(place: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_serving_page_runs(place: Path) -> None:
+    """The first block serves; the other commands and the Python code ask it, as they stand but for the port."""
+    trained = motif("motif train sprites --data demo/dataset --out runs/toy --steps 2", place)
+    assert trained.returncode == 0, trained.stderr
+    shutil.copy(next((place / "demo/samples/run").glob("*.png")), place / "star.png")
+    serving, asking = blocks("docs/serving.md", "bash")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = str(listening.getsockname()[1])
+    with subprocess.Popen(
+        [BIN / "motif", *serving.split()[1:], "--port", port], cwd=place, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            assert json.loads(server.stdout.readline())["url"].endswith(port)
+            for line in asking.splitlines():
+                url = f" --url http://127.0.0.1:{port}" if line.startswith("motif generate") else ""
+                done = motif(line.replace(":8000", f":{port}") + url, place)
+                assert done.returncode == 0, f"{line}\n{done.stderr}"
+            (code,) = blocks("docs/serving.md", "python")
+            done = subprocess.run(
+                [sys.executable, "-c", code.replace(":8000", f":{port}")], cwd=place, capture_output=True, text=True
+            )
+            assert done.stdout.strip() == "completed 7", done.stderr
+        finally:
+            server.terminate()
+    for name in ("star", "star2", "star3"):
+        assert (place / f"{name}.mp4").read_bytes()[4:8] == b"ftyp"
+    assert (place / "star2.mp4").read_bytes() == (place / "star3.mp4").read_bytes()
+
+
+@pytest.mark.slow
 def test_the_code_of_the_docs_runs(place: Path) -> None:
     for code in blocks("docs/dataset.md", "python"):
         done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
@@ -96,7 +130,7 @@ def test_every_error_class_is_in_the_docs() -> None:
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
-    for page in ("README.md", "CONTRIBUTING.md", "docs/training.md"):
+    for page in ("README.md", "CONTRIBUTING.md", "docs/training.md", "docs/serving.md"):
         named = re.findall(r"`((?:\w+/)+[\w.]*)`|\]\((\w[\w/.]+)\)", (ROOT / page).read_text())
         for name in {first or second for first, second in named}:
             if not name.startswith(("demo/", "data/", "models/", "runs/", "RUN/")):

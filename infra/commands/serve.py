@@ -125,8 +125,9 @@ def _check_port(options: Options) -> None:
         with socket.create_server((options.host, options.port)):
             pass
     except OSError as error:
+        why = os.strerror(error.errno or 0)
         raise InputError(
-            f"--port {options.port}: {options.host} cannot be listened on there ({os.strerror(error.errno or 0)}). Name another."
+            f"--port {options.port}: {options.host} cannot be listened on there ({why}). Name another."
         ) from error
 
 

@@ -1,17 +1,17 @@
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 from diffusion.errors import InputError, WeightsError
-from diffusion.generation import Generator, Request, fit, read_image
+from diffusion.generation import Generator, Precision, Request
 from diffusion.model_folder import ModelFacts, save_model
-from diffusion.process.sampling import Sampling
+from diffusion.picture import fit
+from diffusion.process.options import Sampling
 from diffusion.process.schedule import Schedule
-from diffusion.video_file import encode_video
 from diffusion.weights import Weights
 from tests.diffusion.unet.models import small
 
@@ -48,15 +48,67 @@ def test_videos_have_the_models_size(model: Path) -> None:
     assert videos.dtype == np.uint8
 
 
-def test_a_video_depends_on_its_request_alone(model: Path) -> None:
-    generator = Generator.load(model, CPU)
-    requests = [Request(picture(n), f"prompt {n}", seed=n) for n in range(4)]
-    together = generator.generate(requests, QUICK)
+def mixed(count: int = 4) -> list[Request]:
+    """Requests that differ in everything; two prompts are alike."""
+    words = ["a red square moves", "", "a star", "a red square moves"]
+    return [
+        Request(picture(n, 40 + 9 * n), words[n % 4], seed=n, fps=[None, 8.0][n % 2], negative=["", "blur"][n // 2 % 2])
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_video_depends_on_its_request_alone(model: Path, precision: Precision) -> None:
+    generator = Generator.load(model, CPU, precision)
+    options = replace(QUICK, guidance_rescale=0.7, eta=0.5)
+    requests = mixed()
+    together = generator.generate(requests, options)
+    backwards = generator.generate(requests[::-1], options)
     for number, request in enumerate(requests):
-        np.testing.assert_array_equal(generator.generate([request], QUICK)[0], together[number])
+        np.testing.assert_array_equal(generator.generate([request], options)[0], together[number])
+        np.testing.assert_array_equal(backwards[-1 - number], together[number])
 
 
-def test_image_prompt_seed_and_rate_matter(model: Path) -> None:
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow  # on a busy machine threads wait for each other
+def test_so_it_does_with_several_threads(model: Path, two_threads: None) -> None:
+    generator = Generator.load(model, CPU)
+    options = Sampling(steps=1, guidance_rescale=0.7)
+    together = generator.generate(mixed(2), options)
+    np.testing.assert_array_equal(generator.generate(mixed(2)[1:], options)[0], together[1])
+
+
+def test_requests_that_share_passes_of_the_network_give_nearly_the_same(model: Path) -> None:
+    """As on a GPU; float32 products of more rows may round otherwise, which a byte of a picture hardly shows."""
+    generator = Generator.load(model, CPU)
+    alone = generator.generate(mixed(), QUICK)
+    generator.at_once = None
+    together = generator.generate(mixed(), QUICK)
+    assert np.abs(alone.astype(int) - together).max() <= 1
+
+
+def test_an_autoencoder_and_a_text_tower_see_one_request_at_a_time(tmp_path: Path, tiny_vae: Path) -> None:
+    facts = replace(FACTS, latents={"encoder": "AutoencoderKL"}, scaling_factor=0.18215)
+    save_model(tmp_path / "model", small(image_condition="x-cat"), facts, vae=Weights(str(tiny_vae), subfolder="vae"))
+    generator = Generator.load(tmp_path / "model", CPU)
+    assert generator.size == (32, 64)
+    generator.at_once = None
+    encoded: list[list[str]] = []
+    text = generator.text
+    generator.text = lambda prompts: (encoded.append(prompts), text(prompts))[1]
+    videos = generator.generate(mixed(), QUICK)
+    assert videos.shape == (4, 3, 32, 64, 3)
+    assert sorted(encoded) == [[""], ["a red square moves"], ["a star"], ["blur"]]
+
+
+def test_everything_of_a_request_matters(model: Path) -> None:
     generator = Generator.load(model, CPU)
     first = Request(picture(0), "a red square moves")
     others = [
@@ -64,18 +116,76 @@ def test_image_prompt_seed_and_rate_matter(model: Path) -> None:
         replace(first, prompt="nothing at all"),
         replace(first, seed=1),
         replace(first, fps=30.0),
+        replace(first, negative="nothing at all"),
     ]
     videos = generator.generate([first, *others], QUICK)
     assert all(not np.array_equal(videos[0], other) for other in videos[1:])
     assert generator.rate(first) == 10.0
+    assert generator.fps_range == (8.0, 12.0)
 
 
-def test_an_autoencoder_in_the_folder_is_used(tmp_path: Path, tiny_vae: Path) -> None:
-    facts = replace(FACTS, latents={"encoder": "AutoencoderKL"}, scaling_factor=0.18215)
-    save_model(tmp_path / "model", small(image_condition="x-cat"), facts, vae=Weights(str(tiny_vae), subfolder="vae"))
-    generator = Generator.load(tmp_path / "model", CPU)
-    assert generator.size == (32, 64)
-    assert generator.generate([Request(picture(0), "a")], QUICK).shape == (1, 3, 32, 64, 3)
+def test_guidance_leads_away_from_the_negative_prompt(model: Path) -> None:
+    """Where it is the prompt itself, nothing is left to be led by: guidance of any strength gives the same."""
+    generator = Generator.load(model, CPU)
+    same = Request(picture(0), "a star", negative="a star")
+    weak, strong = (generator.generate([same], replace(QUICK, guidance=g)).astype(int) for g in (1.0, 9.0))
+    assert np.abs(weak - strong).max() <= 1
+
+
+def test_a_video_may_be_shorter_than_the_models(model: Path) -> None:
+    generator = Generator.load(model, CPU)
+    for frames in (1, 2, 3, None):
+        assert generator.generate(mixed(2), QUICK, frames=frames).shape == (2, frames or 3, 32, 64, 3)
+    for frames in (0, 4):
+        with pytest.raises(InputError, match=f"frames {frames}: this model makes videos of 1 to 3 frames"):
+            generator.generate(mixed(1), QUICK, frames=frames)
+
+
+def test_each_pass_of_the_network_is_told_and_may_cancel(model: Path) -> None:
+    generator = Generator.load(model, CPU)
+    told: list[tuple[int, int]] = []
+    generator.generate(mixed(2), QUICK, lambda *now: told.append(now))
+    assert told == [(n, 6) for n in range(1, 7)]
+    generator.at_once = 2
+    generator.generate(mixed(3), QUICK, lambda *now: told.append(now))
+    assert told[6:] == [(n, 6) for n in range(1, 7)]
+
+    def cancel(done: int, of: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        generator.generate(mixed(1), QUICK, cancel)
+
+
+def test_half_precision_is_near_and_keeps_half_the_weights(model: Path) -> None:
+    """Latents and steps stay in float32: only the network's output is rounded."""
+    whole, half = (Generator.load(model, CPU, precision) for precision in ("float32", "bfloat16"))
+    assert {weight.dtype for weight in half.unet.parameters()} == {torch.bfloat16}
+    assert whole.unet.get_memory_footprint() == 2 * half.unet.get_memory_footprint()
+    videos = [generator.generate(mixed(2), QUICK).astype(int) for generator in (whole, half)]
+    assert 0 < np.abs(videos[0] - videos[1]).mean() < 4
+
+
+def test_the_network_is_compiled_when_asked(model: Path) -> None:
+    """Not before it is first run, which takes minutes."""
+    assert Generator.load(model, CPU).unet._compiled_call_impl is None
+    assert Generator.load(model, CPU, compiled=True).unet._compiled_call_impl is not None
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same(model: Path) -> None:
+    """Traced into graphs that run as they are: no code is generated."""
+    generator = Generator.load(model, CPU)
+    expected = generator.generate(mixed(1), Sampling(steps=1))
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    generator.compile(backend)
+    np.testing.assert_array_equal(generator.generate(mixed(1), Sampling(steps=1)), expected)
+    assert graphs
 
 
 def test_what_a_model_lacks_is_named(tmp_path: Path, model: Path) -> None:
@@ -99,30 +209,11 @@ def test_a_picture_is_cut_to_size_about_its_centre(height: int, width: int) -> N
     assert fitted[14:18].max() > 200
 
 
-def test_pictures_are_read_upright(tmp_path: Path) -> None:
-    """EXIF says that a phone was held sideways."""
-    image = np.zeros((20, 40, 3), np.uint8)
-    image[:, :20] = 255
-    done, data = cv2.imencode(".jpg", image)
-    assert done
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    turned = data.tobytes()[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data.tobytes()[2:]
-    (tmp_path / "a.jpg").write_bytes(turned)
-    assert read_image(tmp_path / "a.jpg").shape == (40, 20, 3)
-
-
-def test_a_video_gives_its_first_frame(tmp_path: Path) -> None:
-    frames = np.stack([np.full((32, 48, 3), value, np.uint8) for value in (200, 20)])
-    (tmp_path / "a.mp4").write_bytes(encode_video(frames, 8.0))
-    found = read_image(tmp_path / "a.mp4")
-    assert found.shape == (32, 48, 3)
-    assert abs(int(found.mean()) - 200) < 5
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_picture(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.png: this is no picture"):
-        read_image(tmp_path / "a.png")
-    with pytest.raises(InputError, match="no such file"):
-        read_image(tmp_path / "b.png")
+@pytest.mark.parametrize("shape", [(1, 200_000), (150_000, 2)])
+def test_a_picture_of_one_row_takes_no_memory(shape: tuple[int, int]) -> None:
+    """Resized as a whole it would take gigabytes."""
+    image = np.zeros((*shape, 3), np.uint8)
+    image[shape[0] // 2, shape[1] // 2] = 255
+    fitted = fit(image, 320, 512)
+    assert fitted.shape == (320, 512, 3)
+    assert fitted.max() > 200

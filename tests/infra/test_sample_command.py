@@ -1,6 +1,8 @@
 """``motif sample`` on the command line."""
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from diffusion.model_folder import revision
 from diffusion.storage import Folder
 from tests.training.datasets import write_toy
 from tests.training.runs import toy_job, train_here
@@ -25,6 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture = np.random.default_rng(number).integers(0, 256, (50, 70, 3), np.uint8)
         cv2.imwrite(str(folder / f"{number}.png"), picture)
     (folder / "pairs.csv").write_text("image,prompt,seed\n0.png,square number 1,7\n1.png,square number 2,\n")
+    (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:100])
+    (folder / "folder.mp4").mkdir()
     return folder / "run"
 
 
@@ -43,9 +49,6 @@ def test_one_video(motif: Motif, run: Path, tmp_path: Path) -> None:
     assert "step 2 of 2" in said
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
     assert [frame.shape for frame in frames(tmp_path / "a.mp4")] == [(64, 64, 3)] * 4
-    with av.open(tmp_path / "a.mp4") as container:
-        assert container.metadata["seed"] == "0"
-        assert container.metadata["prompt"] == "square number 1"
 
 
 def test_pairs_and_several_seeds(motif: Motif, run: Path, tmp_path: Path) -> None:
@@ -68,6 +71,86 @@ def test_a_checkpoint_is_a_model_too(motif: Motif, run: Path, tmp_path: Path) ->
     assert motif("sample", model, *args, "--out", tmp_path / "a.mp4")[0] == 0
 
 
+def test_a_video_says_what_it_was_made_with(motif: Motif, run: Path, tmp_path: Path) -> None:
+    prompt = "square number 1, 🙂 и ещё " * 400
+    args = ["sample", run, "--image", run.parent / "0.png", "--prompt", prompt, "--negative-prompt", "blur"]
+    args += ["--steps", "2", "--guidance", "3", "--seed", "5"]
+    for name in ("a.mp4", "a.gif"):
+        status, _, said = motif(*args, "--out", tmp_path / name)
+        assert status == 0, said
+    expected = {
+        "software": "motif",
+        "model": "run",
+        "revision": revision(run / "checkpoints" / "step-00000002" / "model"),
+        "prompt": prompt,
+        "negative_prompt": "blur",
+        "seed": "5",
+        "fps": "9",
+        "steps": "2",
+        "guidance": "3.0",
+        "guidance_rescale": "0.0",
+        "eta": "0.0",
+    }
+    with av.open(tmp_path / "a.mp4") as container:
+        assert {name: container.metadata[name] for name in expected} == expected
+    with Image.open(tmp_path / "a.gif") as image:
+        assert json.loads(image.info["comment"]) == expected
+        assert (image.n_frames, image.size, image.info["loop"]) == (4, (64, 64), 0)
+
+
+def test_a_folder_of_pairs_and_a_grid(motif: Motif, run: Path, tmp_path: Path) -> None:
+    """A row an image, a column a seed; each tile is the video of its own."""
+    (tmp_path / "pairs").mkdir()
+    for number in range(2):
+        (tmp_path / "pairs" / f"{number}.png").write_bytes((run.parent / f"{number}.png").read_bytes())
+        (tmp_path / "pairs" / f"{number}.txt").write_text(f"square number {number}\n")
+    args = ["sample", run, "--pairs", tmp_path / "pairs", "--num", "3", "--steps", "1", "--frames", "2"]
+    status, out, said = motif(*args, "--out", tmp_path / "many", "--grid", tmp_path / "many" / "grid.mp4")
+    assert status == 0, said
+    told = json.loads(out)
+    assert [(video["prompt"], video["seed"]) for video in told["videos"]] == [
+        (f"square number {number}", seed) for number in range(2) for seed in range(3)
+    ]
+    assert told["grid"] == str(tmp_path / "many" / "grid.mp4")
+    grid = frames(tmp_path / "many" / "grid.mp4")
+    assert [frame.shape for frame in grid] == [(128, 192, 3)] * 2
+    for number, video in enumerate(told["videos"]):
+        one = frames(tmp_path / "many" / video["file"])[1].astype(int)
+        y, x = 64 * (number // 3), 64 * (number % 3)
+        assert np.abs(one - grid[1][y : y + 64, x : x + 64]).mean() < 6
+
+
+def test_a_grid_may_be_a_gif(motif: Motif, run: Path, tmp_path: Path) -> None:
+    args = ["sample", run, "--image", run.parent / "0.png", "--num", "2", "--steps", "1", "--precision", "bfloat16"]
+    assert motif(*args, "--out", tmp_path / "many", "--grid", tmp_path / "grid.gif")[0] == 0
+    with Image.open(tmp_path / "grid.gif") as image:
+        assert image.size == (128, 64)
+
+
+def test_what_is_done_is_kept_when_a_later_video_fails(motif: Motif, run: Path, tmp_path: Path) -> None:
+    """An image vanishes while the first video is written."""
+    out, images = tmp_path / "many", [tmp_path / f"{number}.png" for number in range(8)]
+    for image in images:
+        image.write_bytes((run.parent / "0.png").read_bytes())
+    (tmp_path / "pairs.csv").write_text("image,prompt\n" + "".join(f"{image.name},x\n" for image in images))
+
+    def remove() -> None:
+        while not (out / "0000.mp4").exists():
+            time.sleep(0.001)
+        images[-1].unlink()
+
+    remover = threading.Thread(target=remove, daemon=True)
+    remover.start()
+    status, told, said = motif("sample", run, "--pairs", tmp_path / "pairs.csv", "--steps", "2", "--out", out)
+    remover.join()
+    assert status == 2
+    assert not told
+    assert "7.png: there is no such file" in said
+    assert "7 of 8 videos are written and kept" in said
+    assert len(list(out.iterdir())) == 7
+    assert len(frames(out / "0006.mp4")) == 4
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
@@ -75,10 +158,28 @@ def test_a_checkpoint_is_a_model_too(motif: Motif, run: Path, tmp_path: Path) ->
         (["--image", "{}/0.png"], "--out is missing"),
         (["--image", "{}/none.png", "--out", "a.mp4"], "no such file"),
         (["--image", "{}/pairs.csv", "--out", "a.mp4"], "this is no picture"),
+        (["--image", "{}/cut.png", "--out", "a.mp4"], "this PNG file is cut off or broken"),
         (["--image", "{}/0.png", "--out", "a.mp4", "--num", "2"], "name a folder"),
         (["--image", "{}/0.png", "--out", "a.mp4", "--steps", "0"], "steps 0: at least 1"),
         (["--image", "{}/0.png", "--out", "a.mp4", "--fps", "0"], "--fps 0"),
-        (["--pairs", "{}/0.png", "--out", "a"], "cannot be read"),
+        (["--pairs", "{}/0.png", "--out", "a"], "0.png is no UTF-8 text"),
+        (["--pairs", "{}/none.csv", "--out", "a"], "cannot be read"),
+        (["--pairs", "{}/run", "--out", "a"], "there is no picture"),
+        (["--pairs", "{}/pairs.csv", "--prompt", "x", "--out", "a"], "each image has a prompt of its own"),
+        (["--image", "{}/0.png", "--out", "a.webm"], "--out a.webm: videos are written as .mp4 or .gif"),
+        (["--image", "{}/0.png", "--out", "{}/pairs.csv"], "this is a file"),
+        (["--image", "{}/0.png", "--out", "a", "--grid", "b"], "--grid b: videos are written as .mp4 or .gif"),
+        (["--image", "{}/0.png", "--out", "a.mp4", "--grid", "a.mp4"], "this is where --out writes"),
+        (["--image", "{}/0.png", "--out", "{}/folder.mp4"], "folder.mp4 is a folder"),
+        (
+            ["--image", "{}/0.png", "--out", "a", "--grid", "b.mp4", "--num", "99999"],
+            "a video has at most 16384 a side",
+        ),
+        (["--image", "{}/0.png", "--out", "a.mp4", "--frames", "5"], "--frames 5: run makes videos of 1 to 4 frames"),
+        (["--image", "{}/0.png", "--out", "a.mp4", "--frames", "0"], "--frames 0: run makes videos of 1 to 4 frames"),
+        (["--image", "{}/0.png", "--out", "a.mp4", "--seed", "-1"], "seed -1: from 0 to"),
+        (["--image", "{}/0.png", "--out", "a.mp4", "--seed", str(2**63)], "from 0 to"),
+        (["--image", "{}/0.png", "--out", "a.mp4", "--precision", "half"], "float32"),
     ],
 )
 def test_wrong_options_are_told_in_one_sentence(motif: Motif, run: Path, more: list[str], told: str) -> None:

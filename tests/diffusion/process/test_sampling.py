@@ -5,7 +5,8 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from diffusion.process.sampling import Conditions, Sampling, draw_noise, sample
+from diffusion.process.options import Sampling
+from diffusion.process.sampling import Conditions, draw_noise, sample
 from diffusion.process.schedule import Schedule
 
 SHAPE = (4, 2, 4, 4)
