@@ -6,6 +6,8 @@ wait, which is what Serve's autoscaling goes by.
 """
 
 import asyncio
+import contextlib
+import io
 import logging
 import os
 import re
@@ -186,9 +188,11 @@ class Running:
         store.close()
 
     def __exit__(self, *_: object) -> None:
-        serve.shutdown()
-        if self.ours:
-            ray.shutdown()
+        # Ray tells of every call that its own end interrupts.
+        with contextlib.redirect_stdout(io.StringIO()), silent_stderr():
+            serve.shutdown()
+            if self.ours:
+                ray.shutdown()
 
 
 def _last_line(report: str) -> str:
