@@ -9,10 +9,12 @@ import difflib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from diffusion.errors import MotifError
 
+STARTED = time.perf_counter()  # before anything heavy is imported
 COMMANDS = {
     "preprocess": "make a feature dataset from videos, or bring it up to date",
     "train": "train a model on feature datasets, or go on with a run",

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Match
 
 from serving import metrics
 from serving.bodies import read_body
@@ -255,12 +256,19 @@ def _add_errors(app: FastAPI) -> None:
         code, message = codes.get(error.status_code, ("http_error", str(error.detail)))
         found = ApiError(error.status_code, code, message)
         found.headers |= error.headers or {}
+        if error.status_code == 405:  # of all routes at this path, not of the first alone
+            found.headers["Allow"] = ", ".join(sorted(_methods(app, request)))
         return answer(found)
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
         log.error("%s %s", request.method, request.url.path, exc_info=error)
         return answer(ApiError(500, "internal_error", "A fault of the server. Its log says more."))
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    here = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in here for method in getattr(route, "methods", None) or ()}
 
 
 def _shown(job: Job, **headers: str) -> Response:

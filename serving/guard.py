@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import ApiError
+from serving.errors import ApiError, invalid
 from serving.jobs import ANYONE
 from serving.settings import Settings, key_hash
 
@@ -54,6 +54,8 @@ class Guard:
     def _admit(self, scope: Scope, headers: Headers) -> str:
         self._check_host(headers.get("host", ""))
         method, path = scope["method"], scope["path"]
+        if "\0" in path or b"%00" in scope["query_string"]:  # some databases cannot even be asked for it
+            raise invalid(None, "The address holds a NUL character, which is no text.")
         if method not in ("GET", "HEAD"):
             self._check_origin(headers)
         length = headers.get("content-length", "0")

@@ -86,7 +86,9 @@ def create_body() -> dict[str, Any]:
         "additionalProperties": False,
     }
     as_json = _with(fields, url)
-    as_form = _with(fields, {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"})
+    as_form = _with(
+        _without_null(fields), {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"}
+    )
     return _body({"multipart/form-data": {"schema": as_form}, "application/json": {"schema": as_json}})
 
 
@@ -101,6 +103,15 @@ def _take_text(fields: dict[str, Any]) -> None:
 def remix_body() -> dict[str, Any]:
     """The ``requestBody`` of remixing one."""
     return _body({"application/json": {"schema": RemixRequest.model_json_schema()}})
+
+
+def _without_null(fields: dict[str, Any]) -> dict[str, Any]:
+    """A form has no word for null."""
+    properties = dict(fields["properties"])
+    for name, one in properties.items():
+        kinds = [kind for kind in one.get("anyOf", []) if kind.get("type") != "null"]
+        properties[name] = {**one, "anyOf": kinds} if kinds else one
+    return {**fields, "properties": properties}
 
 
 def _with(fields: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:

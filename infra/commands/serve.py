@@ -15,6 +15,7 @@ import yaml
 
 from diffusion.errors import InputError
 from diffusion.process.options import Sampling
+from infra.cli import STARTED
 from infra.options import parse, say
 from serving.config import Config, Place, Replicas
 from serving.loading import find_device
@@ -47,7 +48,6 @@ class Options:
 
 def main(args: list[str]) -> None:
     """Run the command."""
-    started = time.perf_counter()
     count = next((n for n, arg in enumerate(args) if arg.startswith("-")), len(args))
     if not count and not {"-h", "--help"} & set(args):
         raise InputError(f"MODEL is missing. Usage: {_USAGE}")
@@ -60,7 +60,7 @@ def main(args: list[str]) -> None:
     _check_port(options)
     from serving.app import Running  # Ray takes seconds to import: not before all options are known to be right
 
-    imported = round(time.perf_counter() - started, 2)
+    imported = round(time.perf_counter() - STARTED, 2)
     with Running(config, options.host, options.port) as running:
         stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):  # only now: Ray sets its own when it starts

@@ -1,0 +1,68 @@
+/** Small helpers around the document. Text from outside only ever becomes text, never markup. */
+
+export const byId = (id) => document.getElementById(id);
+
+/** A new element with attributes and children. */
+export function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+export function show(node, visible) {
+  node.hidden = !visible;
+}
+
+/** Give an element's pictures the shape of a video, "WIDTHxHEIGHT". */
+export function setShape(node, size) {
+  node.style.setProperty("--shape", size.replace("x", " / "));
+}
+
+/** Say something to those who hear the page. */
+export function announce(text) {
+  byId("live").textContent = text;
+}
+
+/** Ask before something is lost; resolves to true or false. */
+export function ask(text, verb) {
+  const dialog = byId("confirm");
+  byId("confirm-text").textContent = text;
+  byId("confirm-yes").textContent = verb;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/** An object URL that an image, video or link holds; the one before it is given back. */
+export class Held {
+  #url = null;
+
+  hold(blob) {
+    this.release();
+    this.#url = URL.createObjectURL(blob);
+    return this.#url;
+  }
+
+  release() {
+    if (this.#url) URL.revokeObjectURL(this.#url);
+    this.#url = null;
+  }
+}
+
+/** "1.5 s", "75 s": seconds with no more digits than help. */
+export function secondsText(seconds) {
+  return `${seconds < 10 ? Number(seconds.toFixed(1)) : Math.round(seconds)} s`;
+}
+
+/** A time of the server, in seconds since 1970, as the user writes times. */
+export function timeText(seconds) {
+  return new Date(seconds * 1000).toLocaleString([], {
+    month: "short",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+  });
+}

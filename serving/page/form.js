@@ -1,0 +1,173 @@
+/** The form of a new video: what the model can do as limits and defaults, checks, errors next to their fields. */
+
+import { byId, element, secondsText, setShape, show } from "./dom.js";
+import { image, setLargest } from "./image.js";
+import { clearProblem, setFieldError, showProblem } from "./problem.js";
+
+const NUMBERS = ["num_inference_steps", "guidance_scale", "num_frames", "fps"];
+const WORDS = ["prompt", "negative_prompt", "seed"];
+const FIELDS = ["input_reference", ...WORDS, "model", "size", ...NUMBERS];
+
+let models = [];
+let lastSeed = null;
+
+/** Fill the form from /v1/models; a field that has nothing to choose is not shown. */
+export function setModels(found) {
+  models = found;
+  const before = byId("model").value;
+  byId("model").replaceChildren(...found.map(({ id }) => element("option", { value: id }, id)));
+  show(byId("model-field"), found.length > 1);
+  if (found.some(({ id }) => id === before)) byId("model").value = before; // what was typed for it stays
+  else setModel();
+}
+
+const isShown = (id) => !byId(id).closest("[hidden]");
+
+const capabilities = () => models.find(({ id }) => id === byId("model").value)?.capabilities ?? {};
+
+function setModel() {
+  const can = capabilities();
+  const sizes = can.sizes ?? [];
+  byId("size").replaceChildren(...sizes.map((size) => element("option", { value: size }, size.replace("x", " × "))));
+  show(byId("size-field"), sizes.length > 1);
+  setLargest(can.max_image_bytes);
+  limit("num_inference_steps", [1, can.max_inference_steps]);
+  limit("guidance_scale", [0, can.max_guidance_scale]);
+  limit("num_frames", [1, can.max_frames]);
+  limit("fps", can.fps ?? []);
+  setNumbers();
+}
+
+function limit(id, [least, most]) {
+  Object.assign(byId(id), { min: least ?? "", max: most ?? "" });
+  show(byId(`${id}-field`), least !== most);
+}
+
+function setNumbers() {
+  const own = capabilities().default ?? {};
+  for (const id of NUMBERS) byId(id).value = own[id] ?? "";
+  showShape();
+}
+
+function setDefaults() {
+  byId("size").selectedIndex = 0;
+  byId("negative_prompt").value = "";
+  byId("seed").value = "";
+  setNumbers();
+}
+
+function showShape() {
+  if (byId("size").value) setShape(document.body, byId("size").value); // the image is shown as the model will see it
+  const length = byId("num_frames").value / byId("fps").value;
+  byId("length").textContent = Number.isFinite(length) && length > 0 ? `The video lasts ${secondsText(length)}.` : "";
+}
+
+/** Remember a seed, to offer it again. */
+export function offerSeed(seed) {
+  if (seed === null || seed === undefined) return;
+  lastSeed = String(seed);
+  byId("last-seed").textContent = `Use the last one, ${lastSeed}`;
+  show(byId("last-seed"), true);
+}
+
+/** What is in the fields, by the parameters' names. */
+export function values() {
+  return Object.fromEntries([...WORDS, "model", "size", ...NUMBERS].map((id) => [id, byId(id).value.trim()]));
+}
+
+/** Put what a job was made of into the fields. */
+export function fill(job) {
+  if (job.model !== byId("model").value && models.some(({ id }) => id === job.model)) {
+    byId("model").value = job.model;
+    setModel();
+  }
+  for (const id of [...WORDS, "size", ...NUMBERS]) byId(id).value = job[id] ?? byId(id).value;
+  byId("advanced").open = true;
+  showShape();
+}
+
+/** A remark about what the form holds, until it is sent. */
+export function setNote(text) {
+  byId("form-note").textContent = text;
+  show(byId("form-note"), Boolean(text));
+}
+
+/** The form as it is sent; an empty field is left to the server. */
+export function body() {
+  const data = new FormData();
+  for (const [name, value] of Object.entries(values())) if (value) data.append(name, value);
+  if (image()) data.append("input_reference", image(), image().name || "image");
+  return data;
+}
+
+/** Check what can be known before sending; the first field at fault gets the focus. */
+export function check() {
+  clearErrors();
+  setNote("");
+  if (!image() && capabilities().input_reference !== "optional") setFieldError("input_reference", "Choose an image.");
+  if (!byId("prompt").value.trim()) setFieldError("prompt", "Write a prompt.");
+  if (!/^\d*$/.test(byId("seed").value.trim())) {
+    setFieldError("seed", "Give a whole number, or nothing for a random one.");
+  }
+  for (const id of NUMBERS) {
+    if (isShown(id) && !byId(id).validity.valid) setFieldError(id, rule(byId(id)));
+  }
+  return !focusFirstError();
+}
+
+function rule({ min, max, step }) {
+  const kind = step === "1" ? "a whole number" : "a number";
+  if (min && max) return `Give ${kind} from ${min} to ${max}.`;
+  return min ? `Give ${kind} from ${min}.` : `Give ${kind}.`;
+}
+
+/** Show an error of the server next to its field, or above the button with a way to try again. */
+export function showError(error, retry) {
+  const id = fieldOf(error);
+  if (FIELDS.includes(id) && isShown(id)) {
+    setFieldError(id, error.message);
+    focusFirstError();
+  } else {
+    showProblem(byId("form-problem"), error, retry);
+  }
+}
+
+function fieldOf({ status, param }) {
+  if (status === 413) return "input_reference";
+  return param === "seconds" ? "num_frames" : param;
+}
+
+export function clearErrors() {
+  clearProblem(byId("form-problem"));
+  for (const id of FIELDS) setFieldError(id, "");
+}
+
+function focusFirstError() {
+  const first = byId("form").querySelector("[aria-invalid]");
+  if (!first) return false;
+  const folded = first.closest("details");
+  if (folded) folded.open = true;
+  first.focus();
+  return true;
+}
+
+export function watchForm() {
+  byId("model").addEventListener("change", setModel);
+  byId("reset").addEventListener("click", setDefaults);
+  byId("last-seed").addEventListener("click", () => {
+    byId("seed").value = lastSeed;
+    byId("seed").focus();
+  });
+  byId("form").addEventListener("input", ({ target }) => {
+    if (target.hasAttribute("aria-invalid") && target.id !== "input_reference") setFieldError(target.id, "");
+    showShape();
+  });
+  for (const id of ["prompt", "remix-prompt"]) byId(id).addEventListener("keydown", submitOnControlEnter);
+}
+
+function submitOnControlEnter(event) {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  event.target.form.requestSubmit();
+}
+

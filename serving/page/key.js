@@ -1,0 +1,38 @@
+/** The field for an API key: there as soon as the server asks for one. */
+
+import { gate, hasKey, useKey } from "./api.js";
+import { byId, show } from "./dom.js";
+import { setFieldError } from "./problem.js";
+
+/** Watch for refusals; `onKey` is called when there is a new key. */
+export function watchKey(onKey) {
+  show(byId("forget-key"), hasKey());
+  gate.addEventListener("unauthorised", askForKey);
+  byId("forget-key").addEventListener("click", () => {
+    useKey("");
+    location.reload();
+  });
+  byId("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    take(byId("key").value.trim(), onKey);
+  });
+}
+
+function askForKey() {
+  show(byId("key-form"), true);
+  setFieldError("key", hasKey() ? "The server does not take this key. Give another one." : "");
+  byId("key").focus();
+}
+
+function take(value, onKey) {
+  if (!/^[\x21-\x7e]+$/.test(value)) {
+    setFieldError("key", "Give the key: letters, digits and signs, without spaces.");
+    return;
+  }
+  useKey(value);
+  setFieldError("key", "");
+  byId("key").value = "";
+  show(byId("key-form"), false);
+  show(byId("forget-key"), true);
+  onKey();
+}
