@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -22,6 +23,7 @@ from serving.settings import Settings
 from serving.store import JobStore, QueueFull
 
 _MAX_KEY = 255
+_AT_ONCE = 2  # pictures that are decoded: each may take a gigabyte for a moment
 _MOST_WAIT_S = 120  # of longer ones, clients do not try again by themselves
 
 
@@ -46,6 +48,7 @@ class Videos:
 
     def __init__(self, settings: Settings, models: Models, store: JobStore, files: Files, wake: Wake) -> None:
         self.settings, self.models, self.store, self.files, self.wake = settings, models, store, files, wake
+        self._decoding = threading.BoundedSemaphore(_AT_ONCE)
 
     def create(self, caller: Caller, body: Body) -> Job:
         """A new job, or the one made before with the same idempotency key and the same content."""
@@ -184,7 +187,8 @@ class Videos:
                 "input_reference", "'input_reference' is missing: the picture to begin with.", "missing_parameter"
             )
         try:
-            picture = decode_picture(data, max_pixels=self.settings.megapixels * 1_000_000)
+            with self._decoding:
+                picture = decode_picture(data, max_pixels=self.settings.megapixels * 1_000_000)
         except PictureError as error:
             raise invalid("input_reference", f"'input_reference': {error}", error.code) from None
         return fit(picture, model.height, model.width)
