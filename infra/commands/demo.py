@@ -1,59 +1,83 @@
-"""``motif demo``: the whole way so far, on generated videos: sprites, preprocess, inspect."""
+"""``motif demo``: the whole way on generated videos: sprites, preprocess, inspect, train, sample, a page."""
 
 import json
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from infra.commands.preprocess import finish
-from infra.options import parse, say
-from pipeline.job import Job
-from pipeline.recipes import sprites
-from pipeline.report.page import ReportOptions, write_report
-from pipeline.run import Run
-from pipeline.sprites.files import write_sprites
-from pipeline.sprites.world import World
+from infra.demo import steps
+from infra.demo.page import Made, count_right, write_page
+from infra.demo.samples import Plan, write_samples
+from infra.demo.settings import Demo
+from infra.options import parse, plural, say
+from infra.toy import MODEL
 
 
 @dataclass(frozen=True)
 class Options:
-    """Generate videos, make a feature dataset of them, and show it. Run again, it does only what is missing."""
+    """Generate videos, make a feature dataset of them, train the toy on with it, sample, and show it all on a page.
+
+    Run again, it does only what is missing.
+    """
 
     out: Path = Path("demo")
     """Folder for all of it."""
-    num: int = 24
+    num: int = 64
     """How many videos."""
     seed: int = 0
-    """The seed of the videos."""
+    """The seed of the videos, and of the pictures to sample from."""
+    steps: int = 100
+    """Steps to train on from the toy that comes with motif; with a greater number the run goes on."""
 
 
 def main(args: list[str]) -> None:
     """Run the command."""
     options = parse(Options, args, "motif demo")
-    if options.num < 1:
-        raise InputError(f"--num {options.num}: at least 1.")
-    videos, dataset = options.out / "sprites", options.out / "dataset"
-    say(f"1. {options.num} videos of moving sprites in {videos}")
-    if not _are_there(videos, options):
-        write_sprites(videos, World(), options.num, options.seed)
-    say(f"2. their features in {dataset}")
-    finish(Run(Job(sprites(), str(videos / "manifest.csv"), Folder(str(dataset))), say), str(dataset))
-    say(f"3. a page that shows them in {dataset}")
-    page = dataset / "inspect.html"
-    write_report(Folder(str(dataset)), page, ReportOptions())
+    for name, least in (("num", 1), ("steps", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise InputError(f"--{name} {getattr(options, name)}: at least {least}.")
+    demo = Demo(options.out, options.num, options.seed, options.steps)
+    demo.claim()
+    clock = Clock()
+    with clock.phase("sprites", f"{plural(demo.num, 'video')} of moving sprites in {demo.videos}"):
+        steps.write_videos(demo)
+    with clock.phase("preprocess", f"their features in {demo.dataset}"):
+        steps.write_features(demo, say)
+    with clock.phase("inspect", f"a page of them, {demo.inspected}"):
+        steps.write_inspection(demo)
+    with clock.phase("train", f"training on from the toy to step {demo.steps} in {demo.run}"):
+        step = steps.train(demo, say)
+    with clock.phase("sample", f"videos of pictures that no training has seen in {demo.samples}"):
+        plan = Plan(demo.seed)
+        toy = write_samples(str(MODEL), Folder(str(demo.samples / "toy")), plan, say)
+        run = write_samples(str(demo.run), Folder(str(demo.samples / "run")), plan, say)
+    with clock.phase("page", f"all of it on a page, {demo.page}"):
+        write_page(demo, Made(toy, run))
+    right, of = count_right(run)
     say(
-        f"\nLook at    {page}    in a browser: clips, and over them the heatmaps that will weight the loss.\n"
-        f"Run        motif dataset stats {dataset}\n"
+        f"\nLook at    {demo.page}    in a browser: {right} of {of} videos move as their sentence says.\n"
+        f"Run        motif serve {demo.run}\n"
         f"Your own   motif preprocess laptop --manifest FOLDER_OF_VIDEOS --out DATASET\n"
     )
+    told = {"page": demo.page, "inspect": demo.inspected, "dataset": demo.dataset, "run": demo.run}
+    paths = {name: str(path) for name, path in told.items()}
+    print(json.dumps({**paths, "step": step, "right": right, "videos": of, "seconds": clock.seconds}))
 
 
-def _are_there(videos: Path, options: Options) -> bool:
-    """Whether an earlier demo has generated the same videos."""
-    try:
-        made = json.loads((videos / "world.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    wanted = {"seed": options.seed, "num": options.num, "world": asdict(World())}
-    return bool(made == json.loads(json.dumps(wanted)) and (videos / "manifest.csv").is_file())
+class Clock:
+    """Tells which phase begins, and keeps how many seconds each took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str, told: str) -> Iterator[None]:
+        """A phase of the demo."""
+        say(f"{len(self.seconds) + 1}. {told}")
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from diffusion.errors import InputError
 from infra.options import parse
 from pipeline.sprites.files import write_sprites
-from pipeline.sprites.world import World
+from pipeline.sprites.world import KINDS, MotionKind, World
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Options:
     frames: int = 17
     prompts_per_scene: int = 2
     """Clips that share their first frame and differ in what the caption asks for."""
+    kinds: tuple[MotionKind, ...] = KINDS
+    """What may happen in a clip; a kind that is named several times is drawn more often."""
 
 
 def main(args: list[str]) -> None:
@@ -32,7 +34,7 @@ def main(args: list[str]) -> None:
     if options.num < 1 or options.prompts_per_scene < 1:
         raise InputError(f"--num {options.num}, --prompts-per-scene {options.prompts_per_scene}: at least 1.")
     try:
-        world = World(options.height, options.width, options.frames)
+        world = World(options.height, options.width, options.frames, kinds=options.kinds)
     except ValueError as error:
         raise InputError(f"{error}.") from error
     print(write_sprites(options.out, world, options.num, options.seed, options.prompts_per_scene))

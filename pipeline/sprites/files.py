@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from diffusion.errors import InputError
 from diffusion.storage import Folder
 from diffusion.video_file import encode_video
 from pipeline.sprites.render import render
 from pipeline.sprites.world import Motion, Scene, World, draw_motion, draw_scene
 
 FPS = 8
+_MOST_DRAWS = 1000  # for one scene: after so many there is no other sentence left to be found
 COLUMNS = ("video", "caption", "scene", "kind", "movers", "direction", "speed", "flow")
 
 
@@ -33,18 +35,27 @@ def draw_clips(world: World, num: int, seed: int, prompts_per_scene: int = 2) ->
     """Clips of the world; a scene and what happens in it are functions of (seed, scene number) alone.
 
     Clips of a scene share their first frame and differ in their sentence. A motion that brings in a new shape starts
-    with it outside the frame.
+    with it outside the frame. InputError where a scene has not so many different sentences.
     """
     for scene_number in range(math.ceil(num / prompts_per_scene)):
         rng = np.random.default_rng([seed, scene_number])
         stage = draw_scene(world, rng)
         told: set[str] = set()
-        while len(told) < min(prompts_per_scene, num - scene_number * prompts_per_scene):
-            scene, motion = draw_motion(stage, world.frames, rng)
+        wanted = min(prompts_per_scene, num - scene_number * prompts_per_scene)
+        for _ in range(_MOST_DRAWS):
+            if len(told) == wanted:
+                break
+            scene, motion = draw_motion(world, stage, rng)
             if motion.caption not in told:
                 number = scene_number * prompts_per_scene + len(told)
                 told.add(motion.caption)
                 yield Clip(number, scene_number, scene, motion)
+        if len(told) < wanted:
+            kinds = ", ".join(dict.fromkeys(world.kinds))
+            raise InputError(
+                f"prompts_per_scene {prompts_per_scene}: with the kinds {kinds} a scene has only {len(told)} different "
+                "sentences; ask for fewer, or name more kinds."
+            )
 
 
 def write_sprites(out: Path, world: World, num: int, seed: int, prompts_per_scene: int = 2) -> Path:

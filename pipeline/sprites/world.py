@@ -88,13 +88,17 @@ class Motion:
 
 @dataclass(frozen=True)
 class World:
-    """The choices of the generator: frame size in pixels, frames, and how many shapes there are."""
+    """The choices of the generator: frame size in pixels, frames, how many shapes there are, and what they may do.
+
+    A kind that ``kinds`` names several times is drawn more often.
+    """
 
     height: int = 256
     width: int = 256
     frames: int = 17
     fewest: int = 2
     most: int = 4
+    kinds: tuple[MotionKind, ...] = KINDS
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be encoded and stages too full to place the shapes."""
@@ -104,6 +108,8 @@ class World:
             raise ValueError(f"frames {self.frames}: at least 2")
         if not 1 <= self.fewest <= self.most <= 6:
             raise ValueError(f"shapes {self.fewest} to {self.most}: between 1 and 6")
+        if not self.kinds:
+            raise ValueError(f"kinds: none is named; name some of {', '.join(dict.fromkeys(KINDS))}")
 
 
 def draw_scene(world: World, rng: np.random.Generator) -> Scene:
@@ -135,14 +141,14 @@ def _free_place(
     return None
 
 
-def draw_motion(scene: Scene, frames: int, rng: np.random.Generator) -> tuple[Scene, Motion]:
+def draw_motion(world: World, scene: Scene, rng: np.random.Generator) -> tuple[Scene, Motion]:
     """Draw one motion for a scene. A motion that brings in a new shape returns the scene with that shape added."""
-    kind = KINDS[int(rng.integers(len(KINDS)))]
+    kind = world.kinds[int(rng.integers(len(world.kinds)))]
     if kind == "enters":
-        return _enter(scene, frames, rng)
+        return _enter(scene, world.frames, rng)
     if kind == "swaps" and len(scene.sprites) >= 2:
-        return scene, _swap(scene, frames, rng)
-    return scene, move(scene, frames, rng, stops=kind == "stops")
+        return scene, _swap(scene, world.frames, rng)
+    return scene, move(scene, world.frames, rng, stops=kind == "stops")
 
 
 def move(
@@ -157,7 +163,7 @@ def move(
         for index, sprite in enumerate(scene.sprites)
         for name in DIRECTIONS
         for word, pace in ([("", speed)] if speed is not None else SPEEDS.items())
-        if _stays_inside(scene, sprite, name, pace * (frames - 1) * (0.5 if stops else 1))
+        if stays_inside(scene, sprite, name, pace * (frames - 1) * (0.5 if stops else 1))
     ]
     if not options:  # every way leads out of the frame: take the sprite and way with the most room
         options = [
@@ -177,7 +183,8 @@ def move(
     return Motion("stops" if stops else "moves", caption, (index,), name, word, offsets)
 
 
-def _stays_inside(scene: Scene, sprite: Sprite, direction: str, distance: float) -> bool:
+def stays_inside(scene: Scene, sprite: Sprite, direction: str, distance: float) -> bool:
+    """Whether a sprite is wholly in the frame after ``distance`` short sides in a direction."""
     return all(
         sprite.reach <= centre + step * distance <= size - sprite.reach
         for centre, step, size in zip(sprite.centre, DIRECTIONS[direction], scene.aspect, strict=True)

@@ -1,0 +1,89 @@
+"""Videos of held-out first frames: the same image and the same seed, another sentence each time."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import torch
+
+from diffusion.generation import Generator, Request
+from diffusion.process.options import Sampling
+from diffusion.storage import Folder
+from diffusion.video_file import encode_video
+from infra.toy.data import WORLD
+from infra.toy.heldout import WAYS, HeldOut, held_out
+from infra.toy.motion import direction
+from training.validation.runs import find_candidates
+
+_TOLD = "samples.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to sample: so many scenes of a seed, each once for every one of ``WAYS``."""
+
+    seed: int = 0
+    scenes: int = 3
+    sampling: Sampling = Sampling(steps=12, guidance=1.5)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sampled video: a file beside the others, what was asked for, and the direction it moves in (empty: none)."""
+
+    file: str
+    image: str
+    prompt: str
+    way: str
+    moved: str
+
+    @property
+    def right(self) -> bool:
+        """Whether it does what was asked for."""
+        return self.moved == self.way
+
+
+def write_samples(model: str, folder: Folder, plan: Plan, say: Callable[[str], None]) -> list[list[Sample]]:
+    """Videos by a model (a run or a model folder), a list of them a scene, in the order of ``WAYS``.
+
+    Those that are there, of the same model at the same step, are left as they are.
+    """
+    (candidate,) = find_candidates([model])
+    key = {"step": candidate.facts.step, "plan": asdict(plan)}
+    if found := _read(folder, key):
+        return found
+    generator = Generator.load(candidate.weights(), torch.device("cpu"))
+    for number, scene in enumerate(held_out(WORLD, plan.scenes, plan.seed)):
+        found.append(_sample(generator, scene, (number, plan.sampling), folder))
+        say(f"  {(number + 1) * len(WAYS)} of {plan.scenes * len(WAYS)} videos of step {candidate.facts.step}")
+    told = [[asdict(sample) for sample in row] for row in found]
+    folder.write(_TOLD, json.dumps({"key": key, "samples": told}, indent=2).encode())
+    return found
+
+
+def _read(folder: Folder, key: dict[str, Any]) -> list[list[Sample]]:
+    """What an earlier demo sampled with the same key, if all of it is there."""
+    if not folder.exists(_TOLD):
+        return []
+    told = json.loads(folder.read(_TOLD))
+    found = [[Sample(**sample) for sample in row] for row in told["samples"]]
+    whole = all(folder.exists(name) for row in found for sample in row for name in (sample.file, sample.image))
+    return found if whole and told["key"] == key else []
+
+
+def _sample(generator: Generator, scene: HeldOut, how: tuple[int, Sampling], folder: Folder) -> list[Sample]:
+    """One scene's videos; ``how`` is its number, which is the seed of all of them, and the sampling."""
+    number, sampling = how
+    image = f"{number:02}.png"
+    done, png = cv2.imencode(".png", cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))
+    assert done
+    folder.write(image, png.tobytes())
+    requests = [Request(scene.image, scene.prompt(way), number) for way in WAYS]
+    made = []
+    for way, request, frames in zip(WAYS, requests, generator.generate(requests, sampling), strict=True):
+        file = f"{number:02}-{way}.mp4"
+        folder.write(file, encode_video(frames, generator.rate(request), metadata={"prompt": request.prompt}))
+        made.append(Sample(file, image, request.prompt, way, direction(frames, scene.start)))
+    return made

@@ -1,0 +1,59 @@
+"""What a demo does: videos, features and a page of them, training on from the toy. What is there is left as it is."""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from diffusion.storage import Folder
+from infra.demo.settings import Demo
+from infra.toy import MODEL
+from infra.toy.data import WORLD, clips
+from infra.toy.training import toy
+from pipeline import cluster
+from pipeline.job import Job
+from pipeline.report.page import ReportOptions, write_report
+from pipeline.run import Run
+from pipeline.sprites.files import write_sprites
+from training.job import TrainJob
+from training.launch import launch
+from training.recipes import Hardware, Saves, Train
+
+Say = Callable[[str], None]
+PROMPTS_PER_SCENE = 4
+
+
+def write_videos(demo: Demo) -> None:
+    """Generate the videos; the manifest is written last, so one that is there tells that all are."""
+    if not (demo.videos / "manifest.csv").is_file():
+        write_sprites(demo.videos, WORLD, demo.num, demo.seed, PROMPTS_PER_SCENE)
+
+
+def write_features(demo: Demo, say: Say) -> None:
+    """Bring the feature dataset up to date."""
+    run = Run(Job(clips(), str(demo.videos / "manifest.csv"), Folder(str(demo.dataset))), say)
+    with contextlib.redirect_stdout(sys.stderr), cluster.session():  # Ray prints of workers that died
+        run.execute()
+
+
+def write_inspection(demo: Demo) -> None:
+    """Write the page of the dataset."""
+    write_report(Folder(str(demo.dataset)), demo.inspected, ReportOptions())
+
+
+def training(steps: int) -> Train:
+    """The toy's training, going on from its weights: at a lower rate, in the precision that any CPU is fast in."""
+    recipe = toy()
+    return replace(
+        recipe,
+        network=replace(recipe.network, start=str(MODEL)),
+        optimiser=replace(recipe.optimiser, lr=2e-4, warmup=10, ema=0.98),
+        steps=steps,
+        hardware=Hardware(workers=0, micro_batch=recipe.batch, precision="float32"),
+        saves=Saves(every=50, keep=1),
+    )
+
+
+def train(demo: Demo, say: Say) -> int:
+    """Train on, or go on with that; returns the step that the run is at."""
+    return launch(TrainJob(training(demo.steps), (str(demo.dataset),), Folder(str(demo.run))), say).step

@@ -1,0 +1,55 @@
+"""First frames that no training has seen, and what is asked of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pipeline.sprites.render import render
+from pipeline.sprites.world import SPEEDS, Motion, Scene, Sprite, World, draw_scene, stays_inside
+
+WAYS = ("right", "left", "up", "down")
+# Scenes of a dataset are drawn from (seed, number): these numbers no dataset reaches.
+_FIRST = 2**31
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A first frame, RGB, and the sprite in it that is to move."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    sprite: Sprite
+
+    @property
+    def start(self) -> tuple[float, float]:
+        """Where the sprite is, (y, x) in pixels."""
+        short = min(self.image.shape[:2])
+        return self.sprite.centre[0] * short, self.sprite.centre[1] * short
+
+    def prompt(self, way: str) -> str:
+        """The sentence that asks for a direction."""
+        return f"the {self.sprite.name} moves {way}"
+
+
+def held_out(world: World, num: int, seed: int, ways: Sequence[str] = WAYS) -> list[HeldOut]:
+    """The first ``num`` scenes of a seed in which a sprite has room to move in all of these ways."""
+    return list(islice(_scenes(world, seed, ways), num))
+
+
+def _scenes(world: World, seed: int, ways: Sequence[str]) -> Iterator[HeldOut]:
+    number = _FIRST
+    while True:
+        scene = draw_scene(world, np.random.default_rng([seed, number]))
+        number += 1
+        distance = SPEEDS[""] * (world.frames - 1)
+        free = [one for one in scene.sprites if all(stays_inside(scene, one, way, distance) for way in ways)]
+        if free:
+            yield HeldOut(_first_frame(world, scene), free[0])
+
+
+def _first_frame(world: World, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+    resting = (((0.0, 0.0),) * 2,) * len(scene.sprites)
+    frames, _ = render(replace(world, frames=2), scene, Motion("moves", "", (), "", "", resting))
+    return np.asarray(frames[0], np.uint8)

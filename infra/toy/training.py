@@ -1,0 +1,24 @@
+"""How the toy was trained: ``motif train infra.toy.training:toy``."""
+
+from dataclasses import replace
+
+from diffusion.process.focal import MotionFocal
+from diffusion.process.schedule import Schedule
+from training.optimiser import Optimiser
+from training.recipes import Hardware, Saves, Train, sprites
+
+
+def toy() -> Train:
+    """The recipe ``sprites``, twice as wide at full resolution; lambda 5, since little moves and time is short."""
+    return replace(
+        sprites(),
+        network=replace(sprites().network, block_out_channels=(64, 64)),
+        schedule=Schedule(zero_terminal_snr=True),
+        loss=MotionFocal(weight=5.0),
+        optimiser=Optimiser(lr=1.5e-3, clip_norm=1.0, warmup=100, ema=0.995),
+        batch=8,
+        steps=6000,
+        hardware=Hardware(workers=0, micro_batch=8, precision="bfloat16"),
+        saves=Saves(every=100, keep=2),
+        samples=replace(sprites().samples, every=0),
+    )
