@@ -197,15 +197,16 @@ async def _ended(videos: Videos, who: Caller, job: Job, request: Request) -> Job
 
 
 def _add_service(app: FastAPI, videos: Videos) -> None:
+    most = videos.settings.body_mib << 20
     pages = {path.name: path for path in _PAGE.iterdir() if path.is_file()}
 
     @app.get("/v1/models")
     def models() -> Response:
-        return JSONResponse(videos.models.listed())
+        return JSONResponse(videos.models.listed(most))
 
     @app.get("/v1/models/{name}")
     def model(name: str) -> Response:
-        return JSONResponse(videos.models.find(name).shown())
+        return JSONResponse(videos.models.find(name).shown(most))
 
     @app.get("/health")
     def health() -> Response:

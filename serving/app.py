@@ -99,7 +99,10 @@ class Generating:
 
 
 _api = serve.deployment(Api, name="api", max_ongoing_requests=_MANY, ray_actor_options={"num_cpus": 0})
-_worker = serve.deployment(Generating, name="worker", max_ongoing_requests=1, max_queued_requests=-1)
+# A process that computes on all cores may be slow to say that it is well.
+_worker = serve.deployment(
+    Generating, name="worker", max_ongoing_requests=1, max_queued_requests=-1, health_check_timeout_s=120
+)
 
 
 def build(args: Mapping[str, Any]) -> serve.Application:
@@ -124,7 +127,10 @@ def bind(config: Config, alone: bool = False) -> serve.Application:
         "target_ongoing_requests": config.settings.batch,
     }
     workers = _worker.options(
-        autoscaling_config=scaling, ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus}
+        autoscaling_config=scaling,
+        ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus},
+        # A server that ends as a whole has waited before: see Running.drain.
+        graceful_shutdown_timeout_s=5.0 if alone else size.drain_seconds,
     ).bind(config.settings, models, config.compute)
     return _api.options(num_replicas=size.api).bind(config.settings, models, workers)
 
@@ -178,11 +184,11 @@ class Running:
         except RuntimeError as error:
             raise Incomplete(f"The server does not start: {_last_line(str(error))}") from error
 
-    def drain(self, seconds: float) -> None:
-        """Take no more jobs, and wait for those that run, so many seconds at most."""
+    def drain(self) -> None:
+        """Take no more jobs, and wait for those that run, for as long as they may take."""
         store = open_store(self.config.settings)
         store.drain()
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self.config.replicas.drain_seconds
         while store.state().in_progress and time.monotonic() < deadline:
             time.sleep(0.1)
         store.close()

@@ -34,6 +34,8 @@ class Replicas:
     """GPUs of a worker."""
     cpus: float = 1.0
     """Cores of a worker; without a GPU, as many threads."""
+    drain_seconds: float = 60.0
+    """How long a process that is to end may go on with the videos that it is at."""
 
     def __post_init__(self) -> None:
         """Refuse a server of nobody."""

@@ -38,8 +38,8 @@ class ServedModel:
         folder = Folder(self.uri)
         return Weights(self.uri) if folder.remote else folder.path
 
-    def shown(self) -> dict[str, Any]:
-        """An entry of ``GET /v1/models``."""
+    def shown(self, max_image_bytes: int) -> dict[str, Any]:
+        """An entry of ``GET /v1/models``; how large a picture's file may be is the server's own."""
         capabilities = {
             "sizes": [f"{self.width}x{self.height}"],
             "max_frames": self.frames,
@@ -47,6 +47,7 @@ class ServedModel:
             "max_inference_steps": MAX_STEPS,
             "max_guidance_scale": MAX_GUIDANCE,
             "input_reference": "required",
+            "max_image_bytes": max_image_bytes,
             "default": {
                 "num_frames": self.frames,
                 "fps": self.default_fps,
@@ -78,6 +79,6 @@ class Models:
             )
         return self.by_id[name]
 
-    def listed(self) -> dict[str, Any]:
+    def listed(self, max_image_bytes: int) -> dict[str, Any]:
         """The answer of ``GET /v1/models``."""
-        return {"object": "list", "data": [model.shown() for model in self.by_id.values()]}
+        return {"object": "list", "data": [model.shown(max_image_bytes) for model in self.by_id.values()]}

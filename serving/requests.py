@@ -92,7 +92,9 @@ def read_fields(kind: type[Body], fields: Mapping[str, Any]) -> Body:
 
 
 def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
-    first = error.errors(include_url=False, include_input=False)[0]
+    found = error.errors(include_url=False, include_input=False)
+    # A name that does not exist explains why another is missing.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     path = [str(part) for part in first["loc"]]
     name = ".".join(path)[:80]
     if first["type"] == "string_unicode":  # of a name the place is that of what it lies in, if anything

@@ -38,8 +38,6 @@ class Options:
     """A text file of bearer keys, one a line."""
     write_config: Path | None = None
     """Write the config file of a cluster (`serve deploy FILE`) instead of serving."""
-    drain_seconds: float = 60.0
-    """How long running jobs may take to end when the server is stopped."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
     compute: Annotated[Compute, tyro.conf.arg(name="")] = Compute()
     replicas: Annotated[Replicas, tyro.conf.arg(name="")] = Replicas(cpus=0)
@@ -68,7 +66,7 @@ def main(args: list[str]) -> None:
         _tell(config, options, {"import": imported, **running.seconds})
         stopping.wait()
         say("No more jobs are taken; those that run are finished first.")
-        running.drain(options.drain_seconds)
+        running.drain()
 
 
 def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import av
@@ -83,7 +84,9 @@ def test_several_videos_run_at_once(motif: Motif, server: Server, star: Path, tm
 def start(server: Server, star: Path, *more: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
     command = [Path(sys.executable).parent / "motif", "generate", "--url", server.url, "--image", star]
     command += ["--prompt", "a star", *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    # Where these tests run in the background, Ctrl+C is ignored, and what they start would ignore it, too.
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, preexec_fn=listening)
 
 
 @pytest.mark.parametrize("num", [1, 3])
