@@ -144,7 +144,7 @@ def _commands(demo: Demo, made: Scenes, steps: int) -> list[str]:
     image, name = demo.samples / "run" / first.image, first.prompt.removesuffix(f" moves {first.way}")
     sampling = f"--steps {Plan().sampling.steps} --guidance {Plan().sampling.guidance:g}"
     return [
-        f"motif serve {demo.run}",
+        f"motif serve {demo.run} {sampling}",
         f'motif sample {demo.run} --image {image} --prompt "{name} moves down and left" --out video.mp4 {sampling}',
         f"motif train --config {demo.run / CONFIG} --data {demo.dataset} --out {demo.run} --steps {steps + 500}",
         "motif preprocess laptop --manifest FOLDER_OF_VIDEOS --out DATASET",
