@@ -103,7 +103,7 @@ def test_the_code_of_the_docs_runs(place: Path) -> None:
     for code in blocks("docs/dataset.md", "python"):
         done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("t h w (16, 16, 16) ")
+        assert done.stdout.startswith("t h w (8, 8, 8) ")
     for query in blocks("docs/dataset.md", "sql"):
         code = f"import duckdb; print(len(duckdb.sql({query!r}).fetchall()))"
         done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True)
