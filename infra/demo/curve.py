@@ -5,27 +5,29 @@ from html import escape
 
 import numpy as np
 
-from infra.options import plural
 from training.validation.compare import smooth
 
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 560, 190, 46, 24
-_LONGEST_WINDOW = 25
 
 
-def curve(title: str, points: Sequence[tuple[float, float]]) -> str:
-    """A figure of (step, loss) pairs, at least one: single values faint, and over them the mean of the last few."""
+def curve(title: str, points: Sequence[tuple[float, float]], window: int = 1) -> str:
+    """A figure of (step, loss) pairs, at least one.
+
+    With a ``window`` above 1 single values are faint, and over them lies the mean of so many: at most of a quarter of
+    all.
+    """
     steps, values = (np.array(column, np.float64) for column in zip(*points, strict=True))
-    window = max(1, min(_LONGEST_WINDOW, len(points) // 4))
+    window = max(1, min(window, len(points) // 4))
     top = 1.05 * float(values.max()) or 1.0
     last = max(float(steps[-1]), 1.0)
     x = _LEFT + (_WIDTH - _LEFT - 4) * steps / last
     smoothed = smooth(values, window)
     lines = "".join(
         f'<polyline class="{look}" points="{_points(x, (_HEIGHT - _BELOW) * (1 - heights / top))}"/>'
-        for look, heights in (("single", values), ("mean", smoothed))
+        for look, heights in (("single", values), ("mean", smoothed))[window == 1 :]
     )
-    over = f"mean over {plural(window, 'value')}"
-    said = f"{smoothed[window - 1]:.3f} at first, {smoothed[-1]:.3f} at last; {over}"
+    over = f"; mean over {window} steps" if window > 1 else ""
+    said = f"{smoothed[window - 1]:.3f} at first, {smoothed[-1]:.3f} at last{over}"
     return (
         f'<figure class="curve"><figcaption>{escape(title)}<small>{said}</small></figcaption>'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}: {said}">'
@@ -38,7 +40,7 @@ def _points(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _grid(top: float, last: float) -> str:
-    """Three lines with their loss, and the first and the last step."""
+    """Three lines with their loss, and where the steps begin and end."""
     floor = _HEIGHT - _BELOW
     marks = [(floor * (1 - share), share * top) for share in (0.0, 0.5, 1 / 1.05)]
     drawn = [

@@ -27,6 +27,7 @@ from training.job import CONFIG
 from training.tracking import METRICS, read_metrics
 
 _CLIPS = 4
+_WINDOW = 25  # steps that the curve of the run is smoothed over
 
 Scenes = Sequence[Sequence[Sample]]
 
@@ -55,7 +56,8 @@ def write_page(demo: Demo, made: Made) -> None:
         right_toy=_right(made.toy),
         clips=_clips(demo),
         inspected=escape(demo.inspected.relative_to(demo.out).as_posix()),
-        curves=curve("The toy", story.loss) + curve("This run", [(line["step"], line["loss"]) for line in steps]),
+        curves=curve("The toy", story.loss)
+        + curve("This run", [(line["step"] + 1, line["loss"]) for line in steps], _WINDOW),
         runs=_runs(demo, story, steps),
         size=f"{_count_parameters() / 1e6:.1f} million",
         commands=escape("\n".join(_commands(demo, made.run, len(steps)))),

@@ -165,11 +165,15 @@ def test_how_many_are_right_is_counted() -> None:
 
 
 def test_a_curve_holds_its_values() -> None:
-    drawn = curve("<a>", [(step, 2.0 - step / 100) for step in range(100)])
+    points = [(step, 2.0 - step / 100) for step in range(100)]
+    drawn = curve("<a>", points, window=25)
     assert "&lt;a&gt;" in drawn
-    assert "1.880 at first, 1.130 at last; mean over 25 values" in drawn
+    assert "1.880 at first, 1.130 at last; mean over 25 steps" in drawn
     assert [len(line.split()) for line in re.findall(r'points="([^"]*)"', drawn)] == [100, 100]
-    assert "0.500 at first, 0.500 at last; mean over 1 value" in curve("b", [(0, 0.5)])
+    plain = curve("b", points)
+    assert "2.000 at first, 1.010 at last<" in plain
+    assert plain.count("<polyline") == 1
+    assert "0.500 at first, 0.500 at last<" in curve("c", [(0, 0.5)], window=25)
 
 
 @pytest.fixture

@@ -196,6 +196,7 @@ def started(tiny: ServedModel, folder: Path) -> "Iterator[tuple[subprocess.Popen
             process.kill()
 
 
+@pytest.mark.timeout(900)
 def test_motif_serve_from_start_to_restart(tiny: ServedModel, tmp_path: Path) -> None:
     folder = tmp_path / "served"
     with started(tiny, folder) as (process, client):
