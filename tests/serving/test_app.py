@@ -62,10 +62,10 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def processes(name: str) -> list[int]:
-    """The processes of a deployment on the Ray that this process started: children of its raylet."""
+def processes(name: str, of: int = os.getpid()) -> list[int]:
+    """The processes of a deployment on the Ray that process ``of`` started: children of its raylet."""
     found = subprocess.run(["pgrep", "-f", f"^ray::ServeReplica:motif:{name}"], capture_output=True, text=True)
-    return [pid for pid in map(int, found.stdout.split()) if parent(parent(pid)) == os.getpid()]
+    return [pid for pid in map(int, found.stdout.split()) if parent(parent(pid)) == of]
 
 
 def parent(pid: int) -> int:
@@ -204,9 +204,12 @@ def test_motif_serve_from_start_to_restart(tiny: ServedModel, tmp_path: Path) ->
         assert events(client, done)[-1][0] == "completed"
         running = create(client, num_inference_steps="200")["id"]
         until(lambda: client.get(f"/v1/videos/{running}").json()["progress"] > 0)
-        process.kill()
+        (worker,) = processes("worker", process.pid)
+        for pid in (worker, process.pid):  # as when the machine goes down: the worker could end the job by itself
+            os.kill(pid, signal.SIGKILL)
     with started(tiny, folder) as (process, client):
         assert client.get(f"/v1/videos/{done}/content").content[4:8] == b"ftyp"
+        until(lambda: client.get(f"/v1/videos/{running}").json()["status"] == "failed")  # its worker's lease ends
         assert client.get(f"/v1/videos/{running}").json()["error"]["code"] == "server_restarted"
         last = create(client, num_inference_steps="20")["id"]
         until(lambda: client.get(f"/v1/videos/{last}").json()["status"] != "queued")

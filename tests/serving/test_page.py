@@ -145,7 +145,9 @@ def test_history_and_running_jobs_outlive_a_reload(visit: Visit, picture: Path, 
 @pytest.mark.slow
 def test_it_can_be_used_with_the_keyboard_alone(visit: Visit, picture: Path) -> None:
     tab = visit.tab
+    tab.on("filechooser", lambda chooser: None)  # from here on the browser hands its dialogs over
     tab.keyboard.press("Tab")
+    tab.wait_for_function("document.activeElement.id === 'input_reference'")
     with tab.expect_file_chooser() as chooser:
         tab.keyboard.press("Enter")
     chooser.value.set_files(picture)
