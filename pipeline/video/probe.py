@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import av.logging
@@ -13,6 +14,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from pipeline.video.errors import VideoError
+
+# Metadata in no known encoding are no reason to refuse a video. PyAV 19 never does, and has no argument for it.
+_ANY_METADATA: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise VideoError("EmptyFile", "the file has no bytes")
     with av.logging.Capture(local=True) as logs:
         try:
-            with av.open(path, metadata_errors="replace") as container:
+            with av.open(path, **_ANY_METADATA) as container:
                 # A cover picture of a song counts as a video stream for FFmpeg.
                 streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
                 if not streams:

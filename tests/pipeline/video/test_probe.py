@@ -54,6 +54,13 @@ def test_not_square_pixels(tmp_path: Path) -> None:
     assert facts.pixel_aspect == pytest.approx(4 / 3)
 
 
+def test_metadata_in_no_known_encoding(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", pictures(4, 64, 64))
+    assert b"Lavf" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"Lavf", b"\xff\xfe\x80\x81"))
+    assert probe(path).frames == 4
+
+
 def test_what_is_no_video(tmp_path: Path) -> None:
     empty = tmp_path / "empty.mp4"
     empty.write_bytes(b"")
