@@ -109,6 +109,7 @@ class Generator:
     ) -> UInt8[np.ndarray, "b t h w 3"]:
         """Videos of the requests; RGB, 0 to 255. The first frame is the image as the model has it.
 
+        ``options`` are the model's own by default (``facts.sampling``).
         ``frames`` are those of each video, 1 to the model's own number, which is the default; InputError otherwise.
         ``on_step`` hears of each pass of the network: with one request at a time that is steps x requests.
         """
@@ -120,7 +121,7 @@ class Generator:
         videos = []
         for number, group in enumerate(groups):
             told = on_step and partial(_tell, on_step, number, len(groups))
-            videos.append(self._generate(group, options or Sampling(), told, frames))
+            videos.append(self._generate(group, options or self.facts.sampling, told, frames))
         return np.concatenate(videos)
 
     def _generate(

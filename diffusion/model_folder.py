@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from diffusion import config
 from diffusion.errors import InputError, StorageError, WeightsError
 from diffusion.misfits import misfits
+from diffusion.process.options import Sampling
 from diffusion.process.schedule import Schedule
 from diffusion.store_errors import explain
 from diffusion.uri import is_remote, local_path
@@ -46,7 +47,8 @@ class ModelFacts:
 
     ``latents`` and ``text`` are the encoders' identities, as a feature dataset records them; ``schedule`` the fields
     of :class:`~diffusion.process.schedule.Schedule`; ``frames``, ``height`` and ``width`` the grid of latents;
-    ``fps`` the range of frame rates; ``step`` the training step; ``origin`` one line on where the weights come from.
+    ``fps`` the range of frame rates; ``step`` the training step; ``origin`` one line on where the weights come from;
+    ``sampling`` how to sample where nobody says otherwise.
     """
 
     latents: dict[str, Any]
@@ -59,6 +61,7 @@ class ModelFacts:
     step: int = 0
     origin: str = ""
     fps: tuple[float, float] = (4.0, 32.0)
+    sampling: Sampling = Sampling()
 
 
 @dataclass(frozen=True)

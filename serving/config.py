@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from diffusion.errors import InputError
-from diffusion.process.options import Sampling
+from diffusion.process.options import SamplingChanges
 from serving.settings import Compute, Settings
 
 
@@ -53,8 +53,8 @@ class Config:
     settings: Settings = Settings()
     compute: Compute = Compute()
     replicas: Replicas = Replicas()
-    sampling: Sampling = Sampling()
-    """What is taken where a request does not say."""
+    sampling: SamplingChanges = SamplingChanges()
+    """What is taken where a request does not say, instead of what its model says."""
 
     def __post_init__(self) -> None:
         """Names must tell models apart."""

@@ -5,15 +5,18 @@ import contextlib
 from diffusion.errors import InputError, WeightsError
 from diffusion.latent_space import read_cell
 from diffusion.model_folder import find_part, load_facts
-from diffusion.process.options import Sampling
+from diffusion.process.options import SamplingChanges
 from diffusion.process.schedule import Schedule, check_terminal_noise
 from diffusion.storage import Folder
 from diffusion.weights import Weights
 from serving.models import ServedModel
 
 
-def describe(name: str, uri: str, defaults: Sampling | None = None) -> ServedModel:
-    """Read what a model folder says of itself; WeightsError where it is none, or its network is missing."""
+def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> ServedModel:
+    """Read what a model folder says of itself; WeightsError where it is none, or its network is missing.
+
+    Where a request does not say how to sample, the folder does, with ``changes``.
+    """
     folder = Folder(uri)
     place = Weights(uri) if folder.remote else folder.path
     facts = load_facts(place)
@@ -31,7 +34,7 @@ def describe(name: str, uri: str, defaults: Sampling | None = None) -> ServedMod
         fps=facts.fps,
         step=facts.step,
         spacings=_spacings(Schedule(**facts.schedule)),
-        defaults=defaults or Sampling(),
+        defaults=changes.of(facts.sampling) if changes else facts.sampling,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from diffusion.config import to_json
 from diffusion.errors import InputError
 from diffusion.model_folder import ModelCard, ModelFacts
+from diffusion.process.options import Sampling
 from diffusion.storage import Folder
 from diffusion.uri import is_remote, local_path
 from training.checkpoints import Checkpoints, Progress
@@ -130,5 +131,6 @@ def model_card(config: Train, source: Source) -> ModelCard:
         width=width,
         origin=start or "random weights",
         fps=facts.fps,
+        sampling=Sampling(config.samples.steps, config.samples.guidance),
     )
     return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source))

@@ -33,7 +33,7 @@ class Saves:
 class Samples:
     """Videos sampled while training: of how many clips, and every how many steps (0: never).
 
-    The first are sampled before the first step.
+    The first are sampled before the first step. Its checkpoints are sampled so too, where nobody says otherwise.
     """
 
     every: int = 1000
@@ -178,7 +178,7 @@ def sprites() -> Train:
         steps=200,
         hardware=Hardware(workers=0, micro_batch=4, precision="float32"),
         saves=Saves(every=50),
-        samples=Samples(every=100, num=4, steps=20),
+        samples=Samples(every=100, num=4, steps=12, guidance=1.5),
     )
 
 

@@ -1,7 +1,9 @@
 """How to sample: choices that need no torch, so that whoever passes them on need not load it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
+
+Spacing = Literal["leading", "trailing"]
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Sampling:
     guidance: float = 7.5
     guidance_rescale: float = 0.0
     eta: float = 0.0
-    spacing: Literal["leading", "trailing"] | None = None
+    spacing: Spacing | None = None
 
     def __post_init__(self) -> None:
         """Refuse what samples nothing."""
@@ -26,3 +28,27 @@ class Sampling:
         for name in ("guidance_rescale", "eta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)}: from 0 to 1")
+
+
+@dataclass(frozen=True)
+class SamplingChanges:
+    """What somebody wants otherwise than a model's own :class:`Sampling`; None leaves it."""
+
+    steps: int | None = None
+    """DDIM steps."""
+    guidance: float | None = None
+    """How strongly the text leads; 1 is not at all."""
+    guidance_rescale: float | None = None
+    """From 0 to 1: takes back the contrast that guidance adds."""
+    eta: float | None = None
+    """From 0 to 1: noise that is added on the way."""
+    spacing: Spacing | None = None
+    """Where the steps lie; by default trailing where the model knows pure noise, else leading."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no sampling may be."""
+        self.of(Sampling())
+
+    def of(self, own: Sampling) -> Sampling:
+        """A model's own sampling with these changes."""
+        return replace(own, **{name: value for name, value in asdict(self).items() if value is not None})

@@ -60,7 +60,7 @@ def main(args: list[str]) -> None:
     right, of = count_right(run)
     say(
         f"\nLook at    {demo.page}    in a browser: {right} of {of} videos move as their sentence says.\n"
-        f"Run        motif serve {demo.run} --guidance {plan.sampling.guidance:g}\n"
+        f"Run        motif serve {demo.run}\n"
         f"Your own   motif preprocess laptop --manifest FOLDER_OF_VIDEOS --out DATASET\n"
     )
     told = {"page": demo.page, "inspect": demo.inspected, "dataset": demo.dataset, "run": demo.run}

@@ -18,7 +18,7 @@ from diffusion.grid import arrange, tile
 from diffusion.model_folder import revision
 from diffusion.pairs import Pair, read_pairs
 from diffusion.picture import read_image
-from diffusion.process.options import Sampling
+from diffusion.process.options import SamplingChanges
 from diffusion.storage import Folder
 from diffusion.video_file import encode
 from infra.options import parse, plural, say, take_positional
@@ -62,7 +62,7 @@ class Options:
     """Of the network; bfloat16 halves its memory."""
     compile: bool = False
     """Compile the network: minutes at the first video, faster from then on."""
-    sampling: Annotated[Sampling, tyro.conf.arg(name="")] = Sampling()
+    sampling: Annotated[SamplingChanges, tyro.conf.arg(name="")] = SamplingChanges()
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class _Run:
         self.generator = Generator.load(model.weights(), device, options.precision, options.compile)
         self.batch = min(options.batch, self.generator.at_once or options.batch)
         self.metadata = {"software": "motif", "model": model.name, "revision": revision(model.weights())}
-        self.metadata |= {name: str(value) for name, value in asdict(options.sampling).items() if value is not None}
+        self.sampling = options.sampling.of(model.facts.sampling)
+        self.metadata |= {name: str(value) for name, value in asdict(self.sampling).items() if value is not None}
         self.kept: list[UInt8[np.ndarray, "t h w 3"]] = []
         self.rate = 0.0
 
@@ -152,7 +153,7 @@ class _Run:
             say(f"  step {done} of {of}")
 
         try:
-            return self.generator.generate(requests, self.options.sampling, told, self.options.frames)
+            return self.generator.generate(requests, self.sampling, told, self.options.frames)
         except torch.OutOfMemoryError as error:
             raise InputError(
                 f"--batch {self.options.batch}: the GPU's memory does not suffice. Set it lower, or --precision to "

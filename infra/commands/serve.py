@@ -14,7 +14,7 @@ import tyro
 import yaml
 
 from diffusion.errors import InputError
-from diffusion.process.options import Sampling
+from diffusion.process.options import SamplingChanges
 from infra.cli import STARTED
 from infra.options import parse, say
 from serving.config import Config, Place, Replicas
@@ -41,7 +41,7 @@ class Options:
     settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
     compute: Annotated[Compute, tyro.conf.arg(name="")] = Compute()
     replicas: Annotated[Replicas, tyro.conf.arg(name="")] = Replicas(cpus=0)
-    sampling: Annotated[Sampling, tyro.conf.arg(name="")] = Sampling()
+    sampling: Annotated[SamplingChanges, tyro.conf.arg(name="")] = SamplingChanges()
 
 
 def main(args: list[str]) -> None:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from diffusion.picture import read_image
 from diffusion.storage import Folder
 from infra.demo.curve import curve
-from infra.demo.samples import Plan, Sample
+from infra.demo.samples import Sample
 from infra.demo.settings import Demo
 from infra.toy import MODEL, Story, read_story
 from pipeline.curation.clips import ClipDecoder
@@ -144,10 +144,9 @@ def _row(name: str, *facts: object) -> str:
 def _commands(demo: Demo, made: Scenes, steps: int) -> list[str]:
     first = made[0][0]
     image, name = demo.samples / "run" / first.image, first.prompt.removesuffix(f" moves {first.way}")
-    sampling = f"--steps {Plan().sampling.steps} --guidance {Plan().sampling.guidance:g}"
     return [
-        f"motif serve {demo.run} {sampling}",
-        f'motif sample {demo.run} --image {image} --prompt "{name} moves down and left" --out video.mp4 {sampling}',
+        f"motif serve {demo.run}",
+        f'motif sample {demo.run} --image {image} --prompt "{name} moves down and left" --out video.mp4',
         f"motif train --config {demo.run / CONFIG} --data {demo.dataset} --out {demo.run} --steps {steps + 500}",
         "motif preprocess laptop --manifest FOLDER_OF_VIDEOS --out DATASET",
     ]

@@ -9,7 +9,7 @@ import cv2
 import torch
 
 from diffusion.generation import Generator, Request
-from diffusion.process.options import Sampling
+from diffusion.process.options import Sampling, SamplingChanges
 from diffusion.storage import Folder
 from diffusion.video_file import encode_video
 from infra.toy.data import WORLD
@@ -26,7 +26,7 @@ class Plan:
 
     seed: int = 0
     scenes: int = 3
-    sampling: Sampling = Sampling(steps=12, guidance=1.5)
+    sampling: SamplingChanges = SamplingChanges()
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def write_samples(model: str, folder: Folder, plan: Plan, say: Callable[[str], N
         return found
     generator = Generator.load(candidate.weights(), torch.device("cpu"))
     for number, scene in enumerate(held_out(WORLD, plan.scenes, plan.seed)):
-        found.append(_sample(generator, scene, (number, plan.sampling), folder))
+        found.append(_sample(generator, scene, (number, plan.sampling.of(candidate.facts.sampling)), folder))
         say(f"  {(number + 1) * len(WAYS)} of {plan.scenes * len(WAYS)} videos of step {candidate.facts.step}")
     told = [[asdict(sample) for sample in row] for row in found]
     folder.write(_TOLD, json.dumps({"key": key, "samples": told}, indent=2).encode())

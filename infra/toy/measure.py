@@ -10,7 +10,6 @@ from collections.abc import Callable
 import torch
 
 from diffusion.generation import Generator, Request
-from diffusion.process.options import Sampling
 from infra.toy import MODEL
 from infra.toy.data import WORLD
 from infra.toy.heldout import held_out
@@ -18,8 +17,6 @@ from infra.toy.motion import direction
 from pipeline.sprites.world import DIRECTIONS
 from training.validation.runs import find_candidates
 
-SAMPLING = Sampling(steps=12, guidance=1.5)
-"""More steps than these, or more guidance, showed nothing better."""
 _SCENES, _SEED = 16, 1
 
 
@@ -31,7 +28,7 @@ def measure(generator: Generator, scenes: int, say: Callable[[str], None]) -> di
     ways = tuple(DIRECTIONS)
     right = dict.fromkeys(ways, 0)
     for number, scene in enumerate(held_out(WORLD, scenes, _SEED, ways)):
-        videos = generator.generate([Request(scene.image, scene.prompt(way), number) for way in ways], SAMPLING)
+        videos = generator.generate([Request(scene.image, scene.prompt(way), number) for way in ways])
         moved = [direction(video, scene.start) or "still" for video in videos]
         for way, found in zip(ways, moved, strict=True):
             right[way] += way == found

@@ -150,6 +150,14 @@ def test_another_models_folder_is_refused(saved: Path) -> None:
         load_unet(saved)
 
 
+def test_a_card_from_before_models_said_how_to_sample(saved: Path) -> None:
+    path = saved / "motif.json"
+    card = json.loads(path.read_text())
+    del card["facts"]["sampling"]
+    path.write_text(json.dumps(card))
+    assert load_facts(saved) == FACTS
+
+
 def test_a_card_of_another_version(saved: Path) -> None:
     card = saved / "motif.json"
     text = card.read_text()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from diffusion.errors import InputError
-from diffusion.process.options import Sampling
+from diffusion.process.options import SamplingChanges
 from diffusion.storage import Folder
 from infra.demo import steps
 from infra.demo.curve import curve
@@ -23,7 +23,7 @@ from infra.toy import MODEL, read_story
 
 Motif = Callable[..., tuple[int, str, str]]
 CHROMIUM = shutil.which("chromium")
-PLAN = Plan(seed=5, scenes=1, sampling=Sampling(steps=1, guidance=1.5))
+PLAN = Plan(seed=5, scenes=1, sampling=SamplingChanges(steps=1))
 
 
 def quiet(line: str) -> None:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion.model_folder import revision
+from diffusion.model_folder import load_facts, revision
+from diffusion.process.options import Sampling
 from diffusion.storage import Folder
 from tests.training.datasets import write_toy
-from tests.training.runs import toy_job, train_here
+from tests.training.runs import TOY, toy_job, train_here
 
 Motif = Callable[..., tuple[int, str, str]]
 
@@ -96,6 +98,20 @@ def test_a_video_says_what_it_was_made_with(motif: Motif, run: Path, tmp_path: P
     with Image.open(tmp_path / "a.gif") as image:
         assert json.loads(image.info["comment"]) == expected
         assert (image.n_frames, image.size, image.info["loop"]) == (4, (64, 64), 0)
+
+
+def test_a_run_says_how_it_is_sampled(motif: Motif, tmp_path: Path) -> None:
+    samples = replace(TOY.samples, steps=3, guidance=1.25)
+    train_here(toy_job(write_toy(Folder(str(tmp_path / "data"))), tmp_path / "run", steps=1, samples=samples))
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((50, 70, 3), np.uint8))
+    args = ["sample", tmp_path / "run", "--image", tmp_path / "a.png", "--prompt", "x"]
+    for changes, expected in ((), ("3", "1.25")), (("--guidance", "2"), ("3", "2.0")):
+        status, _, said = motif(*args, *changes, "--out", tmp_path / "a.mp4")
+        assert status == 0, said
+        with av.open(tmp_path / "a.mp4") as container:
+            assert (container.metadata["steps"], container.metadata["guidance"]) == expected
+    facts = load_facts(tmp_path / "run" / "checkpoints" / "step-00000001" / "model")
+    assert facts.sampling == Sampling(steps=3, guidance=1.25)
 
 
 def test_a_folder_of_pairs_and_a_grid(motif: Motif, run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import torch
 from diffusion.errors import InputError
 from diffusion.generation import Generator, Request
 from diffusion.model_folder import load_facts
-from diffusion.process.options import Sampling
 from infra.toy import MODEL, read_story
 from infra.toy.data import WORLD, clips
 from infra.toy.heldout import held_out
@@ -48,7 +47,7 @@ def test_right_and_left_are_opposite() -> None:
     (scene,) = held_out(WORLD, 1, seed=0)
     generator = Generator.load(MODEL, torch.device("cpu"))
     requests = [Request(scene.image, scene.prompt(way), seed=0) for way in ("right", "left")]
-    videos = generator.generate(requests, Sampling(steps=6, guidance=1.5))
+    videos = generator.generate(requests, replace(generator.facts.sampling, steps=6))
     right, left = (travel(video, scene.start) for video in videos)
     assert right is not None
     assert left is not None

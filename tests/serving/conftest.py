@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffusion.model_folder import save_model
-from diffusion.process.options import Sampling
+from diffusion.process.options import SamplingChanges
 from serving.describe import describe
 from serving.models import ServedModel
 from serving.settings import Settings
@@ -21,7 +21,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     """A model of 4 frames of 64 x 32 pixels, which takes 5 steps."""
     folder = tmp_path_factory.mktemp("serving") / "tiny"
     save_model(folder, small(image_condition="x-cat"), replace(FACTS, frames=4, fps=(4.0, 16.0)))
-    return describe("tiny", str(folder), Sampling(steps=5))
+    return describe("tiny", str(folder), SamplingChanges(steps=5))
 
 
 @pytest.fixture

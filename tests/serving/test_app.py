@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from diffusion.errors import InputError
+from diffusion.process.options import SamplingChanges
 from serving.app import Running, build
 from serving.config import Config, Place, Replicas, read_config
 from serving.models import ServedModel
@@ -38,7 +39,8 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def config(tiny: ServedModel, tmp_path_factory: pytest.TempPathFactory) -> Config:
     settings = Settings(folder=str(tmp_path_factory.mktemp("app") / "served"), queue=16)
-    return Config((Place("tiny", tiny.uri),), settings, replicas=Replicas(api=2), sampling=tiny.defaults)
+    models, sampling = (Place("tiny", tiny.uri),), SamplingChanges(steps=tiny.defaults.steps)
+    return Config(models, settings, replicas=Replicas(api=2), sampling=sampling)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from diffusion.process.options import Sampling
+from diffusion.process.options import Sampling, SamplingChanges
 from diffusion.process.sampling import Conditions, draw_noise, sample
 from diffusion.process.schedule import Schedule
 
@@ -88,5 +88,12 @@ def test_another_scheduler_of_diffusers_can_take_its_place() -> None:
     "fields", [{"steps": 0}, {"guidance": -1.0}, {"guidance_rescale": 1.5}, {"eta": 2.0}, {"guidance": float("inf")}]
 )
 def test_nonsense_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(fields))):
-        Sampling(**fields)
+    for kind in (Sampling, SamplingChanges):
+        with pytest.raises(ValueError, match=next(iter(fields))):
+            kind(**fields)
+
+
+def test_changes_leave_what_they_do_not_name() -> None:
+    own = Sampling(12, 1.5, 0.7, 0.5, "trailing")
+    assert SamplingChanges().of(own) == own
+    assert SamplingChanges(steps=3, eta=0.0).of(own) == Sampling(3, 1.5, 0.7, 0.0, "trailing")
