@@ -14,7 +14,6 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Match
 
@@ -60,10 +59,6 @@ def build_api(open_videos: Callable[[], Videos]) -> Guard:
     _add_sync(app, videos)
     _add_service(app, videos)
     _add_errors(app)
-    if videos.settings.origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=videos.settings.origins, allow_methods=["*"], allow_headers=["*"]
-        )
     return Guard(app, videos.settings)
 
 

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,6 +17,7 @@ from serving.settings import Settings, key_hash
 _OPEN = ("/", "/health", "/ready", "/openapi.json")  # and /page/...: what a browser and a load balancer must reach
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?", re.IGNORECASE)
 _REQUEST_ID = "x-request-id"
+_EXPOSED = (_REQUEST_ID, "retry-after", "content-disposition")  # beside those that any page may read
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -34,6 +36,11 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
+        self._shown: ASGIApp = self._guarded
+        if settings.origins:  # around the rest: a page may read what is refused for its key or size
+            self._shown = CORSMiddleware(
+                self._guarded, settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_EXPOSED
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -44,7 +51,17 @@ class Guard:
         # Ray Serve numbers requests and tells the number with the answer; without Serve it is done here.
         send = _dressed(send, {} if _REQUEST_ID in headers else {_REQUEST_ID: uuid.uuid4().hex})
         try:
-            owner = self._admit(scope, headers)
+            self._check_host(headers.get("host", ""))
+            if scope["method"] not in ("GET", "HEAD"):
+                self._check_origin(headers)
+        except ApiError as error:
+            await answer(error)(scope, receive, send)
+            return
+        await self._shown(scope, receive, send)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            owner = self._admit(scope, Headers(scope=scope))
         except ApiError as error:
             await answer(error)(scope, receive, send)
             return
@@ -52,18 +69,13 @@ class Guard:
         await self.app(scope, _limited(receive, self._too_large), send)
 
     def _admit(self, scope: Scope, headers: Headers) -> str:
-        self._check_host(headers.get("host", ""))
-        method, path = scope["method"], scope["path"]
+        path = scope["path"]
         if "\0" in path or b"%00" in scope["query_string"]:  # some databases cannot even be asked for it
             raise invalid(None, "The address holds a NUL character, which is no text.")
-        if method not in ("GET", "HEAD"):
-            self._check_origin(headers)
         length = headers.get("content-length", "0")
         if length.isdecimal():
             self._too_large(int(length))
         if not self.settings.key_hashes or path in _OPEN or path.startswith("/page/"):
-            return ANYONE
-        if method == "OPTIONS":  # browsers ask without a key whether a page may call
             return ANYONE
         return self._owner(headers.get("authorization", ""))
 

@@ -188,6 +188,13 @@ def test_pages_of_a_known_origin_may_ask(stranger: httpx2.Client) -> None:
     files = {"input_reference": ("a.png", png(), "image/png")}
     made = stranger.post("/v1/videos", data={"prompt": "a"}, files=files, headers={"origin": PAGE} | bearer(MINE))
     assert (made.status_code, made.headers["access-control-allow-origin"]) == (200, PAGE)
+    for key, code in (({}, "missing_api_key"), (bearer("wrong"), "invalid_api_key")):
+        unknown = stranger.post("/v1/videos", data={"prompt": "a"}, files=files, headers={"origin": PAGE} | key)
+        assert refusal(unknown)[:2] == (401, code)
+        assert unknown.headers["access-control-allow-origin"] == PAGE
+        assert "x-request-id" in unknown.headers["access-control-expose-headers"]
+    large = stranger.post("/v1/videos", content=bytes(33 << 20), headers={"origin": PAGE} | bearer(MINE))
+    assert (refusal(large)[:2], large.headers["access-control-allow-origin"]) == ((413, "body_too_large"), PAGE)
     refused = stranger.options("/v1/videos", headers={"origin": "https://evil.example"} | asked)
     assert refusal(refused)[:2] == (403, "origin_not_allowed")
 
