@@ -36,7 +36,7 @@ from torch import Tensor
 
 from benchmarks.report import alternate, arguments, rate, report
 from diffusion.generation import Generator, Precision, Request
-from diffusion.model_folder import ModelFacts, save_model
+from diffusion.model_folder import ModelCard, ModelFacts, save_model
 from diffusion.process.options import Sampling
 from diffusion.process.schedule import Schedule
 from diffusion.unet.model import VideoUNet
@@ -69,7 +69,8 @@ def toy(folder: Path) -> Path:
     )
     latents = {"encoder": "PixelCodec", "cell": 16, "luma": 10, "chroma": 3, "version": 1}
     text = {"encoder": "HashedText", "tokens": 16, "width": 64, "version": 1}
-    save_model(folder / "toy", unet, ModelFacts(latents, 1.0, text, asdict(Schedule()), 16, 16, 16))
+    facts = ModelFacts(latents, 1.0, text, asdict(Schedule()), 16, 16, 16)
+    save_model(folder / "toy", unet, ModelCard(facts))
     return folder / "toy"
 
 
@@ -88,7 +89,7 @@ def full(folder: Path) -> Path:
     ).save_pretrained(folder / "autoencoder" / "vae")
     text = {"encoder": "HashedText", "tokens": 77, "width": 1024, "version": 1}
     facts = ModelFacts({"encoder": "AutoencoderKL"}, 0.18215, text, asdict(Schedule(rescale=0.7)), 16, 40, 64)
-    save_model(folder / "full", VideoUNet(), facts, vae=Weights(str(folder / "autoencoder"), subfolder="vae"))
+    save_model(folder / "full", VideoUNet(), ModelCard(facts, Weights(str(folder / "autoencoder"), subfolder="vae")))
     return folder / "full"
 
 

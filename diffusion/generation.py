@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
+from diffusion.conditioning import WITHOUT_WEIGHTS, ImageEncoder, TextEncoder, open_image_encoder, open_text_encoder
 from diffusion.errors import InputError, WeightsError
 from diffusion.latent_space import LatentSpace, open_latent_space
 from diffusion.model_folder import ModelFacts, Part, find_part, load_facts, load_unet
@@ -18,11 +19,9 @@ from diffusion.picture import fit
 from diffusion.process.options import Sampling
 from diffusion.process.sampling import Conditions, OnStep, draw_noise, sample, to_frames
 from diffusion.process.schedule import Schedule
-from diffusion.text import ClipText, HashedText
 from diffusion.unet.model import VideoUNet
 from diffusion.weights import Weights
 
-TextEncoder = Callable[[list[str]], Tensor]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -50,20 +49,21 @@ class Generator:
     request, differs in the last digit). On a GPU requests share the network's passes, and its kernels may round
     otherwise for another number of them; text and pictures go through their encoders one by one everywhere.
 
-    ``at_once`` is how many requests share a pass of the network; None is all that are given.
+    ``at_once`` is how many requests share a pass of the network; None is all that are given. ``image`` makes tokens of
+    the picture for models that attend to it.
     """
 
     def __init__(
-        self, unet: VideoUNet, facts: ModelFacts, space: LatentSpace, text: TextEncoder, device: torch.device
+        self, unet: VideoUNet, facts: ModelFacts, space: LatentSpace, text: TextEncoder, image: ImageEncoder | None
     ) -> None:
-        if unet.config.image_condition != "x-cat":
-            raise InputError(
-                f"this model's image condition is {unet.config.image_condition}: generating is there for x-cat alone."
-            )
-        self.unet = unet.to(device).eval()
-        self.facts, self.space, self.text, self.device = facts, space, text, device
+        if unet.config.image_condition == "none":
+            raise InputError("this model takes no image: it is one to train from. Name a model that was trained.")
+        if unet.resampler is not None and image is None:
+            raise WeightsError("this model attends to tokens of the image, and no image encoder is named.")
+        self.unet, self.device = unet.eval(), unet.device
+        self.facts, self.space, self.text, self.image = facts, space, text, image
         self.schedule = Schedule(**facts.schedule)
-        self.at_once: int | None = 1 if device.type == "cpu" else None
+        self.at_once: int | None = 1 if self.device.type == "cpu" else None
 
     @classmethod
     def load(
@@ -77,7 +77,10 @@ class Generator:
         facts = load_facts(model)
         space = open_latent_space(facts.latents, facts.scaling_factor, _part(model, "vae", facts.latents), device)
         text = open_text_encoder(facts.text, _part(model, "text_encoder", facts.text), device)
-        generator = cls(load_unet(model, getattr(torch, precision)), facts, space, text, device)
+        image = None
+        if facts.image:
+            image = open_image_encoder(facts.image, _part(model, "image_encoder", facts.image), device)
+        generator = cls(load_unet(model, getattr(torch, precision)).to(device), facts, space, text, image)
         if compiled:
             generator.compile()
         return generator
@@ -127,16 +130,17 @@ class Generator:
     def _generate(
         self, requests: Sequence[Request], options: Sampling, on_step: OnStep | None, frames: int
     ) -> UInt8[np.ndarray, "b t h w 3"]:
-        latent = torch.cat([self.space.encode(self._image(request)) for request in requests]).to(self.device)
+        pictures = [torch.from_numpy(fit(request.image, *self.size)).to(self.device) for request in requests]
+        condition = self._condition(pictures)
         texts = [(request.prompt, request.negative) for request in requests]
         states = {text: self.text([text]) for text in sorted({text for pair in texts for text in pair})}
         given = Conditions(
             text=torch.cat([states[prompt] for prompt, _ in texts]),
             empty_text=torch.cat([states[negative] for _, negative in texts]),
             fps=torch.tensor([self.rate(request) for request in requests], device=self.device),
-            image={"image_latent": latent},
+            image=condition,
         )
-        shape = (latent.shape[1], frames, *latent.shape[2:])
+        shape = (self.unet.config.latent_channels, frames, self.facts.height, self.facts.width)
         noise = draw_noise(shape, [request.seed for request in requests], options.steps if options.eta else 0)
         latents = sample(self._predict, self.schedule, given, noise, options, on_step)
         return np.concatenate([to_frames(self.space.decode(one), frames) for one in torch.split(latents, 1)])
@@ -148,27 +152,21 @@ class Generator:
             predicted: Tensor = self.unet(*given, **image)
         return predicted
 
-    def _image(self, request: Request) -> Float[Tensor, "1 3 height width"]:
-        fitted = torch.from_numpy(fit(request.image, *self.size)).to(self.device)
-        return fitted.permute(2, 0, 1)[None].float() / 127.5 - 1
+    def _condition(self, pictures: Sequence[UInt8[Tensor, "height width 3"]]) -> dict[str, Tensor]:
+        """What the network takes of the pictures, each encoded on its own."""
+        condition = {}
+        if self.unet.concatenates:
+            images = [picture.permute(2, 0, 1)[None].float() / 127.5 - 1 for picture in pictures]
+            condition["image_latent"] = torch.cat([self.space.encode(image) for image in images])
+        if self.image is not None and self.unet.resampler is not None:
+            condition["image_tokens"] = torch.cat([self.image(picture[None]) for picture in pictures])
+        return condition
 
 
 def _tell(on_step: OnStep, group: int, groups: int, done: int, of: int) -> None:
     on_step(group * of + done, groups * of)
 
 
-def open_text_encoder(identity: dict[str, Any], weights: Weights | None, device: torch.device) -> TextEncoder:
-    """States ``[b l d]`` of prompts by the identity of a text encoder, float32, on a device."""
-    kind = identity.get("encoder")
-    if kind == "HashedText":
-        hashed = HashedText(identity["tokens"], identity["width"])
-        return lambda prompts: torch.from_numpy(hashed.encode(prompts)).to(device)
-    if weights is None or kind is None:
-        raise WeightsError(f"text states of '{kind}' cannot be computed: no text encoder is named.")
-    tower = ClipText.load(weights, kind, device, torch.float32)
-    return lambda prompts: tower(tower.tokens(prompts))
-
-
 def _part(model: Path | Weights, part: Part, identity: dict[str, Any]) -> Weights | None:
     """The weights of an encoder; the toy's have none."""
-    return None if identity.get("encoder") in ("PixelCodec", "HashedText") else find_part(model, part)
+    return None if identity.get("encoder") in WITHOUT_WEIGHTS else find_part(model, part)

@@ -5,9 +5,10 @@
     unet/                     config.json and safetensors, ``VideoUNet.from_pretrained(folder, subfolder="unet")``
     scheduler/                a DDIMScheduler's config
     vae/, text_encoder/       an AutoencoderKL; open_clip_model.safetensors
+    image_encoder/            the same of the visual tower, for models that attend to the image
 
 The encoders never change in training, so a training checkpoint holds none of them: its card names where they are. A
-folder with a local ``vae/`` or ``text_encoder/`` uses that, whatever the card says. The toy size needs neither.
+folder with one of its own uses that, whatever the card says. The toy size needs none.
 """
 
 import contextlib
@@ -16,9 +17,9 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -35,7 +36,7 @@ from diffusion.weights import Weights, locate
 if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import: only where a model is loaded
     from diffusion.unet.model import VideoUNet
 
-Part = Literal["vae", "text_encoder"]
+Part = Literal["vae", "text_encoder", "image_encoder"]
 _FORMAT = 1
 _HERE = "."  # as a part's source: this folder itself, wherever it was copied to
 _UNET_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
@@ -45,7 +46,8 @@ _UNET_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
 class ModelFacts:
     """What a model works in and was made for, beside its weights.
 
-    ``latents`` and ``text`` are the encoders' identities, as a feature dataset records them; ``schedule`` the fields
+    ``latents``, ``text`` and ``image`` are the encoders' identities, as a feature dataset records them (``image`` is
+    empty where the network takes no image tokens); ``schedule`` the fields
     of :class:`~diffusion.process.schedule.Schedule`; ``frames``, ``height`` and ``width`` the grid of latents;
     ``fps`` the range of frame rates; ``step`` the training step; ``origin`` one line on where the weights come from;
     ``sampling`` how to sample where nobody says otherwise.
@@ -62,6 +64,7 @@ class ModelFacts:
     origin: str = ""
     fps: tuple[float, float] = (4.0, 32.0)
     sampling: Sampling = Sampling()
+    image: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class ModelCard:
     facts: ModelFacts
     vae: Weights | None = None
     text_encoder: Weights | None = None
+    image_encoder: Weights | None = None
     format: int = _FORMAT
 
 
@@ -120,24 +124,21 @@ def need_room(folder: Path, size: int) -> None:
         )
 
 
-def save_model(
-    target: Path, unet: "VideoUNet", facts: ModelFacts, vae: Weights | None = None, text_encoder: Weights | None = None
-) -> None:
-    """Write a new model folder, whole or not at all; ``vae`` and ``text_encoder`` say where the frozen parts are.
+def save_model(target: Path, unet: "VideoUNet", card: ModelCard) -> None:
+    """Write a new model folder, whole or not at all; ``card`` says where the frozen parts are.
 
     Tensors keep their type. A local source is written down with its full path. InputError where ``target`` is in use,
     StorageError where the disk refuses.
     """
     with new_folder(target) as folder:
-        write_model(folder, unet, facts, vae, text_encoder)
+        write_model(folder, unet, card)
 
 
-def write_model(
-    folder: Path, unet: "VideoUNet", facts: ModelFacts, vae: Weights | None = None, text_encoder: Weights | None = None
-) -> None:
+def write_model(folder: Path, unet: "VideoUNet", card: ModelCard) -> None:
     """The same into a folder that is there, beside the parts that it has."""
-    schedule = Schedule(**facts.schedule).scheduler_config()
-    card = ModelCard(facts, _settled(folder, "vae", vae), _settled(folder, "text_encoder", text_encoder))
+    schedule = Schedule(**card.facts.schedule).scheduler_config()
+    settled: dict[str, Any] = {part: _settled(folder, part, getattr(card, part)) for part in get_args(Part)}
+    card = replace(card, **settled)
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
     unet.save_pretrained(folder / "unet")
     _write(folder / "scheduler" / "scheduler_config.json", {"_class_name": "DDIMScheduler", **schedule})
@@ -154,12 +155,16 @@ def _settled(folder: Path, part: Part, weights: Weights | None) -> Weights | Non
 
 
 def _index(folder: Path) -> dict[str, Any]:
+    parts = {
+        "text_encoder": ["diffusion.text", "ClipText"],
+        "image_encoder": ["diffusion.image", "ClipImage"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
     return {
         "_class_name": "DiffusionPipeline",
         "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["diffusion.text", "ClipText"] if (folder / "text_encoder").is_dir() else [None, None],
         "unet": ["diffusion.unet.model", "VideoUNet"],
-        "vae": ["diffusers", "AutoencoderKL"] if (folder / "vae").is_dir() else [None, None],
+        **{part: named if (folder / part).is_dir() else [None, None] for part, named in parts.items()},
     }
 
 

@@ -84,7 +84,7 @@ class Checkpoints:
         try:
             with disk_errors(place.uri), _scratch(self.folder) as scratch:
                 save_file(state, scratch / _TRAINING)
-                write_model(scratch / "model", _network(config, weights), card.facts, card.vae, card.text_encoder)
+                write_model(scratch / "model", _network(config, weights), card)
                 place.delete_all()
                 for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
                     inside = path.relative_to(scratch).parent.as_posix()

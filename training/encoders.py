@@ -9,7 +9,7 @@ from diffusion.uri import local_path
 from diffusion.weights import Weights
 from training.data.source import Source
 
-_ARTIFACTS: dict[Part, str] = {"vae": "latents", "text_encoder": "text"}
+_ARTIFACTS: dict[Part, str] = {"vae": "latents", "text_encoder": "text", "image_encoder": "image"}
 
 
 def find_encoder(part: Part, start: str, source: Source) -> Weights | None:

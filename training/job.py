@@ -131,6 +131,8 @@ def model_card(config: Train, source: Source) -> ModelCard:
         width=width,
         origin=start or "random weights",
         fps=facts.fps,
+        image=facts.image,
         sampling=Sampling(config.samples.steps, config.samples.guidance),
     )
-    return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source))
+    image = find_encoder("image_encoder", start, source) if facts.image else None
+    return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source), image)

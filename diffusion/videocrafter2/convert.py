@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion import autoencoder, text
-from diffusion.model_folder import ModelFacts, need_room, new_folder, write_model
+from diffusion.model_folder import ModelCard, ModelFacts, need_room, new_folder, write_model
 from diffusion.process.schedule import Schedule
 from diffusion.videocrafter2 import names
 from diffusion.videocrafter2.checkpoint import Shapes, check, read
@@ -109,7 +109,7 @@ def convert(checkpoint: Path, out: Path, sizes: Sizes | None = None) -> ModelFac
         facts = _facts(folder, checkpoint, sizes or Sizes())
         unet = found["unet"].model
         assert isinstance(unet, VideoUNet)
-        write_model(folder, unet, facts)
+        write_model(folder, unet, ModelCard(facts))
     return facts
 
 

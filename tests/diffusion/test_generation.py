@@ -8,7 +8,8 @@ import torch
 
 from diffusion.errors import InputError, WeightsError
 from diffusion.generation import Generator, Precision, Request
-from diffusion.model_folder import ModelFacts, save_model
+from diffusion.image import CellTokens
+from diffusion.model_folder import ModelCard, ModelFacts, save_model
 from diffusion.picture import fit
 from diffusion.process.options import Sampling
 from diffusion.process.schedule import Schedule
@@ -36,7 +37,7 @@ def picture(seed: int, height: int = 48, width: int = 90) -> np.ndarray:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generation") / "model"
-    save_model(folder, small(image_condition="x-cat"), FACTS)
+    save_model(folder, small(image_condition="x-cat"), ModelCard(FACTS))
     return folder
 
 
@@ -96,7 +97,8 @@ def test_requests_that_share_passes_of_the_network_give_nearly_the_same(model: P
 
 def test_an_autoencoder_and_a_text_tower_see_one_request_at_a_time(tmp_path: Path, tiny_vae: Path) -> None:
     facts = replace(FACTS, latents={"encoder": "AutoencoderKL"}, scaling_factor=0.18215)
-    save_model(tmp_path / "model", small(image_condition="x-cat"), facts, vae=Weights(str(tiny_vae), subfolder="vae"))
+    card = ModelCard(facts, Weights(str(tiny_vae), subfolder="vae"))
+    save_model(tmp_path / "model", small(image_condition="x-cat"), card)
     generator = Generator.load(tmp_path / "model", CPU)
     assert generator.size == (32, 64)
     generator.at_once = None
@@ -188,16 +190,51 @@ def test_a_compiled_network_gives_the_same(model: Path) -> None:
     assert graphs
 
 
+@pytest.mark.parametrize("condition", ["cx-attn", "both"])
+def test_models_that_attend_to_the_image(tmp_path: Path, condition: str) -> None:
+    cells = CellTokens(cell=16, place=8)
+    facts = replace(FACTS, image={"encoder": "CellTokens", "cell": 16, "place": 8, "version": 1})
+    torch.manual_seed(3)
+    unet = small(image_condition=condition, image_token_width=cells.width)
+    for parameter in unet.parameters():  # the resampler ends in zeros, as training finds it
+        torch.nn.init.normal_(parameter, std=0.2)
+    save_model(tmp_path / "model", unet, ModelCard(facts))
+    generator = Generator.load(tmp_path / "model", CPU)
+    seen = []
+    unet_forward = generator.unet.forward
+
+    def noted(*given: torch.Tensor, **image: torch.Tensor) -> torch.Tensor:
+        seen.append(image)
+        return unet_forward(*given, **image)  # type: ignore[no-any-return]
+
+    generator.unet.forward = noted  # type: ignore[method-assign]
+    one, other = (generator.generate([Request(picture(seed), "a", 7)], QUICK) for seed in (0, 1))
+    assert (one != other).any()
+    fitted = torch.from_numpy(fit(picture(0), 32, 64))[None]
+    tokens = cells.encode(fitted).half().float()
+    assert tokens.shape == (1, 8, cells.width)
+    assert all(torch.equal(told, tokens[0]) for told in seen[0]["image_tokens"])
+    assert ("image_latent" in seen[0]) == (condition == "both")
+
+
 def test_what_a_model_lacks_is_named(tmp_path: Path, model: Path) -> None:
-    save_model(tmp_path / "a", small(image_condition="x-cat"), replace(FACTS, latents={"encoder": "AutoencoderKL"}))
+    save_model(
+        tmp_path / "a", small(image_condition="x-cat"), ModelCard(replace(FACTS, latents={"encoder": "AutoencoderKL"}))
+    )
     with pytest.raises(WeightsError, match="has no vae and names none"):
         Generator.load(tmp_path / "a", CPU)
-    save_model(tmp_path / "b", small(image_condition="x-cat"), replace(FACTS, text={"encoder": "ViT-H-14"}))
+    save_model(tmp_path / "b", small(image_condition="x-cat"), ModelCard(replace(FACTS, text={"encoder": "ViT-H-14"})))
     with pytest.raises(WeightsError, match="has no text_encoder and names none"):
         Generator.load(tmp_path / "b", CPU)
-    save_model(tmp_path / "c", small(image_condition="cx-attn"), FACTS)
-    with pytest.raises(InputError, match="image condition is cx-attn"):
+    save_model(tmp_path / "c", small(image_condition="cx-attn"), ModelCard(FACTS))
+    with pytest.raises(WeightsError, match="no image encoder is named"):
         Generator.load(tmp_path / "c", CPU)
+    save_model(tmp_path / "d", small(image_condition="both"), ModelCard(replace(FACTS, image={"encoder": "ViT-H-14"})))
+    with pytest.raises(WeightsError, match="has no image_encoder and names none"):
+        Generator.load(tmp_path / "d", CPU)
+    save_model(tmp_path / "e", small(image_condition="none"), ModelCard(FACTS))
+    with pytest.raises(InputError, match="takes no image"):
+        Generator.load(tmp_path / "e", CPU)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (10, 300), (333, 20), (32, 64)])

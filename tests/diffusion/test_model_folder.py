@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from diffusion.errors import InputError, StorageError, WeightsError
 from diffusion.model_folder import (
+    ModelCard,
     ModelFacts,
     disk_errors,
     find_part,
@@ -46,7 +47,7 @@ FACTS = ModelFacts(
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save_model(tmp_path / "model", small(dropout=0.1), FACTS)
+    save_model(tmp_path / "model", small(dropout=0.1), ModelCard(FACTS))
     return tmp_path / "model"
 
 
@@ -77,7 +78,7 @@ def test_diffusers_reads_it_too(saved: Path) -> None:
 
 
 def test_the_state_keeps_its_type_on_disk(tmp_path: Path) -> None:
-    save_model(tmp_path, small().to(torch.bfloat16), FACTS)
+    save_model(tmp_path, small().to(torch.bfloat16), ModelCard(FACTS))
     stored = load_file(tmp_path / "unet" / "diffusion_pytorch_model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
 
@@ -96,7 +97,7 @@ def test_a_model_in_an_object_store(saved: Path, bucket: str) -> None:
 def test_frozen_parts_are_named_not_copied(tmp_path: Path, tiny_vae: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_vae.parent)
     hub = Weights("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "main")
-    save_model(tmp_path / "step", small(), FACTS, Weights(tiny_vae.name, subfolder="vae"), hub)
+    save_model(tmp_path / "step", small(), ModelCard(FACTS, Weights(tiny_vae.name, subfolder="vae"), hub))
     assert sorted(path.name for path in (tmp_path / "step").iterdir()) == [
         "model_index.json",
         "motif.json",
@@ -111,7 +112,7 @@ def test_frozen_parts_are_named_not_copied(tmp_path: Path, tiny_vae: Path, monke
 def test_a_part_in_the_folder_goes_with_it(tmp_path: Path, tiny_vae: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "vae").symlink_to(tiny_vae / "vae")
-    write_model(tmp_path / "model", small(), FACTS)
+    write_model(tmp_path / "model", small(), ModelCard(FACTS))
     (tmp_path / "model").rename(tmp_path / "moved")
     assert find_part(tmp_path / "moved", "vae") == Weights(str(tmp_path / "moved"), subfolder="vae")
     assert json.loads((tmp_path / "moved" / "motif.json").read_text())["vae"]["source"] == "."
@@ -201,11 +202,11 @@ import resource, signal, sys
 from pathlib import Path
 from diffusion.errors import StorageError
 from diffusion.model_folder import save_model
-from tests.diffusion.test_model_folder import FACTS, small
+from tests.diffusion.test_model_folder import FACTS, ModelCard, small
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    save_model(Path(sys.argv[1]), small(), FACTS)
+    save_model(Path(sys.argv[1]), small(), ModelCard(FACTS))
 except StorageError as error:
     print(error)
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.model_folder import save_model
+from diffusion.model_folder import ModelCard, save_model
 from diffusion.process.options import SamplingChanges
 from serving.describe import describe
 from serving.models import ServedModel
@@ -20,7 +20,7 @@ from tests.serving.server import Server, serve
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     """A model of 4 frames of 64 x 32 pixels, which takes 5 steps."""
     folder = tmp_path_factory.mktemp("serving") / "tiny"
-    save_model(folder, small(image_condition="x-cat"), replace(FACTS, frames=4, fps=(4.0, 16.0)))
+    save_model(folder, small(image_condition="x-cat"), ModelCard(replace(FACTS, frames=4, fps=(4.0, 16.0))))
     return describe("tiny", str(folder), SamplingChanges(steps=5))
 
 

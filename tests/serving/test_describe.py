@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diffusion.errors import WeightsError
-from diffusion.model_folder import save_model
+from diffusion.model_folder import ModelCard, save_model
 from diffusion.process.options import Sampling, SamplingChanges
 from serving.describe import describe
 from tests.diffusion.test_generation import FACTS
@@ -16,7 +16,7 @@ from tests.diffusion.unet.models import small
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     facts = replace(FACTS, sampling=Sampling(steps=12, guidance=1.5))
-    save_model(tmp_path / "model", small(image_condition="x-cat"), facts)
+    save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
     return str(tmp_path / "model")
 
 

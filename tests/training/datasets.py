@@ -5,13 +5,14 @@ All values depend on the clip's number alone. The latents are those of a small p
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from diffusion.image import CellTokens
 from diffusion.storage import Folder
 from diffusion.text import HashedText
 from pipeline.dataset.catalog import Artifact, Catalog
@@ -22,6 +23,7 @@ from pipeline.motion.heatmap import Normalisation
 from tests.pipeline.datasets import clip as clip_row
 
 CELL = 8
+TOKENS = CellTokens(cell=32, place=4)
 CAPTIONS = 5
 
 
@@ -111,7 +113,13 @@ class Toy:
         identities: dict[str, dict[str, Any]] = {
             "latents": codec | {"clips": clips},
             "heatmaps": heatmaps | {"clips": clips},
-            "image": {"encoder": "CellTokens", "version": 1, "clips": clips},
+            "image": {
+                "encoder": "CellTokens",
+                "cell": TOKENS.cell,
+                "place": TOKENS.place,
+                "version": 1,
+                "clips": clips,
+            },
         }
         facts = {"latents": {"scaling_factor": self.scaling_factor}}
         artifacts = {

@@ -6,16 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from diffusion.errors import InputError, NotFinite, StorageError
+from diffusion.generation import Generator, Request
 from diffusion.model_folder import find_part, load_facts, load_unet
 from diffusion.process.focal import MotionFocal
 from diffusion.storage import Folder
 from diffusion.weights import Weights
-from tests.training.datasets import Toy, write_toy
+from tests.training.datasets import TOKENS, Toy, write_toy
 from tests.training.runs import SMALL, TOY, toy_job, train_here
 from training.checkpoints import Checkpoints
 from training.job import open_sources, write_description
@@ -163,10 +165,14 @@ def test_training_from_a_model_folder(toy_dataset: Folder, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("condition", ["cx-attn", "both"])
 def test_networks_that_attend_to_the_image(tmp_path: Path, condition: Any) -> None:
-    dataset = write_toy(Folder(str(tmp_path / "data")), Toy(image=(5, 12)))
+    dataset = write_toy(Folder(str(tmp_path / "data")), Toy(image=(4, TOKENS.width)))
     network = replace(SMALL, image_condition=condition)
     train_here(toy_job(dataset, tmp_path / "run", network=network, samples=Samples(every=4, num=1, steps=1)))
-    assert load_unet(tmp_path / "run" / "checkpoints" / "step-00000004" / "model").config.image_condition == condition
+    model = tmp_path / "run" / "checkpoints" / "step-00000004" / "model"
+    assert load_unet(model).config.image_condition == condition
+    generator = Generator.load(model, torch.device("cpu"))
+    (video,) = generator.generate([Request(np.zeros((48, 90, 3), np.uint8), "a square")])
+    assert video.shape == (4, 64, 64, 3)
 
 
 @pytest.mark.parametrize(
