@@ -113,13 +113,7 @@ class Toy:
         identities: dict[str, dict[str, Any]] = {
             "latents": codec | {"clips": clips},
             "heatmaps": heatmaps | {"clips": clips},
-            "image": {
-                "encoder": "CellTokens",
-                "cell": TOKENS.cell,
-                "place": TOKENS.place,
-                "version": 1,
-                "clips": clips,
-            },
+            "image": {"encoder": "CellTokens", **asdict(TOKENS), "version": 1, "clips": clips},
         }
         facts = {"latents": {"scaling_factor": self.scaling_factor}}
         artifacts = {
