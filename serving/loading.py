@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
-
-from diffusion.errors import InputError
+from diffusion.device import find_device
 from diffusion.generation import Generator
 from diffusion.model_folder import revision
 from diffusion.storage import Folder
@@ -16,18 +14,10 @@ from serving.signing import open_signer
 from serving.worker import Loaded, Worker
 
 
-def find_device(compute: Compute) -> torch.device:
-    """InputError where there is no such device."""
-    there = torch.cuda.is_available()
-    if compute.device == "cuda" and not there:
-        raise InputError("device cuda: this machine has no GPU that torch can use. Set it to auto or cpu.")
-    return torch.device("cuda" if there and compute.device != "cpu" else "cpu")
-
-
 def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Compute) -> Worker:
     """A worker; it is not alive before its context is entered, and loads no model before it is told to."""
     by_id = Models(models).by_id
-    device = find_device(compute)
+    device = find_device(compute.device)
 
     def load(name: str) -> Loaded:
         place = by_id[name].weights()
@@ -37,4 +27,4 @@ def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Comp
     files = Files(Folder(settings.folder), open_signer(settings))
     # On a CPU a generator takes one request at a time, so a batch would only keep its first videos back.
     batch = settings.batch if device.type == "cuda" else 1
-    return Worker(open_store(settings), files, load, batch, compute.loaded)
+    return Worker(open_store(settings), files, load, batch, compute.loaded, served=by_id)

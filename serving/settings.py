@@ -51,6 +51,8 @@ class Settings:
         for name in ("queue", "batch", "keep_hours", "body_mib", "megapixels", "sync_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} {getattr(self, name)}: above 0")
+        for name in ("hosts", "origins", "image_hosts"):  # browsers and URLs tell them in lower case
+            object.__setattr__(self, name, tuple(told.lower() for told in getattr(self, name)))
         if is_remote(self.folder) and not self.database:
             raise ValueError(
                 f"folder {self.folder}: jobs cannot be kept in an object store; name a database as well, "
@@ -74,6 +76,11 @@ class Compute:
     """Compile the U-Net: minutes at the first video, faster from then on."""
     loaded: int = 1
     """Models that a worker keeps loaded."""
+
+    def __post_init__(self) -> None:
+        """Refuse a worker that may keep no model."""
+        if self.loaded < 1:
+            raise ValueError(f"loaded {self.loaded}: at least 1")
 
 
 def key_hash(key: str) -> str:

@@ -18,7 +18,9 @@ from serving.rows import fact, number_of, pass_gate, read, set_fact
 from serving.tables import jobs, open_database, workers
 
 ALIVE_S = 15.0  # a worker that has not been heard of for so long is lost
+FAILED = ("generation_failed", "The video could not be made, by a fault of the server. Its log says more.")
 _RESTARTED = ("server_restarted", "The server was restarted while this video was being made. Ask for it again.")
+_EXPIRED = ("expired", "The video waited for as long as anything is kept here. Ask for it again.")
 _LOST = ("worker_lost", "The process that made this video ended unexpectedly. Ask for it again.")
 
 
@@ -122,24 +124,36 @@ class JobStore:
 
     # What workers do.
 
-    def claim(self, worker: str, limit: int, loaded: Collection[str] = (), patience_s: float = 30.0) -> list[Job]:
-        """Take up to ``limit`` waiting jobs of one shape; the worker is to be alive.
+    def claim(
+        self,
+        worker: str,
+        limit: int,
+        loaded: Collection[str] = (),
+        patience_s: float = 30.0,
+        served: Collection[str] | None = None,
+    ) -> list[Job]:
+        """Take up to ``limit`` waiting jobs of one shape; the worker is to be alive and at no other job.
 
-        Oldest first, but of models that are loaded here before others, unless another has waited for ``patience_s``.
+        Oldest first, but of models that are loaded here before others, unless another has waited for ``patience_s``;
+        only of models that are ``served``, where that is said. What the worker still holds is failed: it has no other
+        batch, so an end that it reported, or an earlier claim, did not get through.
         """
         now = self.clock()
         with self.engine.begin() as connection:
             pass_gate(connection)
+            self._fail(connection, _held(worker), FAILED)
             if fact(connection, "draining"):
                 return []
             waiting = jobs.c.status == "queued"
+            if served is not None:
+                waiting &= jobs.c.model.in_(list(served))
             at_hand = jobs.c.model.in_(list(loaded)) | (jobs.c.created_at <= now - patience_s)
             ranked = sql.select(jobs.c.shape).where(waiting).order_by(sql.case((at_hand, 0), else_=1), jobs.c.number)
             shape = connection.scalar(ranked.limit(1))
             if shape is None:
                 return []
             taken = read(connection, waiting & (jobs.c.shape == shape), jobs.c.number.asc(), limit)
-            mine = {"status": "in_progress", "stage": "encoding", "worker": worker, "started_at": now}
+            mine = {"status": "in_progress", "stage": "encoding", "worker": worker}
             mine["run"] = fact(connection, "run")
             connection.execute(jobs.update().where(jobs.c.id.in_([job.id for job in taken])).values(mine))
             for job in taken:
@@ -150,7 +164,7 @@ class JobStore:
     def advance(self, worker: str, ids: Sequence[str], stage: Stage, progress: int) -> set[str]:
         """Note how far jobs are; returns those that are still wanted."""
         with self.engine.begin() as connection:
-            mine = jobs.c.id.in_(ids) & (jobs.c.worker == worker) & (jobs.c.status == "in_progress")
+            mine = jobs.c.id.in_(ids) & _held(worker)
             changed = jobs.update().where(mine).values(stage=stage, progress=progress).returning(jobs.c.id)
             return set(connection.scalars(changed))
 
@@ -158,7 +172,7 @@ class JobStore:
         """A job's files are written; False where it is no longer wanted."""
         end = self._ended() | {"status": "completed", "stage": "done", "progress": 100, "inference_time_s": seconds}
         with self.engine.begin() as connection:
-            mine = (jobs.c.id == job.id) & (jobs.c.worker == worker) & (jobs.c.status == "in_progress")
+            mine = (jobs.c.id == job.id) & _held(worker)
             if not connection.execute(jobs.update().where(mine).values(end)).rowcount:
                 return False
             count(connection, "motif_videos_completed", model=job.order.model)
@@ -168,8 +182,12 @@ class JobStore:
     def fail(self, worker: str, ids: Sequence[str], code: str, message: str) -> None:
         """Jobs of a worker came to nothing."""
         with self.engine.begin() as connection:
-            mine = jobs.c.id.in_(ids) & (jobs.c.worker == worker) & (jobs.c.status == "in_progress")
-            self._fail(connection, mine, (code, message))
+            self._fail(connection, jobs.c.id.in_(ids) & _held(worker), (code, message))
+
+    def fail_held(self, worker: str) -> None:
+        """A worker is at nothing: whatever it still holds came to nothing."""
+        with self.engine.begin() as connection:
+            self._fail(connection, _held(worker), FAILED)
 
     def beat(self, worker: str) -> None:
         """A worker lives."""
@@ -185,14 +203,19 @@ class JobStore:
 
     # What the server as a whole does.
 
-    def start_run(self, run: str, alone: bool) -> None:
-        """The server starts. ``alone``: no worker of an earlier run can be alive, so what they held is failed."""
+    def start_run(self, run: str, alone: bool) -> bool:
+        """The server starts; True where one has started on this store before.
+
+        ``alone``: no worker of an earlier run can be alive, so what they held is failed.
+        """
         with self.engine.begin() as connection:
+            before = bool(fact(connection, "run"))
             set_fact(connection, "run", run)
             set_fact(connection, "draining", "")
             if alone:
                 connection.execute(workers.delete())
         self.sweep()
+        return before
 
     def drain(self) -> None:
         """From now on no job is accepted or claimed; those that wait do so until the next start."""
@@ -205,7 +228,7 @@ class JobStore:
             return bool(fact(connection, "draining"))
 
     def sweep(self) -> list[str]:
-        """Fail what lost workers held, forget what has expired; returns the ids that are forgotten."""
+        """Fail what lost workers held and what waited too long, forget what has expired; returns those ids."""
         now = self.clock()
         with self.engine.begin() as connection:
             pass_gate(connection)
@@ -214,6 +237,8 @@ class JobStore:
             lost = (jobs.c.status == "in_progress") & jobs.c.worker.not_in(sql.select(workers.c.id))
             self._fail(connection, lost & (jobs.c.run == run), _LOST)
             self._fail(connection, lost & (jobs.c.run != run), _RESTARTED)
+            waited = (jobs.c.status == "queued") & (jobs.c.created_at < now - self.keep_s)
+            self._fail(connection, waited, _EXPIRED)  # of a model that nobody serves any more, perhaps
             gone = connection.scalars(jobs.delete().where(jobs.c.expires_at < now).returning(jobs.c.id))
             return list(gone)
 
@@ -256,3 +281,8 @@ class JobStore:
     def _find(self, which: ColumnElement[bool]) -> list[Job]:
         with self.engine.connect() as connection:
             return read(connection, which)
+
+
+def _held(worker: str) -> ColumnElement[bool]:
+    """The jobs that a worker is booked to be at."""
+    return (jobs.c.worker == worker) & (jobs.c.status == "in_progress")

@@ -22,7 +22,6 @@ jobs = Table(
     Column("shape", Text, nullable=False),  # equal shapes can be sampled together
     Column("request", Text, nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("started_at", Float),
     Column("completed_at", Float),
     Column("expires_at", Float),
     Column("inference_time_s", Float),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from diffusion.errors import InputError
+from diffusion.device import find_device
 from pipeline.dataset.lock import WriteLock
 from training.checkpoints import Checkpoints, Progress
 from training.job import TrainJob, check_resume, open_sources, write_description
@@ -39,7 +39,6 @@ def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
 
 def _device(job: TrainJob) -> torch.device:
     """The device of this process; with workers of Ray Train it is theirs that counts."""
-    wanted, there = job.config.hardware.device, torch.cuda.is_available()
-    if wanted == "cuda" and not there and job.config.hardware.workers == 0:
-        raise InputError("hardware.device cuda: this machine has no GPU that torch can use. Set it to auto or cpu.")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+    hardware = job.config.hardware
+    theirs = hardware.workers and hardware.device == "cuda"
+    return find_device("auto" if theirs else hardware.device, "hardware.device")

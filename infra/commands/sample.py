@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +12,7 @@ import torch
 import tyro
 from jaxtyping import UInt8
 
+from diffusion.device import find_device
 from diffusion.errors import InputError
 from diffusion.generation import Generator, Precision, Request
 from diffusion.grid import arrange, tile
@@ -20,6 +21,7 @@ from diffusion.pairs import Pair, read_pairs
 from diffusion.picture import read_image
 from diffusion.process.options import SamplingChanges
 from diffusion.storage import Folder
+from diffusion.tags import model_tags, request_tags
 from diffusion.video_file import encode
 from infra.options import parse, plural, say, take_positional
 from training.validation.runs import Candidate, find_candidates
@@ -99,13 +101,12 @@ class _Run:
     """Samples in batches, and writes each video as soon as it is there."""
 
     def __init__(self, options: Options, model: Candidate, target: Folder) -> None:
-        device = _device(options.device)
+        device = find_device(options.device)
         self.options, self.model, self.target = options, model, target
         self.generator = Generator.load(model.weights(), device, options.precision, options.compile)
         self.batch = min(options.batch, self.generator.at_once or options.batch)
-        self.metadata = {"software": "motif", "model": model.name, "revision": revision(model.weights())}
         self.sampling = options.sampling.of(model.facts.sampling)
-        self.metadata |= {name: str(value) for name, value in asdict(self.sampling).items() if value is not None}
+        self.metadata = model_tags(model.name, revision(model.weights()), self.sampling)
         self.kept: list[UInt8[np.ndarray, "t h w 3"]] = []
         self.rate = 0.0
 
@@ -162,8 +163,8 @@ class _Run:
 
     def _write(self, name: str, frames: UInt8[np.ndarray, "t h w 3"], request: Request) -> None:
         self.rate = self.generator.rate(request)
-        told = {"prompt": request.prompt, "negative_prompt": request.negative, "seed": str(request.seed)}
-        self.target.write(name, encode(name, frames, self.rate, self.metadata | told | {"fps": f"{self.rate:g}"}))
+        told = self.metadata | request_tags(request, self.rate)
+        self.target.write(name, encode(name, frames, self.rate, told))
         if self.options.grid:
             self.kept.append(frames)
 
@@ -215,10 +216,3 @@ def _split(place: str) -> tuple[Folder, str]:
     if not Folder(place).remote and Folder(place).path.is_dir():
         raise InputError(f"{place} is a folder: give the name of a file in it.")
     return Folder(folder or slash or "."), name
-
-
-def _device(wanted: str) -> torch.device:
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise InputError("--device cuda: this machine has no GPU that torch can use. Set it to auto or cpu.")
-    return torch.device("cuda" if there and wanted != "cpu" else "cpu")

@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from diffusion.model_folder import load_facts, revision
@@ -204,6 +205,14 @@ def test_wrong_options_are_told_in_one_sentence(motif: Motif, run: Path, more: l
     assert told in said
     assert "Traceback" not in said
     assert not out
+
+
+def test_a_gpu_that_is_not_there(motif: Motif, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    args = ["--image", run.parent / "0.png", "--out", tmp_path / "a.mp4", "--device", "cuda"]
+    status, _, said = motif("sample", run, *args)
+    assert status == 2
+    assert "device cuda: this machine has no GPU that torch can use" in said
 
 
 def test_a_model_that_is_not_there(motif: Motif, run: Path, tmp_path: Path) -> None:

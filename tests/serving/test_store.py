@@ -99,6 +99,29 @@ def test_a_loaded_model_goes_first_for_a_while(store: JobStore, clock: Clock) ->
     assert [job.id for job in store.claim("w", 4, loaded=["other"])] == [late]
 
 
+def test_only_jobs_of_served_models_are_claimed(store: JobStore, clock: Clock) -> None:
+    other, mine = add(store, replace(ORDER, model="other")), add(store)
+    clock.now += 31
+    assert [job.id for job in store.claim("w", 4, served=["tiny", "third"])] == [mine]
+    assert store.claim("w", 4, served=["tiny", "third"]) == []
+    assert store.get("", other).status == "queued"  # type: ignore[union-attr]
+    assert [job.id for job in store.claim("w", 4)] == [other]
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_claim_fails_what_the_worker_still_holds(store: JobStore, draining: bool) -> None:
+    left, elsewhere = add(store), add(store)
+    store.claim("w", 1)
+    store.beat("other")
+    store.claim("other", 1)
+    if draining:
+        store.drain()
+    assert store.claim("w", 1) == []
+    assert store.get("", left).error[0] == "generation_failed"  # type: ignore[union-attr,index]
+    assert store.get("", elsewhere).status == "in_progress"  # type: ignore[union-attr]
+    assert b'motif_videos_failed_total{code="generation_failed",model="tiny"} 1.0' in render(store, 10)
+
+
 def test_the_queue_is_bounded_under_a_rush(store: JobStore) -> None:
     def ask(_: int) -> bool:
         try:
@@ -178,6 +201,42 @@ def test_a_server_that_joins_leaves_running_jobs_alone(store: JobStore) -> None:
     store.claim("w", 1)
     store.start_run("two", alone=False)
     assert store.get("", running).status == "in_progress"  # type: ignore[union-attr]
+
+
+def test_a_store_knows_whether_it_was_run_before(url: str) -> None:
+    store = JobStore(url)
+    assert [store.start_run("one", alone=True), store.start_run("two", alone=False)] == [False, True]
+    store.close()
+    again = JobStore(url)
+    assert again.start_run("three", alone=True)
+    again.close()
+
+
+def test_a_database_of_an_earlier_version(store: JobStore, url: str, clock: Clock) -> None:
+    """It has a column more, which nothing ever read."""
+    video_id = add(store)
+    with store.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("ALTER TABLE jobs ADD COLUMN started_at FLOAT"))
+    store.close()
+    again = JobStore(url, clock=clock)
+    again.beat("w")
+    (job,) = again.claim("w", 1)
+    assert again.complete("w", job, 1.0)
+    assert again.get("", video_id).status == "completed"  # type: ignore[union-attr]
+    again.close()
+
+
+def test_nothing_waits_for_ever(store: JobStore, clock: Clock) -> None:
+    """Not even for a model that nobody serves any more."""
+    waiting = add(store)
+    clock.now += 99
+    store.sweep()
+    assert store.get("", waiting).status == "queued"  # type: ignore[union-attr]
+    clock.now += 2
+    store.sweep()
+    assert store.get("", waiting).error[0] == "expired"  # type: ignore[union-attr, index]
+    clock.now += 101
+    assert store.sweep() == [waiting]
 
 
 def test_finished_jobs_expire(store: JobStore, clock: Clock) -> None:

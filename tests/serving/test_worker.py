@@ -2,6 +2,7 @@
 
 import errno
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.errors import StorageError
+from diffusion.errors import InputError, StorageError
 from diffusion.generation import Request
 from diffusion.process.options import Sampling
 from diffusion.process.sampling import OnStep
@@ -115,7 +116,9 @@ def test_files_of_a_video(real: Worker, tmp_path: Path) -> None:
         told = container.metadata
         assert container.streams.video[0].average_rate == 8
     assert [(frame.width, frame.height) for frame in frames] == [(64, 32)] * 4
-    assert (told["model"], told["seed"], told["prompt"]) == ("tiny", "7", "a prompt")
+    expected = {"software": "motif", "model": "tiny", "prompt": "a prompt", "negative_prompt": "", "seed": "7"}
+    expected |= {"fps": "8", "steps": "5", "guidance": "7.5", "guidance_rescale": "0.0", "eta": "0.0"}
+    assert {name: told[name] for name in expected} == expected
     assert len(told["revision"]) == 12
     assert real.files.read(video_id, "thumbnail")[8:12] == b"WEBP"
     assert real.files.read(video_id, "spritesheet")[:2] == b"\xff\xd8"
@@ -164,6 +167,111 @@ def test_out_of_memory_goes_on_one_by_one(settings: Settings) -> None:
         ids = [add(worker), add(worker, replace(ORDER, prompt="too much")), add(worker)]
         worker.work()
         assert [failure(worker, video_id) for video_id in ids] == [None, "out_of_memory", None]
+
+
+def test_the_memory_of_a_batch_that_was_too_large_is_free_again(settings: Settings) -> None:
+    freed: list[bool] = []
+
+    @dataclass
+    class Small(Scripted):
+        def generate(self, requests: Sequence[Request], *rest: Any, **more: Any) -> np.ndarray:
+            if len(requests) > 1:
+                activations = torch.zeros(8)
+                held.append(weakref.ref(activations))
+                raise torch.OutOfMemoryError
+            freed.append(held[0]() is None)
+            return super().generate(requests, *rest, **more)
+
+    held: list[weakref.ref[torch.Tensor]] = []
+    with scripted_worker(settings, Small()) as worker:
+        ids = [add(worker), add(worker)]
+        worker.work()
+        assert freed == [True, True]
+        assert [job(worker, video_id).status for video_id in ids] == ["completed", "completed"]
+
+
+def test_a_broken_device_fails_one_batch_and_leaves_the_rest(settings: Settings) -> None:
+    """The first fault tells that the device is broken; those after it are of any kind."""
+    faults: list[Exception] = [torch.OutOfMemoryError(), torch.AcceleratorError("illegal"), RuntimeError("cuBLAS")]
+
+    def stumble(done: int) -> None:
+        raise faults.pop(0)
+
+    with scripted_worker(settings, Scripted(stumble)) as worker:
+        worker.batch = 2
+        ids = [add(worker) for _ in range(4)]
+        assert worker.work() == 2
+        assert worker.broken
+        assert [worker.work(), worker.work()] == [0, 0]
+        assert [failure(worker, video_id) for video_id in ids[:2]] == ["generation_failed"] * 2
+        assert [job(worker, video_id).status for video_id in ids[2:]] == ["queued"] * 2
+
+
+def refuse_once(monkeypatch: pytest.MonkeyPatch, store: JobStore, name: str, after: bool = False) -> None:
+    """A method raises at its first call, ``after``: when it has done its work."""
+    method = getattr(store, name)
+
+    def refusing(*args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(store, name, method)
+        if after:
+            method(*args, **more)
+        raise ConnectionError
+
+    monkeypatch.setattr(store, name, refusing)
+
+
+@pytest.mark.parametrize(("refused", "after"), [(["fail"], False), (["complete", "fail"], False), (["claim"], True)])
+def test_what_the_store_refused_to_hear_is_failed_with_the_next_batch(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, refused: list[str], after: bool
+) -> None:
+    def stumble(done: int) -> None:
+        if refused == ["fail"]:
+            raise ValueError
+
+    generator = Scripted(stumble)
+    with scripted_worker(settings, generator) as worker:
+        stuck = add(worker)
+        for name in refused:
+            refuse_once(monkeypatch, worker.store, name, after)
+        with pytest.raises(ConnectionError):
+            worker.work()
+        assert job(worker, stuck).status == "in_progress"
+        generator.at_step = lambda done: None
+        following = add(worker)
+        assert worker.work() == 1
+        assert failure(worker, stuck) == "generation_failed"
+        assert job(worker, following).status == "completed"
+
+
+def test_what_the_store_refused_to_hear_is_failed_where_nothing_follows(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the heartbeat, which leaves a batch alone that is at work."""
+
+    def beat(done: int) -> None:
+        worker.beat()
+
+    generator = Scripted(beat)
+    with scripted_worker(settings, generator) as worker:
+        stuck = add(worker)
+        refuse_once(monkeypatch, worker.store, "claim", after=True)
+        with pytest.raises(ConnectionError):
+            worker.work()
+        refuse_once(monkeypatch, worker.store, "fail_held")
+        with pytest.raises(ConnectionError):
+            worker.beat()
+        worker.beat()
+        assert failure(worker, stuck) == "generation_failed"
+        well = add(worker)
+        worker.work()
+        assert job(worker, well).status == "completed"
+
+
+def test_a_model_that_is_not_served_here_is_left_to_others(real: Worker) -> None:
+    other = add(real, replace(ORDER, model="other"))
+    mine = add(real)
+    assert [real.work(), real.work()] == [1, 0]
+    assert [job(real, video_id).status for video_id in (other, mine)] == ["queued", "completed"]
 
 
 def test_a_fault_fails_its_batch_alone_and_tells_no_secret(settings: Settings) -> None:
@@ -229,3 +337,11 @@ def test_a_worker_that_leaves_hands_nothing_on(settings: Settings) -> None:
     with scripted_worker(settings, Scripted(lambda done: held.set())) as worker:
         assert worker.store.state().workers == 1
     assert worker.store.state().workers == 0
+
+
+def test_a_worker_that_could_not_be(tiny: ServedModel, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="loaded 0: at least 1"):
+        Compute(loaded=0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="device cuda: this machine has no GPU that torch can use"):
+        open_worker(settings, [tiny], Compute(device="cuda"))

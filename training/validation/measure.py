@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diffusion.errors import InputError, NotFinite
+from diffusion.device import find_device
+from diffusion.errors import NotFinite
 from diffusion.process.focal import MotionFocal
 from diffusion.process.schedule import Schedule
 from pipeline.dataset.identity import digest
@@ -58,13 +59,6 @@ class Options:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit {self.limit}: at least 1, or leave it out for all clips")
 
-    def torch_device(self) -> torch.device:
-        """The device; InputError where there is none such."""
-        there = torch.cuda.is_available()
-        if self.device == "cuda" and not there:
-            raise InputError("--device cuda: PyTorch sees no CUDA device here. Leave it out, or set it to cpu.")
-        return torch.device("cuda" if there and self.device != "cpu" else "cpu")
-
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -104,7 +98,7 @@ def measure(
 
     NotFinite where the network answers with something that is no number.
     """
-    device = options.torch_device()
+    device = find_device(options.device)
     objective = Objective(schedule, MotionFocal())
     sums: list[Tensor] = []
     total = len(clips.places) * len(options.timesteps)

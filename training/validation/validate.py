@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from diffusion.device import find_device
 from diffusion.process.schedule import Schedule
 from training.data.source import Source
 from training.validation.measure import HeldOut, Options, measure
@@ -45,7 +46,7 @@ def validate(job: ValidationJob, say: Callable[[str], None]) -> Validation:
     """Validate; everything is checked before the first network runs. ``say`` takes lines for the user."""
     started = time.monotonic()
     candidates = find_candidates(job.runs)
-    device = job.options.torch_device()
+    device = find_device(job.options.device)
     source = Source(job.data, job.options.artifacts, image=any(c.takes_image_tokens() for c in candidates))
     clips = HeldOut.choose(source, job.options.limit, job.options.seed)
     check_fit(candidates, clips, job.options.timesteps)

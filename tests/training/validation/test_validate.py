@@ -159,15 +159,6 @@ def test_folders_that_hold_no_model(room: Path, tmp_path: Path) -> None:
         run_on(tmp_path, "model", data=str(room / "held"))
 
 
-def test_a_gpu_that_is_not_there() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(InputError, match="--device cuda: PyTorch sees no CUDA device"):
-        Options(device="cuda").torch_device()
-
-
 @pytest.mark.gpu
 def test_a_gpu_agrees_with_the_cpu(room: Path) -> None:
     """In bfloat16, to a percent."""
