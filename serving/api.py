@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,10 +20,11 @@ from starlette.routing import Match
 
 from serving import metrics
 from serving.bodies import read_body
-from serving.errors import ApiError, not_found
+from serving.errors import ApiError
 from serving.files import NAMES, Variant
 from serving.guard import Guard, answer
 from serving.jobs import Job, video_object
+from serving.making import Making
 from serving.ranges import file_answer
 from serving.schema import DeletedAnswer, ErrorAnswer, PageAnswer, VideoAnswer, create_body, remix_body
 from serving.videos import Caller, Videos
@@ -35,7 +37,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 _NO_STORE = {"cache-control": "no-store"}
 
 
-def _caller(request: Request) -> Caller:
+async def _caller(request: Request) -> Caller:  # async, so that it takes no thread
     return Caller(request.state.owner, request.headers.get("idempotency-key"))
 
 
@@ -45,24 +47,25 @@ Who = Annotated[Caller, Depends(_caller)]
 def build_api(open_videos: Callable[[], Videos]) -> Guard:
     """The ASGI application; ``open_videos`` is called once, at once."""
     videos = open_videos()
+    making = Making(videos)
     app = FastAPI(
         title="motif",
         version="1",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(videos),
+        lifespan=_lifespan(videos, making),
         responses=_ERRORS,
         redirect_slashes=False,
     )
-    _add_videos(app, videos)
+    _add_videos(app, videos, making)
     _add_content(app, videos)
-    _add_sync(app, videos)
+    _add_sync(app, videos, making)
     _add_service(app, videos)
     _add_errors(app)
     return Guard(app, videos.settings)
 
 
-def _lifespan(videos: Videos) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+def _lifespan(videos: Videos, making: Making) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     async def keep_sweeping() -> None:
         while True:
             try:
@@ -76,18 +79,18 @@ def _lifespan(videos: Videos) -> Callable[[FastAPI], contextlib.AbstractAsyncCon
         task = asyncio.create_task(keep_sweeping())
         yield
         task.cancel()
+        making.close()
         videos.store.close()
 
     return lifespan
 
 
-def _add_videos(app: FastAPI, videos: Videos) -> None:
+def _add_videos(app: FastAPI, videos: Videos, making: Making) -> None:
     created: dict[int | str, dict[str, Any]] = {200: {"model": VideoAnswer}}
 
     @app.post("/v1/videos", responses=created, openapi_extra=create_body())
     async def create(request: Request, who: Who) -> Response:
-        body = await read_body(request)
-        job = await run_in_threadpool(videos.create, who, body)
+        job = await making.create(who, await read_body(request))
         return _shown(job, location=f"/v1/videos/{job.id}")
 
     @app.get("/v1/videos", responses={200: {"model": PageAnswer}})
@@ -110,8 +113,7 @@ def _add_videos(app: FastAPI, videos: Videos) -> None:
 
     @app.post("/v1/videos/{video_id}/remix", responses=created, openapi_extra=remix_body())
     async def remix(video_id: str, request: Request, who: Who) -> Response:
-        body = await read_body(request)
-        job = await run_in_threadpool(videos.remix, who, video_id, body)
+        job = await making.remix(who, video_id, await read_body(request))
         return _shown(job, location=f"/v1/videos/{job.id}")
 
 
@@ -154,41 +156,22 @@ async def _follow(videos: Videos, who: Caller, video_id: str) -> AsyncIterator[s
         await asyncio.sleep(_LOOK_S)
 
 
-def _add_sync(app: FastAPI, videos: Videos) -> None:
+def _add_sync(app: FastAPI, videos: Videos, making: Making) -> None:
     kinds: dict[int | str, dict[str, Any]] = {200: {"content": {"video/mp4": {}}}}
 
     @app.post("/v1/videos/sync", response_class=Response, responses=kinds, openapi_extra=create_body())
     async def sync(request: Request, who: Who) -> Response:
-        body = await read_body(request)
-        job = await run_in_threadpool(videos.create, who, body)
-        done = None
-        try:
-            done = await _ended(videos, who, job, request)
-        finally:
-            if done is None:  # the caller has gone, or does not wait any longer
-                with contextlib.suppress(ApiError):
-                    videos.delete(who, job.id)
+        job = await making.finished(who, await read_body(request), request)
         data = await run_in_threadpool(videos.content, who, job.id, "video")
-        headers = {
-            "x-model": done.order.model,
-            "x-seed": str(done.order.seed),
-            "x-video-id": done.id,
-            "x-inference-time-s": str(done.inference_time_s),
+        told = {
+            "x-model": job.order.model,
+            "x-seed": job.order.seed,
+            "x-video-id": job.id,
+            "x-inference-time-s": job.inference_time_s,
         }
+        # Quoted, since a header holds Latin letters alone; what needs no quotes stays as it is.
+        headers = {name: quote(str(value)) for name, value in told.items()}
         return Response(data, media_type="video/mp4", headers=headers)
-
-
-async def _ended(videos: Videos, who: Caller, job: Job, request: Request) -> Job:
-    """The job when it has ended; 504 when that takes too long, 404 when somebody deletes it."""
-    deadline = time.monotonic() + videos.settings.sync_seconds
-    while job.active:
-        if time.monotonic() > deadline:
-            raise ApiError(504, "timeout", "The video took too long: create it with POST /v1/videos and poll.")
-        if await request.is_disconnected():
-            raise not_found(job.id)
-        await asyncio.sleep(_LOOK_S)
-        job = await run_in_threadpool(videos.find, who, job.id)
-    return job
 
 
 def _add_service(app: FastAPI, videos: Videos) -> None:
@@ -204,7 +187,7 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
         return JSONResponse(videos.models.find(name).shown(most))
 
     @app.get("/health")
-    def health() -> Response:
+    async def health() -> Response:  # needs no thread: it answers however busy those are
         return JSONResponse({"status": "ok"})
 
     @app.get("/ready")

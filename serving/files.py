@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ NAMES: dict[Variant, tuple[str, str]] = {
     "spritesheet": ("spritesheet.jpg", "image/jpeg"),
 }
 _PICTURE = "picture.png"
+_ID = re.compile(r"video_[0-9a-f]{32}")  # as serving/jobs.py makes them
 
 
 class Files:
@@ -58,9 +60,13 @@ class Files:
         (self.folder / video_id).delete_all()
 
     def remove_all_but(self, known: set[str]) -> None:
-        """Remove what no job knows of, as a server that was killed between two writes leaves it."""
-        for video_id in set(self.folder.folders()) - known:
-            self.remove(video_id)
+        """Remove what no job knows of, as a server that was killed between two writes leaves it.
+
+        A folder of another name is not ours: a user's own files may lie here.
+        """
+        for name in set(self.folder.folders()) - known:
+            if _ID.fullmatch(name):
+                self.remove(name)
 
 
 def sheet(frames: UInt8[np.ndarray, "t height width 3"]) -> UInt8[np.ndarray, "all_height all_width 3"]:

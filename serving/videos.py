@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from jaxtyping import UInt8
 
 from diffusion.picture import PictureError, decode_picture, fit
 from serving.bodies import Body
+from serving.counters import count
 from serving.errors import ApiError, invalid, not_found
 from serving.fetch import fetch_picture
 from serving.files import Files, Variant
@@ -22,8 +24,10 @@ from serving.requests import RemixRequest, VideoRequest, read_fields, settle
 from serving.settings import Settings
 from serving.store import JobStore, QueueFull
 
+log = logging.getLogger("motif.videos")
 _MAX_KEY = 255
 _AT_ONCE = 2  # pictures that are decoded: each may take a gigabyte for a moment
+_REFUSALS = 3  # of a storage within one sweep: each may have taken seconds
 _MOST_WAIT_S = 120  # of longer ones, clients do not try again by themselves
 
 
@@ -37,10 +41,10 @@ class Caller:
 
 @runtime_checkable
 class Wake(Protocol):
-    """Told that a job waits; returns at once. ``again``: perhaps for the second time, in case the first got lost."""
+    """Sends for workers."""
 
-    def __call__(self, again: bool = False) -> None:
-        """Send for a worker."""
+    def __call__(self, waiting: int | None = None) -> None:
+        """Told that a job waits, or how many do; returns at once."""
 
 
 class Videos:
@@ -49,6 +53,7 @@ class Videos:
     def __init__(self, settings: Settings, models: Models, store: JobStore, files: Files, wake: Wake) -> None:
         self.settings, self.models, self.store, self.files, self.wake = settings, models, store, files, wake
         self._decoding = threading.BoundedSemaphore(_AT_ONCE)
+        self._left: dict[str, bool] = {}  # videos gone but for their files, in the order of trying; True: logged
 
     def create(self, caller: Caller, body: Body) -> Job:
         """A new job, or the one made before with the same idempotency key and the same content."""
@@ -57,10 +62,13 @@ class Videos:
         order = settle(request, model)
         content = {"fields": request.model_dump(mode="json"), "url": body.url}
         fingerprint = _fingerprint(content, body.picture)
-        if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
+        if same := self._admit(caller, fingerprint):
             return same
-        self._check_accepting()
-        picture = self._picture(body, model)
+        data = self._picture(body)
+        with self._decoding:
+            if same := self._admit(caller, fingerprint):  # much may have happened before it was this one's turn
+                return same
+            picture = self._first_frame(data, model)
         new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key)
         return self._add(new, lambda: self.files.keep_picture(new.id, picture))
 
@@ -72,9 +80,8 @@ class Videos:
         source = self.find(caller, video_id)
         self.models.find(source.order.model)
         fingerprint = _fingerprint({"remix": source.id, "prompt": request.prompt}, None)
-        if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
+        if same := self._admit(caller, fingerprint):
             return same
-        self._check_accepting()
         order = replace(source.order, prompt=request.prompt)
         new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key, remixed_from=source.id)
 
@@ -108,7 +115,7 @@ class Videos:
         job = self.store.delete(caller.owner, video_id)
         if job is None:
             raise not_found(video_id)
-        self.files.remove(job.id)
+        self._remove(job.id)
         return {"id": job.id, "object": "video.deleted", "deleted": True}
 
     def content(self, caller: Caller, video_id: str, variant: Variant) -> bytes:
@@ -124,18 +131,33 @@ class Videos:
         except FileNotFoundError:
             raise not_found(video_id) from None
 
-    def retry_after(self, waiting: int) -> int:
-        """Seconds until a place in the queue is likely to be free, by the pace of the last videos."""
+    def retry_after(self) -> int:
+        """Seconds until a worker is likely to take the next batch, by the pace of the last videos."""
         workers = max(1, self.store.state().workers)
-        batches = math.ceil(waiting / self.settings.batch / workers)
-        return min(_MOST_WAIT_S, max(1, math.ceil((self.store.pace() or 5.0) * min(1, batches))))
+        return min(_MOST_WAIT_S, max(1, math.ceil((self.store.pace() or 5.0) / workers)))
 
     def sweep(self) -> None:
-        """Fail what is lost, remove what has expired, and wake a worker for what still waits."""
-        for video_id in self.store.sweep():
+        """Fail what is lost, wake workers for what still waits, and remove what has expired."""
+        self._left |= dict.fromkeys(self.store.sweep(), False)
+        if queued := self.store.state().queued:  # before the files, since a storage may take its time
+            self.wake(waiting=queued)
+        refused = 0
+        for video_id in list(self._left):
+            refused += not self._remove(video_id)
+            if refused == _REFUSALS:
+                break
+
+    def _remove(self, video_id: str) -> bool:
+        """Remove a video's files; where the storage refuses, later sweeps of this process try it again."""
+        logged = self._left.pop(video_id, False)
+        try:
             self.files.remove(video_id)
-        if self.store.state().queued:
-            self.wake(again=True)
+        except Exception:  # whatever it is: the job is gone, and nothing else knows of its files
+            if not logged:
+                log.exception("the files of %s stay for now", video_id)
+            self._left[video_id] = True  # behind the others
+            return False
+        return True
 
     def _add(self, new: NewJob, keep: Callable[[], None]) -> Job:
         """Write a job's picture, then queue the job; nothing is left where it is not accepted."""
@@ -144,15 +166,10 @@ class Videos:
             keep()
             job, queued = self.store.add(new, self.settings.queue)
         except QueueFull as full:
-            raise ApiError(
-                429,
-                "queue_full",
-                f"{full.length} videos wait already, as many as may: ask again later.",
-                retry_after=self.retry_after(full.length),
-            ) from None
+            raise self._full(full.length) from None
         finally:
             if not queued:
-                self.files.remove(new.id)
+                self._remove(new.id)
         if not queued:  # another request with the same key came in between
             return self._made_before(new.owner, new.idempotency_key, new.fingerprint) or job
         self.wake()
@@ -173,12 +190,25 @@ class Videos:
             )
         return job
 
-    def _check_accepting(self) -> None:
+    def _admit(self, caller: Caller, fingerprint: str) -> Job | None:
+        """The job made before with the same key; None where there is none, and one more is accepted at this moment."""
+        if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
+            return same
         if self.store.draining():
             raise ApiError(503, "shutting_down", "The server is about to stop: ask again soon.", retry_after=10)
+        waiting = self.store.state().queued
+        if waiting >= self.settings.queue:  # the store has the last word; this saves the work for what it would refuse
+            with self.store.engine.begin() as connection:
+                count(connection, "motif_requests_refused", code="queue_full")
+            raise self._full(waiting)
+        return None
 
-    def _picture(self, body: Body, model: ServedModel) -> UInt8[np.ndarray, "height width 3"]:
-        """The first frame in the model's size."""
+    def _full(self, waiting: int) -> ApiError:
+        message = f"{waiting} videos wait already, as many as may: ask again later."
+        return ApiError(429, "queue_full", message, retry_after=self.retry_after())
+
+    def _picture(self, body: Body) -> bytes:
+        """A picture's file, fetched if need be."""
         data = body.picture
         if body.url is not None:
             data = fetch_picture(body.url, self.settings.image_hosts, self.settings.body_mib << 20)
@@ -186,9 +216,12 @@ class Videos:
             raise invalid(
                 "input_reference", "'input_reference' is missing: the picture to begin with.", "missing_parameter"
             )
+        return data
+
+    def _first_frame(self, data: bytes, model: ServedModel) -> UInt8[np.ndarray, "height width 3"]:
+        """A picture in the model's size."""
         try:
-            with self._decoding:
-                picture = decode_picture(data, max_pixels=self.settings.megapixels * 1_000_000)
+            picture = decode_picture(data, max_pixels=self.settings.megapixels * 1_000_000)
         except PictureError as error:
             raise invalid("input_reference", f"'input_reference': {error}", error.code) from None
         return fit(picture, model.height, model.width)

@@ -52,7 +52,7 @@ def serve(models: list[ServedModel], settings: Settings, with_worker: bool = Tru
                 while not server.hold.is_set() and worker.work():
                     pass
 
-        app = build_api(lambda: open_videos(settings, models, lambda again=False: work.set()))
+        app = build_api(lambda: open_videos(settings, models, lambda waiting=None: work.set()))
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
         listener = uvicorn.Server(config)
         started = threading.Event()

@@ -6,15 +6,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import numpy as np
 import pytest
 from PIL import Image
 
+from diffusion.errors import StorageError
+from serving.files import Files
+from serving.jobs import NewJob
 from serving.models import ServedModel
 from serving.settings import Settings
+from serving.setup import open_videos
+from serving.videos import Caller, Videos
 from tests.serving.server import Server, serve
+from tests.serving.test_store import ORDER
 
 KEYS = {
     "id", "object", "model", "status", "progress", "created_at", "completed_at", "expires_at", "prompt", "size",
@@ -217,6 +224,15 @@ def test_sync_that_takes_too_long(tiny: ServedModel, settings: Settings) -> None
         assert list(server.files.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["模型", "org/tiny", 'a "b"\r\nset-cookie: c'])
+def test_sync_with_a_model_of_any_name(tiny: ServedModel, settings: Settings, name: str) -> None:
+    with serve([replace(tiny, id=name)], settings) as server:
+        files = {"input_reference": ("a.png", png(), "image/png")}
+        answer = httpx2.post(f"{server.url}/v1/videos/sync", data={"prompt": "a"}, files=files, timeout=60)
+        assert (answer.status_code, answer.headers["x-model"]) == (200, quote(name))
+        assert "set-cookie" not in answer.headers
+
+
 def test_models_health_and_metrics(client: httpx2.Client) -> None:
     (model,) = client.get("/v1/models").json()["data"]
     assert model["id"] == "tiny"
@@ -275,3 +291,132 @@ def test_videos_in_an_object_store(tiny: ServedModel, bucket: str, tmp_path: Pat
         assert client.get(f"/v1/videos/{video['id']}/content").content[4:8] == b"ftyp"
         client.delete(f"/v1/videos/{video['id']}")
         assert server.worker.files.folder.folders() == []
+
+
+@pytest.fixture
+def woken() -> list[int | None]:
+    return []
+
+
+@pytest.fixture
+def videos(tiny: ServedModel, settings: Settings, woken: list[int | None]) -> Iterator[Videos]:
+    """What the routes work on, without them."""
+
+    def wake(waiting: int | None = None) -> None:
+        woken.append(waiting)
+
+    opened = open_videos(settings, [tiny], wake)
+    opened.store.start_run("run", alone=True)
+    yield opened
+    opened.store.close()
+
+
+def queued(videos: Videos) -> str:
+    """A job that waits, with a picture."""
+    new = NewJob("", ORDER, "fingerprint")
+    videos.files.keep_picture(new.id, np.zeros((32, 64, 3), np.uint8))
+    videos.store.add(new, 99)
+    return new.id
+
+
+def finished(videos: Videos, seconds: float = 1.0) -> str:
+    video_id = queued(videos)
+    videos.store.beat("a")
+    (job,) = videos.store.claim("a", 1)
+    videos.store.complete("a", job, seconds)
+    return video_id
+
+
+class Refusing(Files):
+    """Files in a storage that does not remove some of them."""
+
+    def __init__(self, files: Files) -> None:
+        super().__init__(files.folder, files.sign)
+        self.folder, self.kept, self.asked = files.folder, set[str](), list[str]()
+
+    def remove(self, video_id: str) -> None:
+        self.asked.append(video_id)
+        if video_id in self.kept:
+            raise StorageError("the object store does not answer")
+        super().remove(video_id)
+
+
+def test_a_sweep_of_a_storage_that_refuses(
+    videos: Videos, woken: list[int | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    videos.files = storage = Refusing(videos.files)
+    videos.store.keep_s = -1.0
+    gone = [finished(videos) for _ in range(6)]
+    videos.store.keep_s = 100.0
+    storage.kept = set(gone[:2])
+    waiting = {queued(videos), queued(videos)}
+    videos.sweep()
+    assert videos.store.ids() == waiting
+    assert set(storage.folder.folders()) == storage.kept | waiting
+    assert woken == [2]
+    videos.sweep()
+    assert len([record for record in caplog.records if "stay for now" in record.message]) == 2
+    storage.kept = set()
+    videos.sweep()
+    assert set(storage.folder.folders()) == waiting
+    asked = len(storage.asked)
+    videos.sweep()
+    assert len(storage.asked) == asked
+
+
+def test_a_storage_that_refuses_everything_is_not_asked_on_and_on(videos: Videos) -> None:
+    """The next sweep begins with those that this one did not come to."""
+    videos.files = storage = Refusing(videos.files)
+    videos.store.keep_s = -1.0
+    gone = {finished(videos) for _ in range(6)}
+    storage.kept = set(gone)
+    videos.sweep()
+    assert len(storage.asked) == 3
+    videos.sweep()
+    assert set(storage.asked) == gone
+
+
+def test_delete_from_a_storage_that_refuses(videos: Videos) -> None:
+    videos.files = storage = Refusing(videos.files)
+    video_id = finished(videos)
+    storage.kept = {video_id}
+    assert videos.delete(Caller(""), video_id)["deleted"]
+    assert storage.folder.folders() == [video_id]
+    storage.kept = set()
+    videos.sweep()
+    assert storage.folder.folders() == []
+
+
+def test_an_empty_queue_wakes_nobody(videos: Videos, woken: list[int | None]) -> None:
+    finished(videos)
+    videos.sweep()
+    assert woken == []
+
+
+def test_what_is_no_job_is_not_removed(videos: Videos) -> None:
+    """Whoever names a folder of their own finds in it what was there."""
+    known, unknown = queued(videos), f"video_{'0' * 32}"
+    names = ["holiday", "video_1", f"video_{'0' * 31}g", f"video_{'0' * 33}", f"a_video_{'0' * 32}", known]
+    for name in [*names, unknown]:
+        (videos.files.folder / name).write("a.jpg", b"a")
+    videos.files.remove_all_but({known})
+    assert videos.files.folder.folders() == sorted(names)
+
+
+def test_how_long_to_wait_for_a_place(videos: Videos) -> None:
+    """One batch's time shared by the workers, however many wait."""
+    assert videos.retry_after() == 5  # nothing is known yet
+    finished(videos, 90.0)
+    found = []
+    for worker in "abcd":
+        videos.store.beat(worker)
+        found.append(videos.retry_after())
+        queued(videos)
+    assert found == [90, 45, 30, 23]
+    finished(videos, 0.2)
+    finished(videos, 1000.0)
+    for worker in "bcd":
+        videos.store.leave(worker)
+    assert videos.retry_after() == 120
+    videos.store.leave("a")
+    assert videos.retry_after() == 120

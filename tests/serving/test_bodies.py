@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import tempfile
+import threading
 import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from serving import bodies
 from serving.bodies import Body, nest, read_body
 from serving.errors import ApiError
 
@@ -232,3 +234,31 @@ def test_those_who_hang_up(kind: str, tmp_path: Path, monkeypatch: pytest.Monkey
     sent = FILE[:-9] + bytes(3 << 20)
     assert refused(kind, sent, ends=False) == (400, "client_disconnected", None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [FORM, "application/json"])
+def test_the_event_loop_does_not_wait(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, take = set(), bodies._take_reference
+
+    def noted(fields: dict[str, Any]) -> Body:
+        threads.add(threading.current_thread())
+        return take(fields)
+
+    monkeypatch.setattr(bodies, "_take_reference", noted)
+    read(kind, form(FILE) if kind is FORM else b"{}")
+    assert len(threads - {threading.main_thread()}) == len(threads) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, (3 << 18) - 1, 3 << 18, (3 << 18) + 1, 5 << 20])
+def test_pictures_come_in_pieces(size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+    url = f"data:image/png;base64,{base64.b64encode(data[:size]).decode()}"
+    found = read("application/json", as_json({"input_reference": {"image_url": url}})).picture
+    assert found == data[:size]
+
+
+@pytest.mark.parametrize("last", ["AA==", "AAA=", "AA=A", "*AAA"])
+def test_pieces_end_as_the_whole_does(last: str) -> None:
+    """Padding is at the end of all, not of a piece."""
+    url = "data:image/png;base64," + "A" * ((1 << 20) - 4) + last + "AAAA"
+    assert refused("application/json", as_json({"input_reference": {"image_url": url}}))[1] == "invalid_image"
