@@ -13,7 +13,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -21,15 +21,15 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
-from diffusion.errors import Incomplete
+from diffusion.errors import Incomplete, InputError
 from diffusion.quiet import silent_stderr
 from serving.api import build_api
-from serving.config import Config, read_config
+from serving.config import Config, Replicas, read_config
 from serving.guard import Guard
 from serving.models import ServedModel
 from serving.proxy import CALLBACK
 from serving.settings import Compute, Settings
-from serving.setup import open_store, open_videos
+from serving.setup import only_server, open_store, open_videos
 
 log = logging.getLogger("ray.serve")
 # Of Serve's own, so that no call is turned away by it: the job store has the bound that counts, and its 429 says more.
@@ -50,16 +50,16 @@ class Api:
         """The application; Serve asks for it once."""
         return build_api(lambda: open_videos(self.settings, self.models, self.wake))
 
-    def wake(self, again: bool = False) -> None:
-        """Send for a worker, from any thread."""
-        self.loop.call_soon_threadsafe(self._send, again)
+    def wake(self, waiting: int | None = None) -> None:
+        """Send for a worker, from any thread: one job more waits, or so many in all."""
+        self.loop.call_soon_threadsafe(self._send, waiting)
 
-    def _send(self, again: bool) -> None:
-        if again and self.calls:
-            return
-        call = self.loop.create_task(self._call())
-        self.calls.add(call)
-        call.add_done_callback(self.calls.discard)
+    def _send(self, waiting: int | None) -> None:
+        missing = 1 if waiting is None else min(waiting, _MANY) - len(self.calls)
+        for _ in range(missing):
+            call = self.loop.create_task(self._call())
+            self.calls.add(call)
+            call.add_done_callback(self.calls.discard)
 
     async def _call(self) -> None:
         try:
@@ -111,14 +111,14 @@ def build(args: Mapping[str, Any]) -> serve.Application:
 
 
 def bind(config: Config, alone: bool = False) -> serve.Application:
-    """The application of a config. ``alone``: no other server is at work on its job store."""
+    """The application of a config. ``alone``: no other server is at work on its job store, see ``only_server``."""
     from serving.describe import describe
 
     models = [describe(place.name, place.uri, config.sampling) for place in config.models]
     store = open_store(config.settings)
-    store.start_run(uuid.uuid4().hex, alone)
-    videos = open_videos(config.settings, models, wake=lambda again=False: None)
-    if alone:
+    earlier = store.start_run(uuid.uuid4().hex, alone)
+    videos = open_videos(config.settings, models, wake=lambda waiting=None: None)
+    if alone and earlier:  # a new store knows of none of the videos that an old folder holds
         videos.files.remove_all_but(store.ids())
     size = config.replicas
     scaling = {
@@ -135,18 +135,43 @@ def bind(config: Config, alone: bool = False) -> serve.Application:
     return _api.options(num_replicas=size.api).bind(config.settings, models, workers)
 
 
+def check_room(size: Replicas, nodes: Sequence[Mapping[str, float]]) -> None:
+    """InputError where the workers cannot all start; ``nodes`` are the resources of each. Serve would wait for ever."""
+    asked = {name: each for name, each in (("CPU", size.cpus), ("GPU", size.gpus)) if each}
+    # A worker lies on one node. The little more is for fractions that are no binary ones.
+    places = [min(int(node.get(name, 0) / each + 1e-6) for name, each in asked.items()) for node in nodes if asked]
+    if asked and sum(places) < size.workers:
+        there = " + ".join(_listed({name: node.get(name, 0) for name in asked}) for node in nodes)
+        raise InputError(
+            f"--workers {size.workers}: each asks for {_listed(asked)}, and Ray has {there or 'nothing'}. Ask for "
+            "fewer, or give each less with --cpus or --gpus."
+        )
+
+
+def _listed(resources: Mapping[str, float]) -> str:
+    return " and ".join(f"{number:g} {name}" for name, number in resources.items())
+
+
 class Running:
-    """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names."""
+    """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names; what others run there stays."""
 
     def __init__(self, config: Config, host: str, port: int) -> None:
         self.config, self.host, self.port = config, host, port
         self.seconds: dict[str, float] = {}
-        self.ours = False  # whether this Ray is to end with the server
+        self.ours = False  # whether this Ray was started here, and is to end with the server
+        self._joined = self._begun = False  # whether Ray was joined here, and an application begun
+        self._serve_was_there = True
+        self._lock = contextlib.ExitStack()
 
     def __enter__(self) -> "Running":
-        self._timed("ray", self._start_ray)
-        self._timed("serve", self._start_serve)
-        self._timed("application", self._start_application)
+        try:
+            self._lock.enter_context(only_server(self.config.settings))
+            self._timed("ray", self._start_ray)
+            self._timed("serve", self._start_serve)
+            self._timed("application", self._start_application)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def _timed(self, phase: str, act: Callable[[], None]) -> None:
@@ -155,8 +180,7 @@ class Running:
         self.seconds[phase] = round(time.perf_counter() - started, 2)
 
     def _start_ray(self) -> None:
-        self.ours = not ray.is_initialized()
-        if not self.ours:
+        if ray.is_initialized():
             return
         # The proxies learn of our middleware from the environment that Ray's processes inherit.
         os.environ.update(CALLBACK)
@@ -165,11 +189,22 @@ class Running:
             with silent_stderr():
                 ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         except Exception as error:  # of no type of its own
+            ray.shutdown()  # of what had started
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise Incomplete(f"Ray does not start: {said[0]} `motif doctor` tells more.") from error
+        # Ray has no public word for it: in a cluster that was there before, this process is not the head.
+        node = ray._private.worker._global_node
+        self._joined, self.ours = True, node is not None and node.is_head()
 
     def _start_serve(self) -> None:
         log.setLevel(logging.WARNING)
+        there = serve.status()
+        self._serve_was_there = bool(there.proxies or there.applications)
+        if _NAME in there.applications:  # it would be replaced
+            raise InputError(
+                f"RAY_ADDRESS: this cluster runs an application '{_NAME}' already. End that server first, or serve on "
+                "another cluster."
+            )
         serve.start(
             http_options={"host": self.host, "port": self.port},
             logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
@@ -177,6 +212,8 @@ class Running:
 
     def _start_application(self) -> None:
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+        check_room(self.config.replicas, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        self._begun = True
         try:
             serve.run(bind(self.config, alone=True), name=_NAME, logging_config=quiet)
             loading = serve.get_deployment_handle("worker", _NAME).loading.remote().result()
@@ -195,10 +232,19 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         # Ray tells of every call that its own end interrupts.
-        with contextlib.redirect_stdout(io.StringIO()), silent_stderr():
+        with self._lock, contextlib.redirect_stdout(io.StringIO()), silent_stderr():
+            try:
+                self._stop_serve()
+            finally:
+                if self._joined:
+                    ray.shutdown()
+
+    def _stop_serve(self) -> None:
+        """Take this server's application away, and Serve where nobody else has a use for it."""
+        if self._begun and not self.ours:
+            serve.delete(_NAME)
+        if self.ours or not (self._serve_was_there or serve.status().applications):
             serve.shutdown()
-            if self.ours:
-                ray.shutdown()
 
 
 def _last_line(report: str) -> str:

@@ -8,6 +8,7 @@ What fails is a :class:`ServerError` of one sentence.
 
 import contextlib
 import difflib
+import json
 import math
 import time
 import uuid
@@ -147,22 +148,25 @@ class Client:
                 time.sleep(min(float(response.headers.get("openai-poll-after-ms", _POLL_MS)) / 1000, left))
 
     def _follow(self, video_id: str, tell: OnProgress, ends: float) -> None:
-        """Tell the server's events until the last one, or until the stream breaks for whatever reason."""
+        """Tell the server's events until the last one, or until the stream breaks for whatever reason.
+
+        Also until less time is left than a read may take, which comments of the server may let begin again and again:
+        polling keeps the time.
+        """
         silence = min(self._http.timeout, ends - time.monotonic())
+        headers = {"accept": "text/event-stream", "cache-control": "no-store"}
         with (
             contextlib.suppress(httpx2.RequestError),
-            self._http.open.sse(f"{_path(video_id)}/events", timeout=silence) as events,
+            self._http.open.stream("GET", f"{_path(video_id)}/events", headers=headers, timeout=silence) as response,
         ):
-            if not events.response.is_success:
+            if not response.is_success:
                 return
-            for event in events:
-                if time.monotonic() > ends:
+            for line in response.iter_lines():
+                field, _, value = line.partition(":")
+                if field == "data" and (video := _told(value)):
+                    tell(video)
+                if ends - time.monotonic() < silence:
                     return
-                try:
-                    video = Video.read(event.json())
-                except ValueError:  # an event of another kind
-                    continue
-                tell(video)
 
     def content(self, video_id: str, variant: Variant = "video") -> bytes:
         """The mp4, or a picture that stands for it."""
@@ -227,6 +231,14 @@ def failed(video: Video) -> ServerError:
     """What to tell of a video that failed."""
     error = video.error or Failure("generation_failed", "the server does not say why.")
     return ServerError(f"video {video.id} failed: {error.message}", error.code)
+
+
+def _told(data: str) -> Video | None:
+    """The video of an event, or None for events of other kinds."""
+    try:
+        return Video.read(json.loads(data))
+    except ValueError:
+        return None
 
 
 def _path(video_id: str) -> str:

@@ -1,6 +1,7 @@
 """A server as one piece of data: what ``motif serve`` makes of its options, and what a cluster's config file holds."""
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from diffusion.errors import InputError
 from diffusion.process.options import SamplingChanges
 from serving.settings import Compute, Settings
 
+_NAME = r"[A-Za-z0-9._-]{1,64}"  # it is a part of paths and of headers
+
 
 @dataclass(frozen=True)
 class Place:
@@ -18,6 +21,14 @@ class Place:
 
     name: str
     uri: str
+
+    def __post_init__(self) -> None:
+        """Refuse names that no path can have."""
+        if not re.fullmatch(_NAME, self.name) or self.name in (".", ".."):
+            raise ValueError(
+                f"model name '{self.name[:80]}': 1 to 64 of the letters A to Z and a to z, digits and . _ -; give "
+                f"another as NAME={self.uri}"
+            )
 
 
 @dataclass(frozen=True)
@@ -28,8 +39,8 @@ class Replicas:
     """Processes that answer requests."""
     workers: int = 1
     """Processes that generate, at least."""
-    max_workers: int = 1
-    """As many as the queue may call for; with more nodes than one they take those that have the resources."""
+    max_workers: int = 0
+    """As many as the queue may call for, by default no more; with several nodes they take those that have room."""
     gpus: float = 0.0
     """GPUs of a worker."""
     cpus: float = 1.0
@@ -41,6 +52,8 @@ class Replicas:
         """Refuse a server of nobody."""
         if self.api < 1 or self.workers < 1:
             raise ValueError(f"api {self.api}, workers {self.workers}: at least 1")
+        if not self.max_workers:
+            object.__setattr__(self, "max_workers", self.workers)
         if self.max_workers < self.workers:
             raise ValueError(f"max_workers {self.max_workers}: at least workers, {self.workers}")
 
@@ -63,7 +76,7 @@ class Config:
             raise ValueError("models: at least one")
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"models: two are called '{name}'")
+                raise ValueError(f"models: two are called '{name}'; give one of them another name as NAME=MODEL")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""

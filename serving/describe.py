@@ -5,17 +5,18 @@ import contextlib
 from diffusion.errors import InputError, WeightsError
 from diffusion.latent_space import read_cell
 from diffusion.model_folder import find_part, load_facts
-from diffusion.process.options import SamplingChanges
+from diffusion.process.options import Sampling, SamplingChanges
 from diffusion.process.schedule import Schedule, check_terminal_noise
 from diffusion.storage import Folder
 from diffusion.weights import Weights
-from serving.models import ServedModel
+from serving.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
 
 
 def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> ServedModel:
     """Read what a model folder says of itself; WeightsError where it is none, or its network is missing.
 
-    Where a request does not say how to sample, the folder does, with ``changes``.
+    Where a request does not say how to sample, the folder does, with ``changes``; InputError where no request could say
+    the same.
     """
     folder = Folder(uri)
     place = Weights(uri) if folder.remote else folder.path
@@ -25,6 +26,9 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
             raise WeightsError(f"{uri}: there is no unet/{part}. Name a model folder that is complete.")
     codec = facts.latents.get("encoder") == "PixelCodec"
     cell = read_cell(facts.latents, None if codec else find_part(place, "vae"))
+    schedule, changes = Schedule(**facts.schedule), changes or SamplingChanges()
+    defaults, spacings = changes.of(facts.sampling), _spacings(schedule)
+    _check_defaults(defaults, changes, uri, min(MAX_STEPS, schedule.steps), spacings)
     return ServedModel(
         id=name,
         uri=uri,
@@ -33,9 +37,27 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         frames=facts.frames,
         fps=facts.fps,
         step=facts.step,
-        spacings=_spacings(Schedule(**facts.schedule)),
-        defaults=changes.of(facts.sampling) if changes else facts.sampling,
+        spacings=spacings,
+        defaults=defaults,
     )
+
+
+def _check_defaults(
+    defaults: Sampling, changes: SamplingChanges, uri: str, most_steps: int, spacings: tuple[str, ...]
+) -> None:
+    """Every request that says nothing of them would fail."""
+    spaced = defaults.spacing is None or defaults.spacing in spacings
+    rules = {
+        "steps": (defaults.steps <= most_steps, f"at most {most_steps}"),
+        "guidance": (defaults.guidance <= MAX_GUIDANCE, f"at most {MAX_GUIDANCE:g}"),
+        "spacing": (spaced, f"{' or '.join(spacings)} alone"),
+    }
+    for name, (kept, rule) in rules.items():
+        value = getattr(defaults, name)
+        if not kept and getattr(changes, name) is not None:
+            raise InputError(f"--{name} {value}: {rule}, for {uri}. Give another, or leave it to the model.")
+        if not kept:
+            raise InputError(f"{uri}: its motif.json samples with {name} {value}: {rule}. Give another with --{name}.")
 
 
 def _spacings(schedule: Schedule) -> tuple[str, ...]:

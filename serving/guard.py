@@ -17,7 +17,10 @@ from serving.settings import Settings, key_hash
 _OPEN = ("/", "/health", "/ready", "/openapi.json")  # and /page/...: what a browser and a load balancer must reach
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?", re.IGNORECASE)
 _REQUEST_ID = "x-request-id"
-_EXPOSED = (_REQUEST_ID, "retry-after", "content-disposition")  # beside those that any page may read
+_EXPOSED = (  # beside those that any page may read
+    _REQUEST_ID, "retry-after", "content-disposition", "content-range", "etag", "location", "openai-poll-after-ms",
+    "x-inference-time-s", "x-model", "x-seed", "x-should-retry", "x-video-id",
+)  # fmt: skip
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",

@@ -17,6 +17,7 @@ MAX_SEED = 2**63 - 1
 MAX_FRAMES = 10_000  # of any model
 NUMBER_AS_TEXT = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?$"
 _ROUNDING = 0.01  # seconds as text are rounded
+_DIGITS = 5e-4  # to four digits, where we tell them ourselves
 
 
 def _plain(text: str) -> str:
@@ -149,7 +150,7 @@ def _extra(request: VideoRequest) -> ExtraParams:
 def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
     """Frames and frames a second, from any two of seconds, num_frames and fps, or fewer."""
     frames, fps, seconds = request.num_frames, request.fps, request.seconds
-    if seconds is not None and frames is not None and fps is not None and abs(frames / fps - seconds) > _ROUNDING:
+    if seconds is not None and frames is not None and fps is not None and not _near(seconds, frames / fps):
         raise invalid(
             "seconds",
             f"'seconds': {frames} frames at {fps:g} a second are {frames / fps:.4g} seconds, not {seconds:g}. "
@@ -166,16 +167,26 @@ def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
             "unsupported_value",
         )
     if fps is None:
-        fps = model.default_fps if seconds is None else frames / seconds
-        low, high = model.fps
-        if seconds is not None and not low <= fps <= high:
-            raise invalid(
-                "seconds",
-                f"'seconds': {frames} frames in {seconds:g} seconds are {fps:.3g} a second; {model.id} knows {low:g} "
-                f"to {high:g}, so {frames} frames last {frames / high:.3g} to {frames / low:.3g} seconds.",
-                "unsupported_value",
-            )
+        fps = model.default_fps if seconds is None else _rate(frames, seconds, model)
     return frames, fps
+
+
+def _rate(frames: int, seconds: float, model: ServedModel) -> float:
+    """Frames a second that the model knows; what :func:`serving.jobs.video_object` told may be asked for again."""
+    low, high = model.fps
+    fps = min(high, max(low, frames / seconds))
+    if not _near(seconds, frames / fps):
+        raise invalid(
+            "seconds",
+            f"'seconds': {frames} frames in {seconds:g} seconds are {frames / seconds:.3g} a second; {model.id} knows "
+            f"{low:g} to {high:g}, so {frames} frames last {frames / high:.4g} to {frames / low:.4g} seconds.",
+            "unsupported_value",
+        )
+    return fps
+
+
+def _near(told: float, exact: float) -> bool:
+    return abs(told - exact) <= max(_ROUNDING, _DIGITS * exact)
 
 
 def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:

@@ -1,8 +1,12 @@
 """What every process of a server opens for itself, from its settings."""
 
-from collections.abc import Sequence
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
 
+from diffusion.errors import InputError
 from diffusion.storage import Folder
+from diffusion.store_errors import explained
 from serving.files import Files
 from serving.models import Models, ServedModel
 from serving.settings import Settings
@@ -15,6 +19,31 @@ def open_store(settings: Settings) -> JobStore:
     if not settings.database:
         Folder(settings.folder).path.mkdir(parents=True, exist_ok=True)
     return JobStore(settings.database_url, settings.keep_hours * 3600)
+
+
+@contextlib.contextmanager
+def only_server(settings: Settings) -> Iterator[None]:
+    """Be the only server of a folder; InputError where there is one already.
+
+    The kernel holds the lock, so it ends with the process, however that ends; no child inherits it. A folder in an
+    object store has none: there it is up to whoever starts servers that they do not share one.
+    """
+    folder = Folder(settings.folder)
+    if folder.remote:
+        yield
+        return
+    with explained(settings.folder):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        held = (folder.path / "lock").open("a")
+    with held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--folder {settings.folder}: another server is at work in it, and each needs one of its own. Name "
+                "another, or end that server first."
+            ) from None
+        yield
 
 
 def open_videos(settings: Settings, models: Sequence[ServedModel], wake: Wake) -> Videos:

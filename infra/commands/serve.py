@@ -1,7 +1,9 @@
 """``motif serve``: model folders behind an HTTP API, and a page for people."""
 
 import json
+import math
 import os
+import re
 import signal
 import socket
 import threading
@@ -13,18 +15,19 @@ from typing import Annotated
 import tyro
 import yaml
 
+from diffusion.device import find_device
 from diffusion.errors import InputError
 from diffusion.process.options import SamplingChanges
 from infra.cli import STARTED
 from infra.options import parse, say
 from serving.config import Config, Place, Replicas
-from serving.loading import find_device
 from serving.settings import Compute, Settings, read_keys
 from serving.signing import open_signer
 from training.validation.runs import find_candidates
 
 _USAGE = "motif serve MODEL [NAME=MODEL ...] [OPTIONS]"
 _HERE = ("localhost", "127.0.0.1", "::1")
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # no addresses to call
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Options:
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for all, which asks for --keys."""
     port: int = 8000
+    """From 1 to 65535."""
     keys: Path | None = None
     """A text file of bearer keys, one a line."""
     write_config: Path | None = None
@@ -42,6 +46,11 @@ class Options:
     compute: Annotated[Compute, tyro.conf.arg(name="")] = Compute()
     replicas: Annotated[Replicas, tyro.conf.arg(name="")] = Replicas(cpus=0)
     sampling: Annotated[SamplingChanges, tyro.conf.arg(name="")] = SamplingChanges()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no port."""
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port {self.port}: from 1 to 65535")
 
 
 def main(args: list[str]) -> None:
@@ -70,7 +79,7 @@ def main(args: list[str]) -> None:
 
 
 def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:
-    host = "127.0.0.1" if options.host == "0.0.0.0" else options.host
+    host = _ALL.get(options.host, options.host)
     url = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
     told = {"url": url, "models": [place.name for place in config.models], "seconds": phases}
     print(json.dumps(told), flush=True)
@@ -80,7 +89,6 @@ def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:
 
 def _config(places: list[str], options: Options) -> Config:
     """All of the server; InputError where something is missing or does not go together."""
-    models = tuple(_place(*place.rpartition("=")[::2]) for place in places)
     keys = read_keys(options.keys) if options.keys else options.settings.key_hashes
     here = options.host in _HERE
     if not keys and not here:
@@ -90,40 +98,61 @@ def _config(places: list[str], options: Options) -> Config:
         )
     hosts = options.settings.hosts or (_HERE if here and not keys else ())
     try:
-        settings = replace(options.settings, folder=_absolute(options.settings.folder), key_hashes=keys, hosts=hosts)
+        models = tuple(_place(*_named(place)) for place in places)
+        settings = replace(_anywhere(options.settings), key_hashes=keys, hosts=hosts)
         open_signer(settings)
         return Config(models, settings, options.compute, _replicas(options), options.sampling)
     except ValueError as error:
         raise InputError(f"{error}.") from error
 
 
+def _named(place: str) -> tuple[str, str]:
+    """Name and folder of NAME=MODEL; the name is empty where none is given, as in runs/lr=0.1."""
+    name, equals, uri = place.partition("=")
+    return (name, uri) if equals and not {"/", ":"} & set(name) else ("", place)
+
+
 def _place(name: str, uri: str) -> Place:
     (found,) = find_candidates([uri])
     folder = found.folder
-    return Place(name or "-".join(found.name.split()), folder.uri if folder.remote else str(folder.path))
+    usual = re.sub(r"[^A-Za-z0-9._-]+", "-", found.name).strip("-.")[:64] or "model"
+    return Place(name or usual, folder.uri if folder.remote else str(folder.path))
 
 
 def _replicas(options: Options) -> Replicas:
-    """On a GPU one each; on a CPU all cores, unless it is said otherwise."""
+    """On a GPU one each; on a CPU an equal share of the cores, unless it is said otherwise."""
     size = options.replicas
-    on_gpu = find_device(options.compute).type == "cuda"
+    on_gpu = find_device(options.compute.device).type == "cuda"
     if on_gpu and not size.gpus:
         size = replace(size, gpus=1.0)
     if not size.cpus:
-        size = replace(size, cpus=1.0 if on_gpu else float(os.cpu_count() or 1))
+        share = max(1, math.floor(100 * (os.cpu_count() or 1) / size.max_workers)) / 100  # rounded up, one has no place
+        size = replace(size, cpus=1.0 if on_gpu else share)
     return size
 
 
-def _absolute(folder: str) -> str:
-    return folder if "://" in folder else str(Path(folder).absolute())
+def _anywhere(settings: Settings) -> Settings:
+    """The same from any working directory, as a config file is read."""
+    return replace(
+        settings,
+        folder=_absolute(settings.folder),
+        c2pa_certificates=_absolute(settings.c2pa_certificates),
+        c2pa_key=_absolute(settings.c2pa_key),
+    )
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path or not path else str(Path(path).absolute())
 
 
 def _check_port(options: Options) -> None:
     try:
-        with socket.create_server((options.host, options.port)):
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # of a name, Serve takes that one
+        with socket.create_server(address, family=family):
             pass
-    except OSError as error:
-        why = os.strerror(error.errno or 0)
+    except OSError as error:  # a name that nobody knows has numbers of its own
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise InputError(
             f"--port {options.port}: {options.host} cannot be listened on there ({why}). Name another."
         ) from error

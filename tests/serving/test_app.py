@@ -211,6 +211,9 @@ def test_motif_serve_from_start_to_restart(tiny: ServedModel, tmp_path: Path) ->
             os.kill(pid, signal.SIGKILL)
     with started(tiny, folder) as (process, client):
         assert client.get(f"/v1/videos/{done}/content").content[4:8] == b"ftyp"
+        second = [MOTIF, "serve", tiny.uri, "--port", str(free_port()), "--folder", str(folder)]
+        refused = subprocess.run(second, capture_output=True, text=True)
+        assert (refused.returncode, "another server is at work in it" in refused.stderr) == (2, True)
         until(lambda: client.get(f"/v1/videos/{running}").json()["status"] == "failed")  # its worker's lease ends
         assert client.get(f"/v1/videos/{running}").json()["error"]["code"] == "server_restarted"
         last = create(client, num_inference_steps="20")["id"]

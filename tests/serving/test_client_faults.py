@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -132,6 +133,45 @@ def test_waiting_ends_when_told() -> None:
     ):
         client.wait("video_1", limit_s=0.2)
     assert caught.value.code == "timeout"
+
+
+def test_comments_do_not_keep_a_wait_from_its_end() -> None:
+    """A server that has nothing to tell says so again and again."""
+    queued, ended = event(status="queued", progress=0), threading.Event()
+
+    def talk(listening: socket.socket) -> None:
+        while True:
+            connection = listening.accept()[0]
+            with connection, contextlib.suppress(OSError):
+                if ended.is_set():
+                    return
+                asked, body = connection.recv(10_000), queued.partition(b"data: ")[2].strip()
+                if b"/events" not in asked:
+                    length = str(len(body)).encode()
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + length)
+                    connection.sendall(b"\r\n\r\n" + body)
+                    continue
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + queued)
+                while not ended.wait(0.05):
+                    connection.sendall(b": still here\n\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=talk, args=(listening,))
+        thread.start()
+        timer = threading.Timer(10, ended.set)  # where the client never gives up by itself
+        timer.start()
+        try:
+            with (
+                Client(f"http://127.0.0.1:{listening.getsockname()[1]}") as client,
+                pytest.raises(ServerError, match=r"is queued at 0 % after 1 s"),
+            ):
+                client.wait("video_1", limit_s=1)
+            assert not ended.is_set()
+        finally:
+            timer.cancel()
+            ended.set()
+            socket.create_connection(listening.getsockname()).close()
+            thread.join()
 
 
 def test_a_video_that_failed_is_told(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """What a server says of a model folder before it loads it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from diffusion.errors import WeightsError
+from diffusion.errors import InputError, WeightsError
 from diffusion.model_folder import ModelCard, save_model
 from diffusion.process.options import Sampling, SamplingChanges
+from diffusion.process.schedule import Schedule
 from serving.describe import describe
 from tests.diffusion.test_generation import FACTS
 from tests.diffusion.unet.models import small
@@ -28,6 +29,31 @@ def test_a_request_that_says_nothing_is_sampled_as_the_model_says(folder: str) -
 def test_a_server_may_say_otherwise(folder: str) -> None:
     found = describe("m", folder, SamplingChanges(steps=5))
     assert found.defaults == Sampling(steps=5, guidance=1.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (SamplingChanges(steps=500), r"^--steps 500: at most 200"),
+        (SamplingChanges(guidance=50.0), r"^--guidance 50\.0: at most 20"),
+        (SamplingChanges(spacing="leading"), r"^--spacing leading: trailing alone"),
+    ],
+)
+def test_what_no_request_may_say_is_no_default(tmp_path: Path, changes: SamplingChanges, said: str) -> None:
+    facts = replace(FACTS, schedule=asdict(Schedule(zero_terminal_snr=True)))
+    save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
+    assert describe("m", str(tmp_path / "model")).spacings == ("trailing",)
+    with pytest.raises(InputError, match=said):
+        describe("m", str(tmp_path / "model"), changes)
+
+
+def test_a_model_whose_own_defaults_no_request_may_say(tmp_path: Path) -> None:
+    save_model(
+        tmp_path / "model", small(image_condition="x-cat"), ModelCard(replace(FACTS, sampling=Sampling(steps=500)))
+    )
+    with pytest.raises(InputError, match=r"model: its motif\.json samples with steps 500: at most 200\. .* --steps"):
+        describe("m", str(tmp_path / "model"))
+    assert describe("m", str(tmp_path / "model"), SamplingChanges(steps=20)).defaults.steps == 20
 
 
 def test_a_model_of_which_a_part_is_missing(folder: str) -> None:

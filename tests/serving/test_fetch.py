@@ -218,5 +218,11 @@ def test_over_http(tiny: ServedModel, settings: Settings) -> None:
             assert not server.files.exists()
 
 
+def test_hosts_are_named_in_any_case() -> None:
+    hosts = Settings(image_hosts=(HOST.upper(),)).image_hosts
+    with pytest.raises(ApiError, match="has no public address"):
+        fetch(hosts=hosts, find=lambda *_: ["127.0.0.1"])
+
+
 def test_addresses_of_a_host() -> None:
     assert {ipaddress.ip_address(found).is_loopback for found in resolve("localhost", 443)} == {True}

@@ -36,7 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def guarded(tiny: ServedModel, folder: Path) -> Iterator[Server]:
     keys = (key_hash(MINE), key_hash(THEIRS))
-    settings = Settings(str(folder / "keys"), key_hashes=keys, hosts=("127.0.0.1", "motif.example"), origins=(PAGE,))
+    hosts, origins = ("127.0.0.1", "Motif.Example"), (PAGE.replace("pages", "Pages"),)
+    settings = Settings(str(folder / "keys"), key_hashes=keys, hosts=hosts, origins=origins)
     with serve([tiny], settings) as server:
         yield server
 
@@ -188,6 +189,11 @@ def test_pages_of_a_known_origin_may_ask(stranger: httpx2.Client) -> None:
     files = {"input_reference": ("a.png", png(), "image/png")}
     made = stranger.post("/v1/videos", data={"prompt": "a"}, files=files, headers={"origin": PAGE} | bearer(MINE))
     assert (made.status_code, made.headers["access-control-allow-origin"]) == (200, PAGE)
+    readable = {name.strip().lower() for name in made.headers["access-control-expose-headers"].split(",")}
+    assert readable >= {
+        "location", "openai-poll-after-ms", "retry-after", "x-request-id", "x-should-retry", "x-model", "x-seed",
+        "x-video-id", "x-inference-time-s", "etag", "content-range", "content-disposition",
+    }  # fmt: skip
     for key, code in (({}, "missing_api_key"), (bearer("wrong"), "invalid_api_key")):
         unknown = stranger.post("/v1/videos", data={"prompt": "a"}, files=files, headers={"origin": PAGE} | key)
         assert refusal(unknown)[:2] == (401, code)

@@ -1,5 +1,6 @@
 """What a request may say, and what it comes to."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from diffusion.process.options import Sampling
 from serving.errors import ApiError
+from serving.jobs import Job, video_object
 from serving.models import ServedModel
 from serving.requests import VideoRequest, read_fields, settle
 
@@ -81,6 +83,28 @@ def test_what_breaks_a_rule(fields: dict[str, Any], param: str, code: str, told:
     error = refused(**fields)
     assert (error.param, error.code) == (param, code)
     assert told in error.message
+
+
+@pytest.mark.parametrize("frames", [1, 5, 11, 16, 999])
+@pytest.mark.parametrize("fps", [6.0, 7.3, 12.0])
+def test_what_the_server_says_of_a_video_may_be_asked_for(frames: int, fps: float) -> None:
+    """Its length is rounded, and at the ends of the range that is outside of it."""
+    model = replace(MODEL, frames=frames, fps=(6.0, 12.0))
+    fields = {"prompt": "p", "num_frames": frames}
+    made = settle(read_fields(VideoRequest, {**fields, "fps": fps}), model)
+    told = video_object(Job("video_1", "", made, "completed", "done", 100, 0.0))["seconds"]
+    again = settle(read_fields(VideoRequest, {**fields, "seconds": told}), model)
+    assert again.fps == pytest.approx(fps, rel=1e-2)
+    assert 6.0 <= again.fps <= 12.0
+    assert settle(read_fields(VideoRequest, {**fields, "seconds": told, "fps": fps}), model).fps == fps
+
+
+def test_the_longest_that_is_told_may_be_asked_for() -> None:
+    model = replace(MODEL, frames=76, fps=(6.0, 12.0))
+    with pytest.raises(ApiError) as caught:
+        settle(read_fields(VideoRequest, {"prompt": "p", "seconds": 20}), model)
+    (longest,) = re.findall(r"to ([0-9.]+) seconds", caught.value.message)
+    assert settle(read_fields(VideoRequest, {"prompt": "p", "seconds": longest}), model).fps == 6.0
 
 
 def test_a_missing_prompt() -> None:

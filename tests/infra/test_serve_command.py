@@ -1,0 +1,245 @@
+"""`motif serve` before it serves: what it makes of its arguments, and what it refuses at once."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+import yaml
+
+from diffusion.errors import InputError
+from infra.commands import serve as command
+from infra.commands.serve import Options
+from serving.app import Api, Running, bind, check_room
+from serving.config import Config, Place, Replicas, read_config
+from serving.models import ServedModel
+from serving.settings import Settings
+from serving.setup import only_server, open_store
+from tests.infra.conftest import Motif
+from tests.serving.conftest import tiny  # noqa: F401 - a fixture
+
+
+def told_config(places: list[str], **options: object) -> Config:
+    return command._config(places, Options(**options))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def model(tiny: ServedModel, tmp_path: Path) -> Path:  # noqa: F811
+    """A model folder whose path has what a name must not have."""
+    place = tmp_path / "모델" / "lr=0.1"
+    place.parent.mkdir()
+    place.symlink_to(tiny.uri)
+    return place
+
+
+def test_names_of_models(model: Path) -> None:
+    def named(place: object) -> tuple[str, str]:
+        (found,) = told_config([str(place)]).models
+        return found.name, found.uri
+
+    assert named(model) == ("lr-0.1", str(model))
+    assert named(f"fast={model}") == ("fast", str(model))
+    odd = model.with_name("모델 1")
+    odd.symlink_to(model)
+    assert named(odd) == ("1", str(odd))
+    nothing = model.with_name("모델")
+    nothing.symlink_to(model)
+    assert named(nothing) == ("model", str(nothing))
+
+
+@pytest.mark.parametrize("name", ["모델", "a b", "..", "a" * 65, "a?b"])
+def test_names_that_no_route_can_have(motif: Motif, model: Path, name: str) -> None:
+    status, _, said = motif("serve", f"{name}={model}")
+    assert (status, len(said.splitlines())) == (2, 1)
+    assert f"model name '{name}': 1 to 64" in said
+    assert "NAME=" in said
+    with pytest.raises(InputError, match="model name 'org/tiny'"):
+        read_config({"models": [{"name": "org/tiny", "uri": "/x"}]})
+
+
+def test_two_of_one_name(motif: Motif, model: Path) -> None:
+    status, _, said = motif("serve", model, model)
+    assert (status, "give one of them another name as NAME=MODEL" in said) == (2, True)
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 1), (1, 2), (2, 3), (7, 7), (2, 0)])
+def test_workers_share_the_cores(model: Path, workers: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    compute = command.Compute(device="cpu")
+    replicas = Replicas(workers=workers, max_workers=most, cpus=0)
+    most = most or workers
+    size = told_config([str(model)], compute=compute, replicas=replicas).replicas
+    assert 2 / most - 0.01 < size.cpus <= 2 / most
+    check_room(replace(size, workers=most), [{"CPU": 2.0}])
+
+
+def test_workers_that_have_no_room() -> None:
+    check_room(Replicas(workers=3, max_workers=3, gpus=1), [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 4.0, "GPU": 2.0}])
+    check_room(Replicas(workers=9, max_workers=9, cpus=0), [])
+    for size, nodes, said in (
+        (Replicas(workers=2, max_workers=2, cpus=2), [{"CPU": 2.0}], "--workers 2: each asks for 2 CPU, and Ray has 2"),
+        (Replicas(cpus=4), [{"CPU": 2.0}, {"CPU": 2.0}], r"4 CPU, and Ray has 2 CPU \+ 2 CPU\. Ask for fewer"),
+        (Replicas(gpus=1), [{"CPU": 2.0}], "1 CPU and 1 GPU, and Ray has 2 CPU and 0 GPU"),
+    ):
+        with pytest.raises(InputError, match=said):
+            check_room(size, nodes)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("::1", "http://[::1]:"), ("::", "http://[::1]:"), ("0.0.0.0", "http://127")]
+)
+def test_addresses(host: str, url: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        taken = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with taken:
+        options = Options(host=host, port=taken.getsockname()[1])
+        with pytest.raises(InputError, match="Address already in use"):
+            command._check_port(options)
+    command._check_port(options)
+    config = Config((Place("m", str(model)),))
+    command._tell(config, options, dict.fromkeys(("import", "ray", "serve", "application"), 0.0))
+    assert url in capsys.readouterr().out
+
+
+def test_addresses_that_are_none(motif: Motif, model: Path) -> None:
+    with pytest.raises(InputError, match=r"no-such-host\.invalid cannot be listened on there \([A-Z][a-z ]+"):
+        command._check_port(Options(host="no-such-host.invalid"))
+    status, _, said = motif("serve", model, "--port", "99999")
+    assert (status, "port 99999: from 1 to 65535" in said) == (2, True)
+
+
+def test_a_config_file_names_whole_paths(
+    motif: Motif, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "open_signer", lambda settings: None)  # whether they can sign is another matter
+    args = ("--c2pa-certificates", "chain.pem", "--c2pa-key", "keys/own.pem", "--write-config", "serve.yaml")
+    status, _, said = motif("serve", model, *args)
+    assert status == 0, said
+    told = yaml.safe_load(Path("serve.yaml").read_text())["applications"][0]["args"]["settings"]
+    paths = [told[name] for name in ("folder", "c2pa_certificates", "c2pa_key")]
+    assert paths == [str(tmp_path / name) for name in ("served", "chain.pem", "keys/own.pem")]
+    status, _, said = motif("serve", model, "--write-config", "plain.yaml")
+    assert (
+        status,
+        yaml.safe_load(Path("plain.yaml").read_text())["applications"][0]["args"]["settings"]["c2pa_key"],
+    ) == (0, "")
+
+
+def test_one_server_a_folder(model: Path, tmp_path: Path) -> None:
+    """A second is told so before it starts Ray, and its end takes nothing from the first."""
+    settings = Settings(folder=str(tmp_path / "served"))
+    with only_server(settings):
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"--folder .*served: another server is at work"):
+                Running(Config((Place("m", str(model)),), settings), "127.0.0.1", 1).__enter__()
+        with only_server(Settings(folder=str(tmp_path / "other"))):
+            child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:  # a child that outlives the server does not keep it
+        with only_server(settings):
+            pass
+    finally:
+        child.kill()
+        child.wait()
+    with only_server(Settings(folder="s3://bucket/served", database="sqlite://")):
+        pass
+
+
+def test_a_new_store_removes_nothing_from_an_old_folder(model: Path, tmp_path: Path) -> None:
+    settings = Settings(folder=str(tmp_path / "served"))
+    config = Config((Place("m", str(model)),), settings)
+    old = tmp_path / "served" / "files" / f"video_{32 * 'a'}"
+    old.mkdir(parents=True)
+    bind(config, alone=True)
+    assert old.exists()
+    bind(config, alone=True)  # what the store of this folder lost since
+    assert not old.exists()
+    open_store(settings).close()
+
+
+class Workers:
+    """Stands for the handle of the workers: each call is one job of a moment."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting, self.busy, self.most = waiting, 0, 0
+        self.work, self.go = self, asyncio.Event()
+
+    async def remote(self) -> int:
+        if not self.waiting:
+            return 0
+        self.waiting, self.busy = self.waiting - 1, self.busy + 1
+        self.most = max(self.most, self.busy)
+        await self.go.wait()
+        self.busy -= 1
+        return 1
+
+
+def test_leftover_jobs_call_for_all_workers() -> None:
+    async def run() -> Workers:
+        workers = Workers(12)
+        plain = next(kind for kind in Api.__mro__ if "wake" in vars(kind))  # what is around it asks for Serve
+        api = object.__new__(plain)
+        api.workers, api.calls, api.loop = workers, set(), asyncio.get_running_loop()
+        api.wake()
+        for _ in range(3):  # each sweep
+            api.wake(12)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert len(api.calls) == 12
+        api.wake()
+        await asyncio.sleep(0)
+        assert len(api.calls) == 13
+        workers.go.set()
+        while api.calls:
+            await asyncio.sleep(0)
+        return workers
+
+    workers = asyncio.run(run())
+    assert (workers.most, workers.waiting, workers.busy) == (12, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tmp_path: Path) -> None:
+    import ray
+    from ray import serve
+
+    @serve.deployment(name="other", ray_actor_options={"num_cpus": 0})
+    class Other:
+        def __call__(self) -> str:
+            return "still here"
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = int(listening.getsockname()[1])
+    config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    try:
+        serve.run(Other.bind(), name="other", route_prefix="/other")
+        with Running(config, "127.0.0.1", port) as running:
+            assert not running.ours
+            assert httpx2.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
+            second = Running(replace(config, settings=Settings(folder=str(tmp_path / "b"))), "127.0.0.1", port)
+            with pytest.raises(InputError, match="runs an application 'motif' already"):
+                second.__enter__()
+            assert httpx2.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
+        assert serve.status().applications.keys() == {"other"}
+        assert httpx2.get(f"http://127.0.0.1:{port}/other", timeout=60).text == "still here"
+        code = (
+            "from serving.app import Running; from serving.config import Config, Place\n"
+            "running = Running(Config((Place('m', '/m'),)), '127.0.0.1', 1)\n"
+            "running._start_ray(); print(running.ours); running.__exit__()"
+        )
+        environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.stdout.split() == ["False"], done.stderr
+        assert serve.status().applications.keys() == {"other"}
+    finally:
+        serve.shutdown()
