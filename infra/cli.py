@@ -6,7 +6,7 @@ interrupted. What was done is always kept.
 """
 
 import difflib
-import importlib
+import importlib.metadata
 import os
 import sys
 import time
@@ -51,6 +51,9 @@ def run(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if args else 2
+    if args[0] in ("-V", "--version"):
+        print(f"motif {importlib.metadata.version('motif')}")
+        return 0
     name, rest = args[0], args[1:]
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)

@@ -26,6 +26,10 @@ def test_help_names_every_command(motif: Motif) -> None:
         assert motif(name, "--help")[0] == 0
 
 
+def test_the_version(motif: Motif) -> None:
+    assert motif("--version")[:2] == (0, "motif 0.1.0\n")
+
+
 def test_the_installed_script_answers() -> None:
     done = subprocess.run([Path(sys.executable).parent / "motif", "preproces"], capture_output=True, text=True)
     assert done.returncode == 2
