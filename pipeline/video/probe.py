@@ -92,7 +92,8 @@ class Timeline:
 def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
     """Count the frames by their packets, without decoding."""
     ticks: list[int | None] = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
-    tick = stream.time_base or Fraction(0)
+    base = stream.time_base
+    tick = Fraction(base.numerator, base.denominator) if base else Fraction(0)  # PyAV 19 has a type of its own
     known = sorted(t for t in ticks if t is not None)
     # AVI stores no presentation times; what FFmpeg makes up for it is wrong where there are B-frames.
     made_up = container.format.name == "avi"
