@@ -88,13 +88,13 @@ class Progress:
             count = counts[stage]
             failed = f", {count.failed} failed" if count.failed else ""
             parts.append(f"{stage} {count.left}/{self.total} ({self.queue(counts, index)} waiting{failed})")
-        return (
-            f"{_clock(time.monotonic() - self.started)}  " + "  ".join(parts) + f"  left {_clock(self.eta_s(counts))}"
-        )
+        left = f"left {_clock(self.eta_s(counts))}" if _begun(counts) else "starting workers"
+        return "  ".join([_clock(time.monotonic() - self.started), *parts, left])
 
     def table(self, counts: Counts) -> Table:
         """The state as a table."""
-        table = Table(title=f"{_clock(time.monotonic() - self.started)} gone, {_clock(self.eta_s(counts))} to go")
+        left = f"{_clock(self.eta_s(counts))} to go" if _begun(counts) else "starting workers"
+        table = Table(title=f"{_clock(time.monotonic() - self.started)} gone, {left}")
         table.add_column("stage")
         for name in ("in", "out", "failed", "waiting", "seconds"):
             table.add_column(name, justify="right")
@@ -109,6 +109,11 @@ class Progress:
             )
             table.add_row(stage, *map(str, values))
         return table
+
+
+def _begun(counts: Counts) -> bool:
+    """Whether a row has reached a stage: workers load their models before."""
+    return any(count.entered or count.left for count in counts.values())
 
 
 def _clock(seconds: float | None) -> str:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,7 +126,10 @@ class Run:
                 pass
         work.delete()
         self.retry = Retry(self.retry.slots, frozenset(sources))
-        self._say_plan(self._plan(DryRun()).plan)
+        known = self._plan(DryRun()).plan
+        if self.job.limit is not None:  # what the limit kept from the probe is not for this run
+            known = replace(known, unprobed=0, sources_to_probe={}, beyond_limit=known.beyond_limit + known.unprobed)
+        self._say_plan(known)
 
     def _compute_clips(self) -> None:
         """New clips, with every artifact of the recipe; again where workers died, without the clips that kill them."""

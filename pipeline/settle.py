@@ -1,5 +1,6 @@
 """The end of a run: every planned clip is accounted for, or the run is not a success."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -25,14 +26,26 @@ def check_failures(max_failed: float, failed: int, settled: int, dataset: Folder
     if failed / max(settled, least, 1) <= max_failed:
         return
     rows = read_rejects(dataset).to_pylist()
-    kinds = Counter(row["error_class"] for row in rows if row["outcome"] == FAILED and not row["artifact"])
+    failures = [row for row in rows if row["outcome"] == FAILED and not row["artifact"]]
+    kinds = Counter(row["error_class"] for row in failures)
     common = kinds.most_common(3)
     said = f" ({', '.join(f'{count:,} {kind}' for kind, count in common)})" if common else ""
     hint = _HINTS.get(common[0][0], "") if common else ""
     raise TooManyFailures(
         f"{failed:,} of {settled:,} clips failed{said}, more than --max-failed {max_failed:g} allows. {hint}"
         "What was written is kept; `motif inspect` shows the reasons, `motif retry` tries them again."
+        + _some({row["uri"] for row in failures}, dataset)
     )
+
+
+def _some(uris: set[str], dataset: Folder) -> str:
+    """Names three files that failed, and the command that tells of one."""
+    if not uris:
+        return ""
+    names = [uri.rsplit("/", 1)[-1] for uri in sorted(uris)[:3]]
+    said = ", ".join(names) + (" ..." if len(uris) > 3 else "")
+    ask = f"motif dataset explain {shlex.quote(dataset.uri)} --clip {shlex.quote(names[0])}"
+    return f" Failed: {said}; `{ask}` tells why."
 
 
 def settle(account: Account, planned: Plan, final: Planner, lacking: Mapping[str, list[str]], dataset: Folder) -> None:

@@ -16,7 +16,10 @@ from pipeline.run import Run
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Try failed clips again. Fields of the recipe can be overridden, such as a longer --decode.deadline-s."""
+    """Try failed clips again; those of the manifest that were never tried (beyond --limit) are computed too.
+
+    Fields of the recipe can be overridden, such as a longer --decode.deadline-s.
+    """
 
     stage: str | None = None
     """Only what failed at this stage: probe, decode, featurize, featurize:NAME."""

@@ -10,6 +10,7 @@ from diffusion.errors import InputError
 from diffusion.storage import Folder
 from pipeline.artifacts import choose_targets
 from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.identity import differences
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.rejects import read_rejects
 from pipeline.dataset.view import scalars
@@ -38,11 +39,11 @@ def _settings(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def explain_recipe(dataset: Folder, recipe: Preprocess) -> list[str]:
-    """What a recipe would reuse, and what it would compute because of which settings.
-
-    InputError where its clips are of another shape, which names the fields.
-    """
-    Catalog.require(dataset)
+    """What a recipe would reuse, and what it would compute because of which settings."""
+    clips, wanted = Catalog.require(dataset).clips, recipe.clips_identity()
+    if clips != wanted:
+        said = "clips: of another configuration, so this recipe makes a new dataset (another --out), because"
+        return [said, *(f"  {reason}" for reason in differences(clips, wanted))]
     targets = choose_targets(recipe, dataset)
     lines = []
     for target in (*targets.clips, *targets.text):

@@ -4,12 +4,14 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diffusion.errors import InputError
+from diffusion.errors import InputError, StorageError
 from diffusion.storage import Folder
+from diffusion.uri import split
 from pipeline.dataset.identity import differences, fingerprint
 
 SCHEMA_VERSION = 1
 FILE = "dataset.json"
+_LARGEST_VIEW = 256 << 20
 # Folders that are not artifacts of features.
 RESERVED = ("clips", "sources", "rejects", "runs")
 
@@ -43,11 +45,15 @@ class Catalog:
 
     @classmethod
     def read(cls, dataset: Folder) -> "Catalog | None":
-        """The catalog of a dataset; None where there is none yet."""
+        """The catalog of a dataset; None where there is none yet. InputError where a view is named in its place."""
         try:
             data = json.loads(dataset.read(FILE))
         except FileNotFoundError:
+            _refuse_view(dataset)
             return None
+        except StorageError:
+            _refuse_view(dataset)
+            raise
         except json.JSONDecodeError as error:
             raise InputError(
                 f"{dataset.file(FILE)} is not readable JSON ({error}): restore it, or use another folder"
@@ -124,3 +130,15 @@ class Catalog:
         if len(names) > 1:
             raise InputError(f"the dataset holds {len(names)} {kind} ({', '.join(names)}): name the one to use.")
         return names[0]
+
+
+def _refuse_view(place: Folder) -> None:
+    """InputError where the place is a file that `motif dataset filter` wrote."""
+    fs, path = split(place.uri)
+    try:
+        with fs.open_input_stream(path, compression=None) as stream:
+            facts = json.loads(stream.read(_LARGEST_VIEW))
+    except (OSError, ValueError):
+        return
+    if isinstance(facts, dict) and {"dataset", "artifacts"} <= facts.keys():
+        raise InputError(f"{place.uri} is a view of {facts['dataset']}; name the dataset.")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from diffusion.errors import InputError
 from diffusion.storage import Folder
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.parts import part_names
@@ -27,10 +28,15 @@ class Shown:
 
 
 def choose(dataset: Folder, heatmaps: str | None, num: int, seed: int, where: tuple[str, ...]) -> list[Shown]:
-    """At most ``num`` clips, from still to lively: one drawn at random from each of ``num`` equal shares of them."""
+    """At most ``num`` clips, from still to lively: one drawn at random from each of ``num`` equal shares of them.
+
+    InputError where the rules ``where`` leave none.
+    """
     table = scalars(dataset, (heatmaps,) if heatmaps else ())
     for text in where:
         table = table.filter(Rule.parse(text).mask(table))
+    if where and not table.num_rows:
+        raise InputError(f"no clip of {dataset.uri} meets all of: {', '.join(where)}. Loosen a rule.")
     if MOTION in table.column_names:
         table = table.sort_by(MOTION)
     rng = np.random.default_rng(seed)

@@ -41,17 +41,21 @@ def test_retry_tries_what_failed_and_nothing_else(motif: Motif, failed: tuple[Pa
     account = json.loads(out)
     assert (status, account["written"], account["reused"], account["failed"]) == (0, 1, 3, 0)
     assert motif("retry", dataset)[2] == "nothing has failed\n"
+    assert "those of the manifest that were never tried" in " ".join(
+        motif("retry", "--help")[1].replace("│", " ").split()
+    )
 
 
 def test_stats_explain_and_calibrate(motif: Motif, sprites_dataset: Path) -> None:
     assert json.loads(motif("dataset", "stats", sprites_dataset)[1])["clips"] == 16
     assert "flow.estimator: dis" in motif("dataset", "explain", sprites_dataset)[1]
-    status, _, error = motif("dataset", "explain", sprites_dataset, "--recipe", "sprites")
-    assert status == 2
-    assert "frames: 8 -> 16; height: 128 -> 256" in error
+    status, out, _ = motif("dataset", "explain", sprites_dataset, "--recipe", "sprites")
+    assert status == 0
+    assert "makes a new dataset (another --out), because\n  frames: 8 -> 16\n  height: 128 -> 256" in out
     status, out, error = motif("calibrate", sprites_dataset, "--limit", "4")
     assert json.loads(out)["clips"] == 4
     assert "0.15 diagonal" in error.replace("\n", " ") or "0.15" in error
+    assert "normalisation" in error.split("pixels", maxsplit=1)[0]
     assert motif("calibrate", sprites_dataset, "--artifact", "latent")[0] == 2
 
 
@@ -62,6 +66,10 @@ def test_filter_writes_a_view_and_refuses_an_empty_one(motif: Motif, sprites_dat
     status, out, _ = motif("dataset", "filter", sprites_dataset, "--ids", tmp_path / "ids.txt", "--out", view)
     assert (status, json.loads(out)["clips"]) == (0, 5)
     assert set(json.loads(view.read_text())["artifacts"]) == {"heatmaps", "latents", "text"}
+    for command in (["dataset", "stats"], ["dataset", "explain"], ["inspect"], ["calibrate"], ["retry"]):
+        status, _, error = motif(*command, view)
+        assert status == 2
+        assert f"{view} is a view of {sprites_dataset}; name the dataset." in error
     view.unlink()
     status, _, error = motif("dataset", "filter", sprites_dataset, "--where", "mean_intensity>=999", "--out", view)
     assert status == 2
@@ -70,6 +78,15 @@ def test_filter_writes_a_view_and_refuses_an_empty_one(motif: Motif, sprites_dat
     status, _, error = motif("dataset", "filter", sprites_dataset, "--where", "motion>1", "--out", view)
     assert status == 2
     assert "there is no column motion" in error
+
+
+def test_inspect_refuses_rules_that_no_clip_meets(motif: Motif, sprites_dataset: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("as it was")
+    status, _, error = motif("inspect", sprites_dataset, "--out", page, "--where", "moving_share>=2")
+    assert status == 2
+    assert f"no clip of {sprites_dataset} meets all of: moving_share>=2. Loosen a rule." in error
+    assert page.read_text() == "as it was"
 
 
 def test_merge_diff_and_recaption(motif: Motif, sprites_dataset: Path, sprites_folder: Path, tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_a_line() -> None:
     assert "decode 15/20 (5 waiting, 2 failed)  featurize" in shown.line(counts(15, 12, 10, failed=2))
 
 
+def test_before_the_first_row_workers_are_starting() -> None:
+    shown, text = make({})
+    none = {stage: StageCount() for stage in STAGES}
+    assert shown.line(none).endswith("write 0/20 (0 waiting)  starting workers")
+    shown.out.print(shown.table(none))
+    assert "gone, starting workers" in text.getvalue()
+    none["decode"].entered = 1
+    assert shown.line(none).endswith("left ?")
+
+
 def test_a_table() -> None:
     shown, text = make({})
     shown.started = time.monotonic() - 100

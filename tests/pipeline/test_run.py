@@ -170,6 +170,28 @@ def test_a_limit(preprocess: Preprocessing, sprites_folder: Path, tmp_path: Path
     assert (account.reused, account.written) == (3, 2)
 
 
+def test_the_plan_after_the_probe_leaves_out_what_the_limit_does(
+    ray_cluster: None, bad_folder: Path, tmp_path: Path
+) -> None:
+    """A clip that the probe rejects makes room for another one, which this run has not probed and does not take."""
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(
+        "video,caption\n" + "".join(f"{bad_folder}/{name}.mp4,c\n" for name in ("text", "good0", "good1"))
+    )
+    recipe = replace(only(brightness=Brightness()), max_failed=0.5)
+    said: list[str] = []
+    account = Run(Job(recipe, str(manifest), Folder(str(tmp_path / "d")), limit=2), said.append).execute()
+    plans = [line for line in said if line.startswith(("manifest", "sources", "clips"))]
+    assert (account.written, account.failed, account.complete) == (1, 1, True)
+    assert [line.split(None, 1)[1] for line in plans[:4]] == [
+        "3 rows, 1 clips beyond --limit",
+        "probe 2 (new or changed)",
+        "reuse 0, compute 0, 2 more depend on the probe",
+        "3 rows, 1 clips beyond --limit",
+    ]
+    assert plans[4].split(None, 1)[1] == "reuse 0, compute 1"
+
+
 @pytest.fixture(scope="module")
 def bad_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Good videos among everything that can be wrong with one."""

@@ -187,6 +187,16 @@ def test_the_commonest_failure_has_a_hint(dataset: Folder, kind: str, hint: str)
         check_failures(0.1, 7, 20, dataset, least=1)
 
 
+def test_three_that_failed_are_named(dataset: Folder) -> None:
+    failures(dataset, {"Timeout": 2})
+    ask = rf"`motif dataset explain {dataset.uri} --clip Timeout0.mp4` tells why\."
+    with pytest.raises(TooManyFailures, match=rf" Failed: Timeout0.mp4, Timeout1.mp4; {ask}$"):
+        check_failures(0.1, 2, 9, dataset, least=1)
+    failures(dataset, {"NotAVideo": 2})
+    with pytest.raises(TooManyFailures, match=r" Failed: NotAVideo0.mp4, NotAVideo1.mp4, Timeout0.mp4 \.\.\.; `motif"):
+        check_failures(0.1, 4, 9, dataset, least=1)
+
+
 def test_only_clips_that_failed_are_told(dataset: Folder) -> None:
     """Filtered ones have not failed, and a clip without an artifact is still a clip."""
     failures(dataset, {"score>=1": 5}, outcome="filtered")

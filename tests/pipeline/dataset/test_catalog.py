@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from diffusion.errors import InputError
+from diffusion.errors import InputError, StorageError
 from diffusion.storage import Folder
 from pipeline.dataset.catalog import Artifact, Catalog
+from pipeline.dataset.view import View
 
 CLIPS = {"frames": 16, "height": 256}
 
@@ -52,6 +53,26 @@ def test_the_file_names_the_configuration_of_each_artifact(dataset: Folder, cata
 def test_a_folder_that_is_no_dataset(dataset: Folder) -> None:
     with pytest.raises(InputError, match=r"d is no dataset: it has no dataset.json. Make one with `motif preprocess`"):
         Catalog.require(dataset)
+
+
+def test_a_view_in_a_datasets_place(dataset: Folder, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog.write(dataset)
+    View(dataset.uri, ("latents",)).save(Folder(str(dataset.path.parent)), "lively.json")
+    monkeypatch.chdir(dataset.path.parent)
+    for place in ("lively.json", str(dataset.path.parent / "lively.json")):
+        with pytest.raises(InputError, match=rf"lively.json is a view of {dataset.uri}; name the dataset\."):
+            Catalog.require(Folder(place))
+    (dataset.path.parent / "other.json").write_text("[1]")
+    with pytest.raises(StorageError, match="a part of the path is a file"):
+        Catalog.read(Folder("other.json"))
+
+
+def test_a_view_in_a_bucket(bucket: str, catalog: Catalog) -> None:
+    catalog.write(Folder(f"{bucket}/d"))
+    View(f"{bucket}/d", ()).save(Folder(bucket), "lively.json")
+    with pytest.raises(InputError, match=f"is a view of {bucket}/d; name the dataset"):
+        Catalog.require(Folder(f"{bucket}/lively.json"))
+    assert Catalog.read(Folder(f"{bucket}/none")) is None
 
 
 def test_another_schema_version(dataset: Folder) -> None:
