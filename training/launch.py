@@ -15,7 +15,10 @@ from training.worker import Worker
 
 
 def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
-    """Run a job to its last step, or on from where it stopped; checks it before anything is started."""
+    """Run a job to its last step, or on from where it stopped; checks it before anything is started.
+
+    A KeyboardInterrupt of a run in this process tells where it stopped and where it would go on.
+    """
     job = job.settled()
     sources = open_sources(job)
     check_trackers(job.config.trackers)
@@ -28,13 +31,20 @@ def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
     with WriteLock(job.out, "run's folder"):
         write_description(job, sources)
         if job.config.hardware.workers == 0:
-            return Worker(job, World(device), say).run()
+            return _here(Worker(job, World(device), say))
         from training.ray_train import train_on_ray  # where there is no Ray, the rest works
 
         train_on_ray(job, say)
     done = Checkpoints(job.out, job.config.saves.keep).latest()
     assert done is not None, "the last step saves"
     return done
+
+
+def _here(worker: Worker) -> Progress:
+    try:
+        return worker.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(worker.stopped()) from None
 
 
 def _device(job: TrainJob) -> torch.device:

@@ -178,7 +178,7 @@ def sprites() -> Train:
         steps=200,
         hardware=Hardware(workers=0, micro_batch=4, precision="float32"),
         saves=Saves(every=50),
-        samples=Samples(every=100, num=4, steps=12, guidance=1.5),
+        samples=Samples(every=100, num=2, steps=12, guidance=1.5),
     )
 
 

@@ -1,6 +1,8 @@
 """Videos sampled while training: the same few clips each time, so that progress can be seen."""
 
 import json
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import numpy as np
@@ -25,16 +27,18 @@ from training.recipes import Train
 # Keep these draws apart from those of any step and of any dataset.
 _NO_STEP = 2**32 - 1
 _NO_DATASET = 2**32 - 1
+_LINE_EVERY_S = 5.0
 
 
 class Sampler:
     """Samples ``samples.num`` clips of a run's first dataset; which ones depends on the seed alone.
 
-    WeightsError at once where their latents cannot be decoded.
+    WeightsError at once where their latents cannot be decoded. ``say`` takes lines for the user.
     """
 
-    def __init__(self, config: Train, source: Source, world: World) -> None:
+    def __init__(self, config: Train, source: Source, world: World, say: Callable[[str], None]) -> None:
         self.config, self.source, self.world = config, source, world
+        self.say = say if world.first else _unsaid
         self.space = find_latent_space(config.network.start, source, world.device) if world.first else None
         # Read once: later on another thread reads from the source.
         self.batch, self.prompts = self._batch()
@@ -42,18 +46,23 @@ class Sampler:
     def write(self, trainee: Trainee, run: Folder, step: int) -> None:
         """Sample with the weights that would be saved; all workers call it, the first one writes."""
         batch = self.batch
+        started = time.perf_counter()
+        told = f"samples of step {step}"
+        options, many = self.config.samples, "s" * (len(batch) > 1)
+        self.say(f"{told}: {len(batch)} clip{many}, {options.steps} passes (--samples.every {options.every})")
         network = trainee.network.eval()
         with ExitStack() as stack:
             if trainee.ema:
                 stack.enter_context(trainee.ema.swapped(network.parameters()))
             half = self.config.hardware.precision == "bfloat16"
             stack.enter_context(torch.autocast(self.world.device.type, torch.bfloat16, enabled=half))
-            latents = self._sample(network, batch.to(self.world.device))
+            latents = self._sample(network, batch.to(self.world.device), Passes(told, self.say))
         network.train()
         if self.space:
             pictures = torch.cat([self.space.decode(clips).cpu() for clips in (batch.latents, latents)], dim=-1)
             frames = to_frames(pictures, batch.latents.shape[2])
             _write(run / "samples" / f"step-{step:08}", frames, self.prompts, batch.fps.tolist(), step)
+        self.say(f"{told}: written, {time.perf_counter() - started:.0f} s")
 
     def _batch(self) -> tuple[Batch, list[str]]:
         facts, schedule = self.source.facts, self.config.schedule
@@ -63,7 +72,7 @@ class Sampler:
         batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor)
         return batch, [clip["caption"] for clip in clips]
 
-    def _sample(self, network: nn.Module, batch: Batch) -> Float[Tensor, "b c t h w"]:
+    def _sample(self, network: nn.Module, batch: Batch, passes: "Passes") -> Float[Tensor, "b c t h w"]:
         """Latents for first frames and texts."""
         options = self.config.samples
         seeds = [self.config.seed + number for number in range(len(batch))]
@@ -75,7 +84,27 @@ class Sampler:
             given,
             draw_noise(tuple(batch.latents.shape[1:]), seeds, 0),
             Sampling(options.steps, options.guidance),
+            passes,
         )
+
+
+class Passes:
+    """Tells how many passes of a sampling are done: a line every few seconds, none for a fast one."""
+
+    def __init__(self, told: str, say: Callable[[str], None]) -> None:
+        self.told, self.say = told, say
+        self.last = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        """After each pass."""
+        if time.monotonic() - self.last >= _LINE_EVERY_S:
+            self.last = time.monotonic()
+            self.say(f"{self.told}: pass {done} of {of}")
+
+
+def _unsaid(line: str) -> None:
+    """For workers whose lines nobody reads."""
+    del line
 
 
 def _write(

@@ -1,8 +1,11 @@
 """How fast a step was: its seconds, the wait for its data, clips a second, memory, and the share of a GPU's peak."""
 
+import math
 import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
 
 import torch
 
@@ -46,6 +49,25 @@ class Meter:
             if peak := peak_flops(self.device):
                 values["mfu"] = _PASSES * self.clip_flops * self.clips * self.share / seconds / peak
         return values
+
+
+@dataclass
+class Pace:
+    """The time that is left, from the last steps: their median, since a first step is slow. Samples come on top."""
+
+    last: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+
+    def told(self, seconds: float, left: int) -> str:
+        """The end of a step's line, after a step of ``seconds``; empty where no step is left."""
+        self.last.append(seconds)
+        return f"  left {_in_words(median(self.last) * left)}" if left else ""
+
+
+def _in_words(seconds: float) -> str:
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def peak_flops(device: torch.device) -> float | None:

@@ -20,7 +20,7 @@ class Tracker(Protocol):
     """Where numbers go."""
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Numbers of a step."""
+        """Numbers of a step; the first one's is 0."""
 
     def flush(self) -> None:
         """Make what came so far safe."""
@@ -32,6 +32,8 @@ class Tracker(Protocol):
 class Metrics:
     """metrics.jsonl of a run: one line a step, the same lines however often the run was interrupted.
 
+    ``step`` counts from 0, as all trackers do: the steps done before it, one less than in the step's line on the
+    terminal and in the checkpoint written after it.
     Local runs append; in an object store, which cannot append, the file is written anew at each :meth:`flush`.
     """
 

@@ -12,8 +12,9 @@ from training.network import build_network
 from training.objective import Objective, bare
 from training.optimiser import Ema
 from training.parallel import World, distribute
+from training.recipes import Train
 from training.samples import Sampler
-from training.speed import Meter, clip_flops, peak_flops
+from training.speed import Meter, Pace, clip_flops, peak_flops
 from training.tracking import Metrics, Tracker, open_trackers
 
 
@@ -25,9 +26,10 @@ class Worker:
         self.sources = open_sources(job)
         self.progress = check_resume(job, self.sources)
         self.half = job.config.hardware.precision == "bfloat16"
+        self.pace = Pace()
         self.checkpoints = Checkpoints(job.out, job.config.saves.keep)
         self.card = model_card(job.config, self.sources[0])
-        self.sampler = Sampler(job.config, self.sources[0], world) if job.config.samples.every else None
+        self.sampler = Sampler(job.config, self.sources[0], world, say) if job.config.samples.every else None
         self.trainee = self._trainee()
         if self.progress.step:
             self.checkpoints.restore(self.progress, self.trainee)
@@ -53,6 +55,8 @@ class Worker:
         meter = self._meter()
         with ExitStack() as stack:
             trackers = self._trackers(stack)
+            if trackers:
+                self.say(legend(config))
             steps = stack.enter_context(self._steps())
             if self.sampler and self.progress.step == 0:
                 self.sampler.write(self.trainee, self.job.out, 0)
@@ -96,7 +100,7 @@ class Worker:
         self.say(
             f"step {data.step + 1:>6} of {self.config.steps}  loss {result.loss:.4f}  plain {result.plain:.4f}  "
             f"motion {result.motion:.4f}  norm {result.grad_norm:.3f}  {speed['seconds']:.2f} s, "
-            f"waited {speed['data_wait']:.3f}"
+            f"waited {speed['data_wait']:.3f}{self.pace.told(speed['seconds'], self.config.steps - data.step - 1)}"
         )
 
     def _every_so_often(self, trackers: Sequence[Tracker]) -> None:
@@ -105,5 +109,24 @@ class Worker:
             for tracker in trackers:
                 tracker.flush()
             self.checkpoints.save(self.progress, self.trainee, self.card, self.world)
+            if self.world.first:
+                self.say(f"checkpoint step-{step:08}")
         if self.sampler and (step % self.config.samples.every == 0 or step == self.config.steps):
             self.sampler.write(self.trainee, self.job.out, step)
+
+    def stopped(self) -> str:
+        """Where an interrupt found this, and where the same command would go on."""
+        saved = self.checkpoints.latest()
+        if saved is None:
+            return f"interrupted at step {self.progress.step}, before a checkpoint; the same command starts anew."
+        return f"interrupted at step {self.progress.step}; the same command goes on from step {saved.step}."
+
+
+def legend(config: Train) -> str:
+    """What the numbers of a step's line mean."""
+    weight = config.loss.weight
+    total = f"plain + {weight:g} x motion" if weight else "plain (motion is not in it)"
+    return (
+        f"loss = {total}; norm: of the gradient before it is clipped to {config.optimiser.clip_norm:g}; "
+        "waited: seconds of the step spent waiting for data"
+    )

@@ -1,18 +1,29 @@
 """``motif train``: feature dataset in, model folder out."""
 
 import json
-from dataclasses import dataclass, field, replace
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import tyro
 
 from diffusion.config import dump
 from diffusion.errors import InputError
 from diffusion.storage import Folder
+from diffusion.uri import is_remote
 from infra.options import parse, say
 from infra.recipes import chosen
-from training.job import TrainJob
-from training.recipes import RECIPES, Train, sprites
+from pipeline.dataset.catalog import Catalog
+
+if TYPE_CHECKING:
+    from training.recipes import Train
+
+Recipe = TypeVar("Recipe")
+# As training.recipes has them, which cannot be asked before torch is loaded.
+NAMES = (
+    *("motif", "no_motif", "inverse_motif", "lambda_0_5", "lambda_2", "lambda_5", "cx_attn", "xcat_cxattn"),
+    *("one_gpu", "sprites"),
+)
+_NO_OUT = "--out is missing: name the run's folder."
 
 _USAGE = """usage: motif train RECIPE --data DATASET [DATASET ...] --out RUN [--workers N] [--dry-run] [OPTIONS]
        motif train --config RUN/config.json --data DATASET --out RUN [OPTIONS]
@@ -25,8 +36,8 @@ motif train RECIPE --help lists every field that can be overridden. The same com
 checkpoint."""
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Generic[Recipe]):
     """Train the network that a recipe names on feature datasets, or go on with the run that OUT holds."""
 
     data: tuple[str, ...] = ()
@@ -37,17 +48,23 @@ class Options:
     """Short for --hardware.workers: Ray Train workers, or 0 for this process."""
     dry_run: bool = False
     """Check everything, print the resolved recipe and an estimate of memory and time, and stop."""
-    recipe: Annotated[Train, tyro.conf.arg(name="")] = field(default_factory=sprites)
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
 
 
-def main(args: list[str]) -> None:
-    """Run the command."""
-    if not args or args[0] in ("-h", "--help"):
+def main(args: list[str]) -> int:
+    """Run the command. Returns its exit status."""
+    usage = not args or args[0] in ("-h", "--help")
+    if not usage:
+        _check_early(args)
+    from training.job import TrainJob
+    from training.recipes import RECIPES, Train
+
+    if usage:
         told = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
         print(_USAGE.format(recipes="\n".join(told)))
-        return
+        return 0
     recipe, rest = chosen(args, RECIPES, Train)
-    options = parse(Options, rest, f"motif train {args[0]}", Options(recipe=recipe))
+    options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
     config = options.recipe
     if options.workers is not None:
         config = _with_workers(config, options.workers)
@@ -57,16 +74,51 @@ def main(args: list[str]) -> None:
 
         print(dump(config))
         dry_run(job, say)
-        return
+        return 0
     if not options.out:
-        raise InputError("--out is missing: name the run's folder.")
+        raise InputError(_NO_OUT)
     from training.launch import launch
 
-    progress = launch(job, say)
+    try:
+        progress = launch(job, say)
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:
+            raise
+        say(f"motif: {stopped}")
+        return 130
     print(json.dumps({"run": options.out, "step": progress.step, "epoch": progress.epoch}))
+    return 0
 
 
-def _with_workers(config: Train, workers: int) -> Train:
+def _check_early(args: list[str]) -> None:
+    """Refuse what can be seen before torch is loaded, which takes long: a wrong recipe, missing options or datasets."""
+    if ":" not in args[0] and args[0] != "--config":
+        chosen(args, dict.fromkeys(NAMES, str), str)
+    if "-h" in args or "--help" in args:
+        return
+    data, dry = _values(args, "--data"), "--dry-run" in args or "--dry_run" in args
+    if not data and not dry:
+        raise InputError("--data: name at least one dataset, made by `motif preprocess`.")
+    if not (_values(args, "--out") or dry):
+        raise InputError(_NO_OUT)
+    for uri in data:
+        if not (is_remote(uri) or uri.endswith(".json")):
+            Catalog.require(Folder(uri))
+
+
+def _values(args: list[str], name: str) -> list[str]:
+    """What is given to an option, as ``--name A B`` or ``--name=A``."""
+    found, inside = [], False
+    for arg in args:
+        if arg.startswith("--"):
+            inside = arg == name
+            found += [arg.removeprefix(f"{name}=")] if arg.startswith(f"{name}=") else []
+        elif inside:
+            found.append(arg)
+    return found
+
+
+def _with_workers(config: "Train", workers: int) -> "Train":
     try:
         return replace(config, hardware=replace(config.hardware, workers=workers))
     except ValueError as error:

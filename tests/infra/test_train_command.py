@@ -1,13 +1,17 @@
 """``motif train`` on the command line."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from diffusion.storage import Folder
+from infra.commands.train import NAMES
 from tests.training.datasets import write_toy
+from training.recipes import RECIPES
 
 Motif = Callable[..., tuple[int, str, str]]
 SMALL = [
@@ -104,3 +108,49 @@ def test_what_is_missing_is_named(motif: Motif, dataset: str, tmp_path: Path) ->
         status, _, said = motif(*args)
         assert status == 2
         assert told in said
+
+
+def test_what_can_be_seen_early_is_refused_before_torch_is_loaded(tmp_path: Path) -> None:
+    assert tuple(RECIPES) == NAMES
+    code = """
+import sys
+from infra import cli
+for line in sys.argv[1:]:
+    assert cli.run(line.split()) == 2, line
+assert "torch" not in sys.modules
+"""
+    nowhere = tmp_path / "nowhere"
+    lines = {
+        "train sprits": "Did you mean sprites?",
+        "train --steps 3": "the recipe comes first",
+        "train sprites --out x": "--data: name at least one",
+        "train sprites --data a --steps 2": "--out is missing",
+        f"train sprites --data {nowhere} --out x": f"{nowhere} is no dataset",
+        f"train sprites --out=x --data={nowhere}": f"{nowhere} is no dataset",
+        f"train sprites --dry-run --data {nowhere}": f"{nowhere} is no dataset",
+    }
+    done = subprocess.run([sys.executable, "-c", code, *lines], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.splitlines()
+    assert len(said) == len(lines)
+    for line, told in zip(said, lines.values(), strict=True):
+        assert told in line
+
+
+def test_an_interrupt_tells_where_the_same_command_goes_on(
+    motif: Motif, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("step      3"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("infra.commands.train.say", say)
+    status, out, _ = motif(*arguments(dataset, tmp_path / "run", "--steps", "5", "--saves.every", "2"))
+    assert (status, out) == (130, "")
+    assert said[-1] == "motif: interrupted at step 3; the same command goes on from step 2."
+    status, out, _ = motif(*arguments(dataset, tmp_path / "other", "--steps", "5"))
+    assert (status, out) == (130, "")
+    assert said[-1] == "motif: interrupted at step 3, before a checkpoint; the same command starts anew."

@@ -23,9 +23,10 @@ from training.checkpoints import Checkpoints
 from training.job import open_sources, write_description
 from training.optimiser import Optimiser
 from training.parallel import World
-from training.recipes import Hardware, Samples, Saves
+from training.recipes import Hardware, Samples, Saves, sprites
+from training.samples import Passes
 from training.tracking import read_metrics
-from training.worker import Worker
+from training.worker import Worker, legend
 
 LOSSES = ("step", "loss", "plain", "motion", "grad_norm")
 
@@ -63,6 +64,43 @@ def test_a_run_leaves_its_description_its_losses_and_a_model(toy_dataset: Folder
     assert load_facts(model).step == 4
     assert load_facts(model).latents["encoder"] == "PixelCodec"
     assert load_unet(model).config.image_condition == "x-cat"
+
+
+def test_what_takes_time_is_told_of(toy_dataset: Folder, tmp_path: Path) -> None:
+    said: list[str] = []
+    job = toy_job(toy_dataset, tmp_path / "run", samples=Samples(every=4, num=2, steps=2))
+    Worker(job, World(torch.device("cpu")), said.append).run()
+    assert said[0] == legend(job.config)
+    assert said[1] == "samples of step 0: 2 clips, 2 passes (--samples.every 4)"
+    assert [line.split("  loss")[0] for line in said if line.startswith(("step ", "check"))] == [
+        *("step      1 of 4", "step      2 of 4", "checkpoint step-00000002"),
+        *("step      3 of 4", "step      4 of 4", "checkpoint step-00000004"),
+    ]
+    steps = [line for line in said if line.startswith("step ")]
+    assert ["  left " in line for line in steps] == [True, True, True, False]
+    assert said[-2:-1] == ["samples of step 4: 2 clips, 2 passes (--samples.every 4)"]
+    assert said[-1].startswith("samples of step 4: written, ")
+
+
+def test_passes_are_told_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    clock = iter([0.0, 1.0, 6.0, 6.0, 7.0, 12.0, 12.0])
+    monkeypatch.setattr("training.samples.time.monotonic", lambda: next(clock))
+    passes = Passes("samples of step 0", said.append)
+    for done in (1, 2, 3, 4):
+        passes(done, 4)
+    assert said == ["samples of step 0: pass 2 of 4", "samples of step 0: pass 4 of 4"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (MotionFocal(weight=5.0), "loss = plain + 5 x motion; norm: of the gradient before it is clipped to 1;"),
+        (MotionFocal(weight=0.0), "loss = plain (motion is not in it); norm"),
+    ],
+)
+def test_the_numbers_of_a_step_are_explained(loss: MotionFocal, told: str) -> None:
+    assert legend(replace(sprites(), loss=loss)).startswith(told)
 
 
 def test_the_model_that_is_saved_holds_the_moving_average(toy_dataset: Folder, tmp_path: Path) -> None:
