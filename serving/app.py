@@ -11,6 +11,8 @@ import io
 import logging
 import os
 import re
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +32,7 @@ from serving.models import ServedModel
 from serving.proxy import CALLBACK
 from serving.settings import Compute, Settings
 from serving.setup import only_server, open_store, open_videos
+from serving.store import State
 
 log = logging.getLogger("ray.serve")
 # Of Serve's own, so that no call is turned away by it: the job store has the bound that counts, and its 429 says more.
@@ -117,6 +120,8 @@ def bind(config: Config, alone: bool = False) -> serve.Application:
     models = [describe(place.name, place.uri, config.sampling) for place in config.models]
     store = open_store(config.settings)
     earlier = store.start_run(uuid.uuid4().hex, alone)
+    if alone:
+        store.fail_unserved({model.id for model in models})
     videos = open_videos(config.settings, models, wake=lambda waiting=None: None)
     if alone and earlier:  # a new store knows of none of the videos that an old folder holds
         videos.files.remove_all_but(store.ids())
@@ -155,8 +160,8 @@ def _listed(resources: Mapping[str, float]) -> str:
 class Running:
     """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names; what others run there stays."""
 
-    def __init__(self, config: Config, host: str, port: int) -> None:
-        self.config, self.host, self.port = config, host, port
+    def __init__(self, config: Config, host: str, port: int, say: Callable[[str], None] = lambda line: None) -> None:
+        self.config, self.host, self.port, self.say = config, host, port, say
         self.seconds: dict[str, float] = {}
         self.ours = False  # whether this Ray was started here, and is to end with the server
         self._joined = self._begun = False  # whether Ray was joined here, and an application begun
@@ -166,15 +171,18 @@ class Running:
     def __enter__(self) -> "Running":
         try:
             self._lock.enter_context(only_server(self.config.settings))
-            self._timed("ray", self._start_ray)
-            self._timed("serve", self._start_serve)
-            self._timed("application", self._start_application)
-        except BaseException:
+            self._timed("ray", "starting Ray", self._start_ray)
+            self._timed("serve", "starting Serve", self._start_serve)
+            self._timed("application", f"loading {self.config.models[0].name}", self._start_application)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):  # no second one cuts the way out short, of which Ray has a part
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             self.__exit__()
             raise
         return self
 
-    def _timed(self, phase: str, act: Callable[[], None]) -> None:
+    def _timed(self, phase: str, what: str, act: Callable[[], None]) -> None:
+        self.say(what)
         started = time.perf_counter()
         act()
         self.seconds[phase] = round(time.perf_counter() - started, 2)
@@ -185,16 +193,16 @@ class Running:
         # The proxies learn of our middleware from the environment that Ray's processes inherit.
         os.environ.update(CALLBACK)
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        self._joined = True  # also where it comes to a part of it
         try:
             with silent_stderr():
                 ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
         except Exception as error:  # of no type of its own
-            ray.shutdown()  # of what had started
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise Incomplete(f"Ray does not start: {said[0]} `motif doctor` tells more.") from error
         # Ray has no public word for it: in a cluster that was there before, this process is not the head.
         node = ray._private.worker._global_node
-        self._joined, self.ours = True, node is not None and node.is_head()
+        self.ours = node is not None and node.is_head()
 
     def _start_serve(self) -> None:
         log.setLevel(logging.WARNING)
@@ -221,12 +229,13 @@ class Running:
         except RuntimeError as error:
             raise Incomplete(f"The server does not start: {_last_line(str(error))}") from error
 
-    def drain(self) -> None:
-        """Take no more jobs, and wait for those that run, for as long as they may take."""
+    def drain(self, at_once: threading.Event) -> None:
+        """Take no more jobs, and wait for those that run, for as long as they may take; ``at_once`` ends that."""
         store = open_store(self.config.settings)
         store.drain()
+        self.say(_goodbye(store.state(), self.config))
         deadline = time.monotonic() + self.config.replicas.drain_seconds
-        while store.state().in_progress and time.monotonic() < deadline:
+        while store.state().in_progress and time.monotonic() < deadline and not at_once.is_set():
             time.sleep(0.1)
         store.close()
 
@@ -245,6 +254,18 @@ class Running:
             serve.delete(_NAME)
         if self.ours or not (self._serve_was_there or serve.status().applications):
             serve.shutdown()
+
+
+def _goodbye(state: State, config: Config) -> str:
+    runs, wait = state.in_progress, state.queued
+    parts = []
+    if runs:
+        most = f"at most {config.replicas.drain_seconds:g} s, --drain-seconds"
+        parts.append(f"{runs} {'runs and is' if runs == 1 else 'run and are'} finished first ({most})")
+    if wait:
+        parts.append(f"{wait} {'waits' if wait == 1 else 'wait'} in {config.settings.folder} for the next start")
+    told = ": ".join(["No more jobs are taken", *([", ".join(parts)] if parts else [])])
+    return told + ("; Ctrl+C again ends at once." if runs else ".")
 
 
 def _last_line(report: str) -> str:

@@ -1,9 +1,10 @@
 """What a request may say, and the order that it comes to: every field checked, every default filled in."""
 
 import difflib
+import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -18,6 +19,22 @@ MAX_FRAMES = 10_000  # of any model
 NUMBER_AS_TEXT = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?$"
 _ROUNDING = 0.01  # seconds as text are rounded
 _DIGITS = 5e-4  # to four digits, where we tell them ourselves
+_SHOWN = 40  # characters of a wrong value that are told
+_ELSEWHERE = {  # what the command line and others call a field
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+    "image": "input_reference",
+    "negative": "negative_prompt",
+    "frames": "num_frames",
+}
+_RULES = {
+    "string_type": "text",
+    "string_too_short": "at least 1 character",
+    "string_too_long": "at most 32000 characters",
+    "string_pattern_mismatch": "WIDTHxHEIGHT, such as 512x320",
+    "literal_error": "leading or trailing",
+    "model_type": "an object",
+}
 
 
 def _plain(text: str) -> str:
@@ -93,7 +110,7 @@ def read_fields(kind: type[Body], fields: Mapping[str, Any]) -> Body:
 
 
 def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
-    found = error.errors(include_url=False, include_input=False)
+    found = error.errors(include_url=False)
     # A name that does not exist explains why another is missing.
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     path = [str(part) for part in first["loc"]]
@@ -101,13 +118,46 @@ def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
     if first["type"] == "string_unicode":  # of a name the place is that of what it lies in, if anything
         return invalid(name or None, f"'{name or 'a name'}': half of a surrogate pair is no text.")
     if first["type"] == "extra_forbidden":
-        known = ExtraParams if path[0] == "extra_params" else kind
-        close = difflib.get_close_matches(path[-1][:80], [*known.model_fields, "input_reference"], 1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(known.model_fields)}."
-        return invalid(name, f"There is no field '{name}'. {hint}", "unknown_parameter")
+        return invalid(name, f"There is no field '{name}'. {_hint(kind, path)}", "unknown_parameter")
     if first["type"] == "missing":
         return invalid(name, f"'{name}' is missing.", "missing_parameter")
-    return invalid(name, f"'{name}': {first['msg'].removeprefix('Value error, ')}.")
+    of = ExtraParams if len(path) > 1 else kind
+    rule = _numbers(of, path[-1], first["input"]) or _RULES.get(first["type"])
+    if rule is None:
+        return invalid(name, f"'{name}': {first['msg'].removeprefix('Value error, ')}.")
+    else_out = "" if of.model_fields[path[-1]].is_required() else ", or leave it out"
+    return invalid(name, f"'{name}' is {_shown(first['input'])}: give {rule}{else_out}.")
+
+
+def _hint(kind: type[BaseModel], path: Sequence[str]) -> str:
+    """The field that was meant, or all there are."""
+    known = list((ExtraParams if path[0] == "extra_params" else kind).model_fields)
+    known += ["input_reference"] * (known == list(VideoRequest.model_fields))
+    meant = _ELSEWHERE.get(path[-1])
+    close = [meant] if meant in known else difflib.get_close_matches(path[-1][:80], known, 1)
+    return f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(known)}."
+
+
+def _numbers(kind: type[BaseModel], name: str, value: Any) -> str | None:
+    """Which numbers a field takes; None where it takes none."""
+    told = kind.model_json_schema()["properties"][name]
+    bounds = told.get("anyOf", [told])[0]
+    if "maximum" not in bounds:
+        return None
+    most = bounds["maximum"]
+    low = f"from {bounds['minimum']:g} to" if "minimum" in bounds else f"above {bounds['exclusiveMinimum']:g}, at most"
+    what = f"a whole number {low} {most}" if bounds["type"] == "integer" else f"a number {low} {most:g}"
+    return what + (", not true or false" if isinstance(value, bool) else "")
+
+
+def _shown(value: Any) -> str:
+    """The start of a plain value, of others the kind: an answer repeats nothing odd."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z]*|-?[0-9]+(\.[0-9]+)?", value):
+        return "other text"
+    text = json.dumps(value[: 2 * _SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def settle(request: VideoRequest, model: ServedModel) -> Order:
@@ -128,7 +178,7 @@ def settle(request: VideoRequest, model: ServedModel) -> Order:
         warnings.append(f"{model.id} was trained on videos of {model.frames} frames; fewer may look worse.")
     low, high = model.fps
     if not low <= fps <= high:
-        warnings.append(f"{model.id} was trained at {low:g} to {high:g} frames a second; {fps:g} may look worse.")
+        warnings.append(f"{model.id} was trained at {_span(low, high)} frames a second; {fps:g} may look worse.")
     return Order(
         model=model.id,
         prompt=request.prompt,
@@ -163,7 +213,7 @@ def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
     if frames > model.frames:
         raise invalid(
             "num_frames" if seconds is None else "seconds",
-            f"{frames} frames are wanted; {model.id} makes up to {model.frames}.",
+            f"{frames} frames are wanted; {model.id} makes up to {model.frames}: ask for so many or fewer.",
             "unsupported_value",
         )
     if fps is None:
@@ -179,10 +229,16 @@ def _rate(frames: int, seconds: float, model: ServedModel) -> float:
         raise invalid(
             "seconds",
             f"'seconds': {frames} frames in {seconds:g} seconds are {frames / seconds:.3g} a second; {model.id} knows "
-            f"{low:g} to {high:g}, so {frames} frames last {frames / high:.4g} to {frames / low:.4g} seconds.",
+            f"{_span(low, high)}, so {frames} frames last {_span(frames / high, frames / low)} seconds: ask for that, "
+            "or leave seconds out.",
             "unsupported_value",
         )
     return fps
+
+
+def _span(low: float, high: float) -> str:
+    first, last = f"{low:.4g}", f"{high:.4g}"
+    return first if first == last else f"{first} to {last}"
 
 
 def _near(told: float, exact: float) -> bool:

@@ -31,7 +31,7 @@ class Settings:
     sync_seconds: float = 600.0
     """How long POST /v1/videos/sync waits before it answers 504."""
     key_hashes: tuple[str, ...] = ()
-    """SHA-256 of the bearer keys that are accepted, see :func:`key_hash`; none: no key is asked for."""
+    """SHA-256 of the bearer keys that are accepted; none: no key is asked for. --keys reads the keys themselves."""
     hosts: tuple[str, ...] = ()
     """Names under which the server answers; none: any."""
     origins: tuple[str, ...] = ()

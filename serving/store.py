@@ -217,6 +217,15 @@ class JobStore:
         self.sweep()
         return before
 
+    def fail_unserved(self, served: Collection[str]) -> None:
+        """Fail what waits for a model that the only server of this store does not serve any more."""
+        with self.engine.begin() as connection:
+            pass_gate(connection)
+            left = (jobs.c.status == "queued") & jobs.c.model.not_in(list(served))
+            for name in list(connection.scalars(sql.select(jobs.c.model).where(left).distinct())):
+                message = f"This server does not serve {name} any more: ask for a model that it has."
+                self._fail(connection, left & (jobs.c.model == name), ("model_not_found", message))
+
     def drain(self) -> None:
         """From now on no job is accepted or claimed; those that wait do so until the next start."""
         with self.engine.begin() as connection:

@@ -32,7 +32,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class SamplingChanges:
-    """What somebody wants otherwise than a model's own :class:`Sampling`; None leaves it."""
+    """What somebody wants otherwise than a model's own sampling; None leaves it."""
 
     steps: int | None = None
     """DDIM steps."""

@@ -1,6 +1,7 @@
 """``motif generate``: ask a server for a video, wait for it, fetch it."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -10,7 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
 from diffusion.errors import InputError, MotifError, StorageError
+from diffusion.picture import HEAD, find_kind, read_image
 from infra.options import parse, plural, say
 from serving.client import Client, failed
 from serving.client_http import RefusedError
@@ -28,7 +32,7 @@ class Options:
     url: str = "http://127.0.0.1:8000"
     """Where the server is."""
     image: Path | None = None
-    """The first frame; a JPEG, PNG or WebP file."""
+    """The first frame; a JPEG, PNG or WebP file, or a video, whose first frame is taken."""
     prompt: str = ""
     """What is to happen."""
     out: str = ""
@@ -98,17 +102,30 @@ def _targets(options: Options) -> list[Path]:
         (out.parent if single else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"--out {out}: its folder cannot be made: {error.strerror}.") from error
-    return [out] if single else [out / f"{number:04}.mp4" for number in range(options.num)]
+    targets = [out] if single else [out / f"{number:04}.mp4" for number in range(options.num)]
+    if there := next((target for target in targets if target.exists()), None):
+        raise InputError(f"--out {out}: {there} is there already, and is not overwritten. Name another place.")
+    return targets
+
+
+def _picture(image: Path) -> Path | bytes:
+    """What the server takes: a picture's file as it is, of a video the first frame as a PNG."""
+    with contextlib.suppress(OSError), image.open("rb") as stream:  # whatever is wrong with it is told below
+        if find_kind(stream.read(HEAD)):
+            return image
+    png = io.BytesIO()
+    Image.fromarray(read_image(image)).save(png, "PNG")
+    return png.getvalue()
 
 
 def _ask(client: Client, options: Options, jobs: "_Jobs") -> None:
     """Create all jobs; where no seed is given, the first one's is the server's choice and the others follow it."""
     assert options.image is not None
-    first = options.seed
+    image, first = _picture(options.image), options.seed
     for number in range(options.num):
         video = client.create(
             options.prompt,
-            options.image,
+            image,
             model=options.model,
             seed=None if first is None else first + number,
             num_frames=options.num_frames,

@@ -38,8 +38,8 @@ class Options:
 
     image: Path | None = None
     """The first frame; a JPEG, PNG or WebP file of any size, or a video, whose first frame is taken."""
-    prompt: str = ""
-    """What is to happen."""
+    prompt: str | None = None
+    """What is to happen; "" where the picture is to say all."""
     pairs: Path | None = None
     """Instead of both: a CSV file with columns image and prompt, and optionally seed; or a folder with name.txt beside
     name.png, .jpg, .webp or .mp4."""
@@ -179,7 +179,9 @@ def _check(options: Options) -> None:
         raise InputError(f"--fps {options.fps:g}: above 0, at most 240.")
     if (options.image is None) == (options.pairs is None):
         raise InputError("give --image and --prompt, or --pairs with a CSV file or a folder of both.")
-    if options.pairs and options.prompt:
+    if options.image and options.prompt is None:
+        raise InputError('--prompt is missing: say what is to happen, or "" for whatever the picture suggests.')
+    if options.pairs and options.prompt is not None:
         raise InputError("--prompt: with --pairs each image has a prompt of its own. Leave it out.")
     if options.grid == options.out:
         raise InputError(f"--grid {options.grid}: this is where --out writes. Name another file.")
@@ -191,7 +193,7 @@ def _check(options: Options) -> None:
 
 def _plan(options: Options) -> tuple[Folder, list[_Video]]:
     """Where videos go, and which; every image is read once, so that a wrong one is told before anything is sampled."""
-    pairs = [Pair(options.image, options.prompt)] if options.image else read_pairs(options.pairs or Path())
+    pairs = [Pair(options.image, options.prompt or "")] if options.image else read_pairs(options.pairs or Path())
     first = [(pair, options.seed if pair.seed is None else pair.seed) for pair in pairs]
     for seed in {seed for _, seed in first}:
         if not 0 <= seed <= _SEEDS - options.num:

@@ -53,8 +53,17 @@ class Options:
             raise ValueError(f"port {self.port}: from 1 to 65535")
 
 
-def main(args: list[str]) -> None:
+def main(args: list[str]) -> int:
     """Run the command."""
+    try:
+        _run(args)
+    except KeyboardInterrupt:
+        say("motif: interrupted before it was ready.")
+        return 130
+    return 0
+
+
+def _run(args: list[str]) -> None:
     count = next((n for n, arg in enumerate(args) if arg.startswith("-")), len(args))
     if not count and not {"-h", "--help"} & set(args):
         raise InputError(f"MODEL is missing. Usage: {_USAGE}")
@@ -65,17 +74,17 @@ def main(args: list[str]) -> None:
         say(f"{options.write_config} is written: `serve deploy {options.write_config}` on the cluster's head.")
         return
     _check_port(options)
+    say("importing Ray")
     from serving.app import Running  # Ray takes seconds to import: not before all options are known to be right
 
     imported = round(time.perf_counter() - STARTED, 2)
-    with Running(config, options.host, options.port) as running:
-        stopping = threading.Event()
+    with Running(config, options.host, options.port, say) as running:
+        stopping, at_once = threading.Event(), threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):  # only now: Ray sets its own when it starts
-            signal.signal(number, lambda *_: stopping.set())
+            signal.signal(number, lambda *_: (at_once if stopping.is_set() else stopping).set())
         _tell(config, options, {"import": imported, **running.seconds})
         stopping.wait()
-        say("No more jobs are taken; those that run are finished first.")
-        running.drain()
+        running.drain(at_once)
 
 
 def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:

@@ -12,8 +12,11 @@ from functools import partial
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
+from diffusion.picture import decode_picture, read_image
+from diffusion.video_file import encode
 from serving.models import ServedModel
 from serving.settings import Settings, key_hash
 from tests.serving.conftest import settings, tiny  # noqa: F401 - fixtures
@@ -79,6 +82,32 @@ def test_several_videos_run_at_once(motif: Motif, server: Server, star: Path, tm
     names = [f"{number:04}.mp4" for number in range(3)]
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == names
     assert "video 3 of 3, seed" in said
+
+
+def test_nothing_is_overwritten(motif: Motif, server: Server, star: Path, tmp_path: Path) -> None:
+    asked = ["generate", "--url", server.url, "--image", star, "--prompt", "a star"]
+    (tmp_path / "many").mkdir()
+    for there, out, more in (("a.mp4", "a.mp4", ()), ("many/0001.mp4", "many", ("--num", 2))):
+        (tmp_path / there).write_bytes(b"mine")
+        status, told, said = motif(*asked, "--out", tmp_path / out, *more)
+        assert (status, told) == (2, "")
+        assert f"{tmp_path / there} is there already, and is not overwritten. Name another place." in said
+        assert (tmp_path / there).read_bytes() == b"mine"
+    assert owned(server) == []
+
+
+def test_of_a_video_the_first_frame_is_sent(motif: Motif, star: Path, tmp_path: Path) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (32, 64, 3), np.uint8)
+    (tmp_path / "a.mp4").write_bytes(encode("a.mp4", np.stack([frame, 255 - frame]), 4.0, {}))
+    with scripted(video(), video(), Answer(200, b"mp4")) as script:
+        asked = ["--url", script.url, "--image", tmp_path / "a.mp4", "--prompt", "x", "--out", tmp_path / "out.mp4"]
+        status, _, said = motif("generate", *asked)
+    assert status == 0, said
+    body = script.seen[0].body
+    png = body[body.index(b"\x89PNG") : body.index(b"IEND") + 8]
+    assert (decode_picture(png) == read_image(tmp_path / "a.mp4")).all()
+    status, _, said = motif("generate", "--image", __file__, "--prompt", "x", "--out", tmp_path / "b.mp4")
+    assert (status, "test_generate_command.py: this is no picture or video that can be read" in said) == (2, True)
 
 
 def start(server: Server, star: Path, *more: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -195,7 +224,7 @@ def test_what_the_server_refuses(motif: Motif, server: Server, star: Path, tmp_p
         (["--image", "star.png", "--prompt", "x", "--out", "s3://bucket/a.mp4"], "of this machine"),
         (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "0"], "--num 0: at least 1"),
         (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "2"], "name a folder"),
-        (["--image", "none.png", "--prompt", "x", "--out", "{}/a.mp4"], "none.png cannot be read"),
+        (["--image", "none.png", "--prompt", "x", "--out", "{}/a.mp4"], "image none.png: there is no such file"),
         (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--url", "here"], "url 'here'"),
     ],
 )

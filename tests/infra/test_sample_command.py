@@ -138,7 +138,8 @@ def test_a_folder_of_pairs_and_a_grid(motif: Motif, run: Path, tmp_path: Path) -
 
 
 def test_a_grid_may_be_a_gif(motif: Motif, run: Path, tmp_path: Path) -> None:
-    args = ["sample", run, "--image", run.parent / "0.png", "--num", "2", "--steps", "1", "--precision", "bfloat16"]
+    args = ["sample", run, "--image", run.parent / "0.png", "--prompt", "", "--num", "2", "--steps", "1"]
+    args += ["--precision", "bfloat16"]
     assert motif(*args, "--out", tmp_path / "many", "--grid", tmp_path / "grid.gif")[0] == 0
     with Image.open(tmp_path / "grid.gif") as image:
         assert image.size == (128, 64)
@@ -173,30 +174,43 @@ def test_what_is_done_is_kept_when_a_later_video_fails(motif: Motif, run: Path, 
     [
         (["--prompt", "x", "--out", "a.mp4"], "give --image and --prompt, or --pairs"),
         (["--image", "{}/0.png"], "--out is missing"),
-        (["--image", "{}/none.png", "--out", "a.mp4"], "no such file"),
-        (["--image", "{}/pairs.csv", "--out", "a.mp4"], "this is no picture"),
-        (["--image", "{}/cut.png", "--out", "a.mp4"], "this PNG file is cut off or broken"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--num", "2"], "name a folder"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--steps", "0"], "steps 0: at least 1"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--fps", "0"], "--fps 0"),
+        (["--image", "{}/0.png", "--out", "a.mp4"], "--prompt is missing"),
+        (["--prompt", "x", "--image", "{}/none.png", "--out", "a.mp4"], "no such file"),
+        (["--prompt", "x", "--image", "{}/pairs.csv", "--out", "a.mp4"], "this is no picture"),
+        (["--prompt", "x", "--image", "{}/cut.png", "--out", "a.mp4"], "this PNG file is cut off or broken"),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--num", "2"], "name a folder"),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--steps", "0"], "steps 0: at least 1"),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--fps", "0"], "--fps 0"),
         (["--pairs", "{}/0.png", "--out", "a"], "0.png is no UTF-8 text"),
         (["--pairs", "{}/none.csv", "--out", "a"], "cannot be read"),
         (["--pairs", "{}/run", "--out", "a"], "there is no picture"),
         (["--pairs", "{}/pairs.csv", "--prompt", "x", "--out", "a"], "each image has a prompt of its own"),
-        (["--image", "{}/0.png", "--out", "a.webm"], "--out a.webm: videos are written as .mp4 or .gif"),
-        (["--image", "{}/0.png", "--out", "{}/pairs.csv"], "this is a file"),
-        (["--image", "{}/0.png", "--out", "a", "--grid", "b"], "--grid b: videos are written as .mp4 or .gif"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--grid", "a.mp4"], "this is where --out writes"),
-        (["--image", "{}/0.png", "--out", "{}/folder.mp4"], "folder.mp4 is a folder"),
         (
-            ["--image", "{}/0.png", "--out", "a", "--grid", "b.mp4", "--num", "99999"],
+            ["--prompt", "x", "--image", "{}/0.png", "--out", "a.webm"],
+            "--out a.webm: videos are written as .mp4 or .gif",
+        ),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "{}/pairs.csv"], "this is a file"),
+        (
+            ["--prompt", "x", "--image", "{}/0.png", "--out", "a", "--grid", "b"],
+            "--grid b: videos are written as .mp4 or .gif",
+        ),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--grid", "a.mp4"], "this is where --out writes"),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "{}/folder.mp4"], "folder.mp4 is a folder"),
+        (
+            ["--image", "{}/0.png", "--prompt", "x", "--out", "a", "--grid", "b.mp4", "--num", "99999"],
             "a video has at most 16384 a side",
         ),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--frames", "5"], "--frames 5: run makes videos of 1 to 4 frames"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--frames", "0"], "--frames 0: run makes videos of 1 to 4 frames"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--seed", "-1"], "seed -1: from 0 to"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--seed", str(2**63)], "from 0 to"),
-        (["--image", "{}/0.png", "--out", "a.mp4", "--precision", "half"], "float32"),
+        (
+            ["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--frames", "5"],
+            "--frames 5: run makes videos of 1 to 4 frames",
+        ),
+        (
+            ["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--frames", "0"],
+            "--frames 0: run makes videos of 1 to 4 frames",
+        ),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--seed", "-1"], "seed -1: from 0 to"),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--seed", str(2**63)], "from 0 to"),
+        (["--prompt", "x", "--image", "{}/0.png", "--out", "a.mp4", "--precision", "half"], "float32"),
     ],
 )
 def test_wrong_options_are_told_in_one_sentence(motif: Motif, run: Path, more: list[str], told: str) -> None:
@@ -209,14 +223,14 @@ def test_wrong_options_are_told_in_one_sentence(motif: Motif, run: Path, more: l
 
 def test_a_gpu_that_is_not_there(motif: Motif, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    args = ["--image", run.parent / "0.png", "--out", tmp_path / "a.mp4", "--device", "cuda"]
+    args = ["--image", run.parent / "0.png", "--prompt", "x", "--out", tmp_path / "a.mp4", "--device", "cuda"]
     status, _, said = motif("sample", run, *args)
     assert status == 2
     assert "device cuda: this machine has no GPU that torch can use" in said
 
 
 def test_a_model_that_is_not_there(motif: Motif, run: Path, tmp_path: Path) -> None:
-    args = ["--image", run.parent / "0.png", "--out", tmp_path / "a.mp4"]
+    args = ["--image", run.parent / "0.png", "--prompt", "x", "--out", tmp_path / "a.mp4"]
     status, _, said = motif("sample", tmp_path / "nothing", *args)
     assert status == 2
     assert "there is no run and no model there" in said

@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +16,13 @@ import pytest
 import yaml
 
 from diffusion.errors import InputError
+from diffusion.process.options import Sampling
 from infra.commands import serve as command
 from infra.commands.serve import Options
+from serving import app
 from serving.app import Api, Running, bind, check_room
 from serving.config import Config, Place, Replicas, read_config
+from serving.jobs import NewJob, Order
 from serving.models import ServedModel
 from serving.settings import Settings
 from serving.setup import only_server, open_store
@@ -163,6 +169,103 @@ def test_a_new_store_removes_nothing_from_an_old_folder(model: Path, tmp_path: P
     bind(config, alone=True)  # what the store of this folder lost since
     assert not old.exists()
     open_store(settings).close()
+
+
+ORDER = Order("m", "a prompt", 7, 4, 8.0, 64, 32, Sampling(steps=5))
+
+
+def test_jobs_of_a_model_that_is_gone_fail_at_the_start(model: Path, tmp_path: Path) -> None:
+    settings = Settings(folder=str(tmp_path / "served"))
+    store = open_store(settings)
+    for name in ("m", "old"):
+        store.add(NewJob("", replace(ORDER, model=name), "fingerprint", id=name), 9)
+    config = Config((Place("m", str(model)),), settings)
+    bind(config)  # others may be at work on this store, with models of their own
+    assert store.state().queued == 2
+    bind(config, alone=True)
+    assert store.get("", "m").status == "queued"  # type: ignore[union-attr]
+    assert store.get("", "old").error[0] == "model_not_found"  # type: ignore[union-attr,index]
+    store.close()
+
+
+@pytest.fixture
+def unready(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """A server whose phases do nothing; what it says is in ``said``."""
+    for phase in ("_start_ray", "_start_serve", "_start_application", "_stop_serve"):
+        monkeypatch.setattr(Running, phase, lambda self: None)
+    handler, said = signal.getsignal(signal.SIGINT), list[str]()
+    config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
+    running = Running(config, "127.0.0.1", 1, said.append)
+    running.said = said  # type: ignore[attr-defined]
+    yield running
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_each_phase_is_told_as_it_begins(unready: Running) -> None:
+    with unready:
+        assert unready.said == ["starting Ray", "starting Serve", "loading m"]  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_at_the_start_shuts_down_in_peace(unready: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(_: Running) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    stops: list[str] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(Running, "_start_serve", press)
+    monkeypatch.setattr(Running, "_stop_serve", lambda running: (press(running), stops.append("whole")))
+    with pytest.raises(KeyboardInterrupt):
+        unready.__enter__()
+    assert stops == ["whole"]
+    signal.raise_signal(signal.SIGINT)  # Ray has callbacks at the end of the process
+
+
+def test_ray_that_started_in_part_is_shut_down(unready: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(app.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(app.ray, "init", lambda **_: signal.raise_signal(signal.SIGINT))
+    shut: list[bool] = []
+    monkeypatch.setattr(app.ray, "shutdown", lambda: shut.append(True))
+    monkeypatch.setattr(Running, "_stop_serve", lambda self: None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        unready.__enter__()
+    assert shut == [True]
+
+
+def test_a_server_that_is_interrupted_has_a_sentence_of_its_own(
+    motif: Motif, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def __init__(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "Running", Interrupted)
+    monkeypatch.setattr(command, "_check_port", lambda options: None)
+    status, out, said = motif("serve", model)
+    assert (status, out, said) == (130, "", "importing Ray\nmotif: interrupted before it was ready.\n")
+
+
+def test_what_is_waited_for_is_told_and_a_second_signal_ends_it(unready: Running) -> None:
+    store, folder = open_store(unready.config.settings), unready.config.settings.folder
+    for number in range(3):
+        store.add(NewJob("", replace(ORDER, seed=number), "fingerprint"), 9)
+    store.beat("w")
+    store.claim("w", 1)
+    at_once = threading.Event()
+    at_once.set()
+    unready.drain(at_once)
+    assert store.draining()
+    assert unready.said == [  # type: ignore[attr-defined]
+        "No more jobs are taken: 1 runs and is finished first (at most 60 s, --drain-seconds), "
+        f"2 wait in {folder} for the next start; Ctrl+C again ends at once."
+    ]
+    store.sweep()
+    store.leave("w")
+    store.start_run("next", alone=True)
+    unready.drain(threading.Event())  # nothing runs
+    assert unready.said[1] == f"No more jobs are taken: 2 wait in {folder} for the next start."  # type: ignore[attr-defined]
+    store.close()
 
 
 class Workers:

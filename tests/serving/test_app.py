@@ -216,12 +216,17 @@ def test_motif_serve_from_start_to_restart(tiny: ServedModel, tmp_path: Path) ->
         assert (refused.returncode, "another server is at work in it" in refused.stderr) == (2, True)
         until(lambda: client.get(f"/v1/videos/{running}").json()["status"] == "failed")  # its worker's lease ends
         assert client.get(f"/v1/videos/{running}").json()["error"]["code"] == "server_restarted"
-        last = create(client, num_inference_steps="20")["id"]
+        last = create(client, num_inference_steps="100")["id"]
         until(lambda: client.get(f"/v1/videos/{last}").json()["status"] != "queued")
         process.send_signal(signal.SIGTERM)
         out, said = process.communicate(timeout=90)
         assert (process.returncode, out) == (0, "")
-        assert "those that run are finished first" in said
+        assert "1 runs and is finished first (at most 60 s, --drain-seconds); Ctrl+C again ends at once." in said
+        assert [line for line in said.splitlines() if line.startswith(("starting ", "loading "))] == [
+            "starting Ray",
+            "starting Serve",
+            "loading tiny",
+        ]
     store = JobStore(f"sqlite:///{folder / 'jobs.sqlite'}")
     job = store.get("", last)
     store.close()

@@ -10,7 +10,7 @@ from diffusion.process.options import Sampling
 from serving.errors import ApiError
 from serving.jobs import Job, video_object
 from serving.models import ServedModel
-from serving.requests import VideoRequest, read_fields, settle
+from serving.requests import RemixRequest, VideoRequest, read_fields, settle
 
 MODEL = ServedModel("m", "/nowhere", 512, 320, 16, (4.0, 32.0), 7, ("trailing",), Sampling(steps=50, guidance=7.5))
 
@@ -65,16 +65,40 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
         ({"seconds": "8"}, "seconds", "unsupported_value", "16 frames last 0.5 to 4 seconds"),
         ({"seconds": 3, "fps": 8}, "seconds", "unsupported_value", "24 frames are wanted"),
         ({"size": "320x512"}, "size", "unsupported_value", "512x320 (WIDTHxHEIGHT)"),
-        ({"size": "big"}, "size", "invalid_value", "size"),
+        ({"size": "big"}, "size", "invalid_value", "give WIDTHxHEIGHT, such as 512x320"),
+        ({"num_inference_steps": "abc"}, "num_inference_steps", "invalid_value", 'is "abc": give a whole number'),
+        ({"seconds": 0}, "seconds", "invalid_value", "is 0: give a number above 0, at most 600"),
+        ({"seed": [1]}, "seed", "invalid_value", "is a list: give a whole number from 0 to 9223372036854775807"),
+        ({"guidance_scale": "\ud800"}, "guidance_scale", "invalid_value", "is other text: give a number from 0 to 20"),
+        ({"prompt": "a" * 32001}, "prompt", "invalid_value", 'is "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...: give at'),
+        ({"extra_params": {"spacing": "x"}}, "extra_params.spacing", "invalid_value", "give leading or trailing"),
+        ({"extra_params": "x"}, "extra_params", "invalid_value", "give an object"),
+        ({"steps": 5}, "steps", "unknown_parameter", "Did you mean 'num_inference_steps'?"),
+        ({"guidance": 5}, "guidance", "unknown_parameter", "Did you mean 'guidance_scale'?"),
+        ({"image": 5}, "image", "unknown_parameter", "Did you mean 'input_reference'?"),
+        ({"negative": 5}, "negative", "unknown_parameter", "Did you mean 'negative_prompt'?"),
+        ({"frames": 5}, "frames", "unknown_parameter", "Did you mean 'num_frames'?"),
+        ({"zzz": 5}, "zzz", "unknown_parameter", "extra_params, input_reference."),
+        ({"extra_params": {"steps": 5}}, "extra_params.steps", "unknown_parameter", "There are guidance_rescale, eta,"),
         ({"promt": "x"}, "promt", "unknown_parameter", "Did you mean 'prompt'?"),
         ({"extra_params": {"etta": 1}}, "extra_params.etta", "unknown_parameter", "Did you mean 'eta'?"),
         ({"extra_params": {"spacing": "leading"}}, "extra_params.spacing", "unsupported_value", "trailing"),
-        ({"num_inference_steps": 201}, "num_inference_steps", "invalid_value", "200"),
-        ({"guidance_scale": 21}, "guidance_scale", "invalid_value", "20"),
+        (
+            {"num_inference_steps": 201},
+            "num_inference_steps",
+            "invalid_value",
+            "is 201: give a whole number from 1 to 200, or leave",
+        ),
+        ({"guidance_scale": 21}, "guidance_scale", "invalid_value", "is 21: give a number from 0 to 20, or"),
         ({"seed": -1}, "seed", "invalid_value", "0"),
         ({"num_frames": True}, "num_frames", "invalid_value", "not true or false"),
-        ({"fps": float("nan")}, "fps", "invalid_value", "finite"),
-        ({"prompt": ""}, "prompt", "invalid_value", "at least 1"),
+        (
+            {"fps": float("nan")},
+            "fps",
+            "invalid_value",
+            "'fps' is NaN: give a number from 0.1 to 240, or leave it out.",
+        ),
+        ({"prompt": ""}, "prompt", "invalid_value", "'prompt' is \"\": give at least 1 character."),
         ({"prompt": "\0"}, "prompt", "invalid_value", "NUL"),
         ({"prompt": "\ud800"}, "prompt", "invalid_value", "'prompt'"),
     ],
@@ -105,6 +129,21 @@ def test_the_longest_that_is_told_may_be_asked_for() -> None:
         settle(read_fields(VideoRequest, {"prompt": "p", "seconds": 20}), model)
     (longest,) = re.findall(r"to ([0-9.]+) seconds", caught.value.message)
     assert settle(read_fields(VideoRequest, {"prompt": "p", "seconds": longest}), model).fps == 6.0
+
+
+def test_a_model_of_one_rate_has_one_length() -> None:
+    model = replace(MODEL, frames=8, fps=(4.0, 4.0))
+    with pytest.raises(
+        ApiError, match=r"; m knows 4, so 8 frames last 2 seconds: ask for that, or leave seconds out\."
+    ):
+        settle(read_fields(VideoRequest, {"prompt": "p", "seconds": 4}), model)
+    made = settle(read_fields(VideoRequest, {"prompt": "p", "fps": 8}), model)
+    assert "trained at 4 frames a second" in made.warnings[0]
+
+
+def test_a_remix_has_fields_of_its_own() -> None:
+    with pytest.raises(ApiError, match=r"no field 'image'\. There are prompt\."):
+        read_fields(RemixRequest, {"prompt": "p", "image": "a.png"})
 
 
 def test_a_missing_prompt() -> None:

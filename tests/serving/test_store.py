@@ -108,6 +108,22 @@ def test_only_jobs_of_served_models_are_claimed(store: JobStore, clock: Clock) -
     assert [job.id for job in store.claim("w", 4)] == [other]
 
 
+def test_what_waits_for_a_model_that_is_gone_is_told_so(store: JobStore) -> None:
+    running, mine = add(store, replace(ORDER, model="other")), add(store)
+    store.claim("w", 1)
+    others = [add(store, replace(ORDER, model=model)) for model in ("other", "third")]
+    store.fail_unserved({"tiny"})
+    assert store.get("", running).status == "in_progress"  # type: ignore[union-attr]
+    assert store.get("", mine).status == "queued"  # type: ignore[union-attr]
+    for video_id, model in zip(others, ("other", "third"), strict=True):
+        error = store.get("", video_id).error  # type: ignore[union-attr]
+        assert error == (
+            "model_not_found",
+            f"This server does not serve {model} any more: ask for a model that it has.",
+        )
+    assert b'motif_videos_failed_total{code="model_not_found",model="third"} 1.0' in render(store, 10)
+
+
 @pytest.mark.parametrize("draining", [False, True])
 def test_a_claim_fails_what_the_worker_still_holds(store: JobStore, draining: bool) -> None:
     left, elsewhere = add(store), add(store)
