@@ -15,6 +15,7 @@ from serving.jobs import Order
 from serving.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
 
 MAX_SEED = 2**63 - 1
+MAX_TEXT = 32_000  # characters
 MAX_FRAMES = 10_000  # of any model
 NUMBER_AS_TEXT = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?$"
 _ROUNDING = 0.01  # seconds as text are rounded
@@ -30,7 +31,7 @@ _ELSEWHERE = {  # what the command line and others call a field
 _RULES = {
     "string_type": "text",
     "string_too_short": "at least 1 character",
-    "string_too_long": "at most 32000 characters",
+    "string_too_long": f"at most {MAX_TEXT} characters",
     "string_pattern_mismatch": "WIDTHxHEIGHT, such as 512x320",
     "literal_error": "leading or trailing",
     "model_type": "an object",
@@ -58,8 +59,8 @@ def _number(value: Any) -> Any:
 
 # Behind the bounds, so that the OpenAPI document has them.
 Text, Number = AfterValidator(_plain), BeforeValidator(_number)
-Words = Annotated[str, Field(max_length=32000), Text]
-Prompt = Annotated[str, Field(min_length=1, max_length=32000), Text]
+Words = Annotated[str, Field(max_length=MAX_TEXT), Text]
+Prompt = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Text]
 
 
 class ExtraParams(BaseModel):

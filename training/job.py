@@ -8,7 +8,6 @@ from typing import Any
 from diffusion.config import to_json
 from diffusion.errors import InputError
 from diffusion.model_folder import ModelCard, ModelFacts
-from diffusion.process.options import Sampling
 from diffusion.storage import Folder
 from diffusion.uri import is_remote, local_path
 from training.checkpoints import Checkpoints, Progress
@@ -132,7 +131,7 @@ def model_card(config: Train, source: Source) -> ModelCard:
         origin=start or "random weights",
         fps=facts.fps,
         image=facts.image,
-        sampling=Sampling(config.samples.steps, config.samples.guidance),
+        sampling=config.samples.sampling(),
     )
     image = find_encoder("image_encoder", start, source) if facts.image else None
     return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source), image)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from diffusion.process.focal import MotionFocal
+from diffusion.process.options import Sampling
 from diffusion.process.schedule import Schedule
 from training.data.source import Artifacts
 from training.network import Network
@@ -46,6 +47,14 @@ class Samples:
         for name, least in (("every", 0), ("num", 1), ("steps", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"samples.{name} {getattr(self, name)}: at least {least}")
+        try:
+            self.sampling()
+        except ValueError as error:
+            raise ValueError(f"samples.{error}") from error
+
+    def sampling(self) -> Sampling:
+        """How a run is sampled, while it trains and afterwards."""
+        return Sampling(self.steps, self.guidance)
 
 
 @dataclass(frozen=True)

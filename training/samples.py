@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from diffusion.process.options import Sampling
 from diffusion.process.sampling import Conditions, draw_noise, sample, to_frames
 from diffusion.storage import Folder
 from diffusion.video_file import encode_video
@@ -74,7 +73,6 @@ class Sampler:
 
     def _sample(self, network: nn.Module, batch: Batch, passes: "Passes") -> Float[Tensor, "b c t h w"]:
         """Latents for first frames and texts."""
-        options = self.config.samples
         seeds = [self.config.seed + number for number in range(len(batch))]
         empty = torch.from_numpy(np.asarray(self.source.empty_text, np.float32)).to(batch.text).expand_as(batch.text)
         given = Conditions(batch.text, empty, batch.fps, network_condition(network, batch))
@@ -83,7 +81,7 @@ class Sampler:
             self.config.schedule,
             given,
             draw_noise(tuple(batch.latents.shape[1:]), seeds, 0),
-            Sampling(options.steps, options.guidance),
+            self.config.samples.sampling(),
             passes,
         )
 

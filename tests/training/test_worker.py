@@ -251,6 +251,7 @@ def test_a_corrupt_part_is_named(tmp_path: Path) -> None:
         (lambda: replace(TOY, hardware=Hardware(workers=0, parallel="fsdp")), "set hardware.workers to 2"),
         (lambda: Hardware(workers=-1), "hardware.workers -1"),
         (lambda: Samples(num=0), "samples.num 0"),
+        (lambda: Samples(guidance=-1), "samples.guidance -1"),
         (lambda: Saves(every=0), "saves.every 0"),
         (lambda: Optimiser(ema=1.0), "optimiser.ema"),
         (lambda: Optimiser(warmup=-5), "optimiser.warmup -5"),
