@@ -166,13 +166,16 @@ class Folder:
             fs.delete_file(path)
 
     def delete_all(self) -> None:
-        """Remove this folder with all that is in it."""
+        """Remove this folder with all that is in it; nothing happens where there is none."""
         if self.remote:
             fs, path = split(self.uri)
             with explained(self.uri), contextlib.suppress(FileNotFoundError):
                 fs.delete_dir(path)
         else:
-            shutil.rmtree(self.path, ignore_errors=True)
+            with explained(self.uri):
+                while self.path.exists():  # a file that another process removes meanwhile ends one round
+                    with contextlib.suppress(FileNotFoundError):
+                        shutil.rmtree(self.path)
 
     def read_table(self, name: str, columns: "list[str] | None" = None) -> pa.Table:
         """A Parquet file as a table, or only some of its columns."""

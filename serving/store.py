@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection
 
 from serving.counters import count, observe
 from serving.jobs import Job, NewJob, Stage
+from serving.remains import leave
 from serving.rows import fact, number_of, pass_gate, read, set_fact
 from serving.tables import jobs, open_database, workers
 
@@ -82,8 +83,7 @@ class JobStore:
                 count(connection, "motif_videos_created", model=new.order.model)
         if full:
             raise full
-        found = self._find(jobs.c.id == new.id)
-        return found[0], True
+        return self._find(jobs.c.id == new.id)[0], True
 
     def get(self, owner: str, video_id: str) -> Job | None:
         """A job of this owner."""
@@ -112,13 +112,14 @@ class JobStore:
         return found[:limit], len(found) > limit
 
     def delete(self, owner: str, video_id: str) -> Job | None:
-        """Forget a job. The worker that runs it learns so at its next step."""
+        """Forget a job; its files become remains. The worker that runs it learns so at its next step."""
         with self.engine.begin() as connection:
             pass_gate(connection)
             found = read(connection, (jobs.c.id == video_id) & (jobs.c.owner == owner))
             if not found:
                 return None
             connection.execute(jobs.delete().where(jobs.c.id == video_id))
+            leave(connection, [video_id])
             count(connection, "motif_videos_deleted", model=found[0].order.model)
         return found[0]
 
@@ -169,11 +170,12 @@ class JobStore:
             return set(connection.scalars(changed))
 
     def complete(self, worker: str, job: Job, seconds: float) -> bool:
-        """A job's files are written; False where it is no longer wanted."""
+        """A job's files are written; False where it is no longer wanted, and they are remains."""
         end = self._ended() | {"status": "completed", "stage": "done", "progress": 100, "inference_time_s": seconds}
         with self.engine.begin() as connection:
             mine = (jobs.c.id == job.id) & _held(worker)
             if not connection.execute(jobs.update().where(mine).values(end)).rowcount:
+                leave(connection, [] if number_of(connection, jobs.c.id == job.id) else [job.id])
                 return False
             count(connection, "motif_videos_completed", model=job.order.model)
             observe(connection, "motif_inference_seconds", seconds, model=job.order.model)
@@ -236,8 +238,8 @@ class JobStore:
         with self.engine.connect() as connection:
             return bool(fact(connection, "draining"))
 
-    def sweep(self) -> list[str]:
-        """Fail what lost workers held and what waited too long, forget what has expired; returns those ids."""
+    def sweep(self) -> None:
+        """Fail what lost workers held and what waited too long, forget what has expired."""
         now = self.clock()
         with self.engine.begin() as connection:
             pass_gate(connection)
@@ -249,7 +251,7 @@ class JobStore:
             waited = (jobs.c.status == "queued") & (jobs.c.created_at < now - self.keep_s)
             self._fail(connection, waited, _EXPIRED)  # of a model that nobody serves any more, perhaps
             gone = connection.scalars(jobs.delete().where(jobs.c.expires_at < now).returning(jobs.c.id))
-            return list(gone)
+            leave(connection, list(gone))
 
     def ids(self) -> set[str]:
         """The ids of all jobs."""

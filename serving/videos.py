@@ -20,6 +20,7 @@ from serving.fetch import fetch_picture
 from serving.files import Files, Variant
 from serving.jobs import Job, NewJob, video_object
 from serving.models import Models, ServedModel
+from serving.remains import Remains
 from serving.requests import RemixRequest, VideoRequest, read_fields, settle
 from serving.settings import Settings
 from serving.store import JobStore, QueueFull
@@ -53,7 +54,7 @@ class Videos:
     def __init__(self, settings: Settings, models: Models, store: JobStore, files: Files, wake: Wake) -> None:
         self.settings, self.models, self.store, self.files, self.wake = settings, models, store, files, wake
         self._decoding = threading.BoundedSemaphore(_AT_ONCE)
-        self._left: dict[str, bool] = {}  # videos gone but for their files, in the order of trying; True: logged
+        self.remains = Remains(store.engine)
 
     def create(self, caller: Caller, body: Body) -> Job:
         """A new job, or the one made before with the same idempotency key and the same content."""
@@ -138,25 +139,24 @@ class Videos:
 
     def sweep(self) -> None:
         """Fail what is lost, wake workers for what still waits, and remove what has expired."""
-        self._left |= dict.fromkeys(self.store.sweep(), False)
+        self.store.sweep()
         if queued := self.store.state().queued:  # before the files, since a storage may take its time
             self.wake(waiting=queued)
         refused = 0
-        for video_id in list(self._left):
+        for video_id in self.remains.ids():
             refused += not self._remove(video_id)
             if refused == _REFUSALS:
                 break
 
     def _remove(self, video_id: str) -> bool:
-        """Remove a video's files; where the storage refuses, later sweeps of this process try it again."""
-        logged = self._left.pop(video_id, False)
+        """Remove a video's files; where the storage refuses, later sweeps try it again."""
         try:
             self.files.remove(video_id)
         except Exception:  # whatever it is: the job is gone, and nothing else knows of its files
-            if not logged:
+            if self.remains.refused(video_id) == 1:
                 log.exception("the files of %s stay for now", video_id)
-            self._left[video_id] = True  # behind the others
             return False
+        self.remains.removed(video_id)
         return True
 
     def _add(self, new: NewJob, keep: Callable[[], None]) -> Job:

@@ -197,5 +197,4 @@ class Worker:
         order = job.order
         told = model_tags(order.model, loaded.revision, order.sampling) | request_tags(request, order.fps)
         self.files.keep_video(job.id, frames, order.fps, told)
-        if not self.store.complete(self.name, job, round(time.perf_counter() - started, 3)):
-            self.files.remove(job.id)
+        self.store.complete(self.name, job, round(time.perf_counter() - started, 3))

@@ -91,7 +91,8 @@ class Checkpoints:
                     (place if inside == "." else place / inside).put(path)
             place.write(_PROGRESS, json.dumps(asdict(progress)).encode())
         except StorageError:
-            place.delete_all()
+            with contextlib.suppress(StorageError):  # the first one says why
+                place.delete_all()
             raise
         for name in self.names()[: -self.keep]:
             (self.folder / name).delete_all()

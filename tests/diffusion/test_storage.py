@@ -41,6 +41,21 @@ def test_what_is_written_is_read_and_listed(folder: Folder) -> None:
     assert folder.files() == []
 
 
+def test_a_folder_that_cannot_be_removed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    folder = Folder(str(tmp_path / "a"))
+    folder.write("x", b"")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refuse)
+        with pytest.raises(StorageError, match="permission denied"):
+            folder.delete_all()
+    folder.delete_all()
+    folder.delete_all()
+    assert not folder.path.exists()
+
+
 def test_create_succeeds_once(folder: Folder) -> None:
     assert folder.create("lock", b"first")
     assert not folder.create("lock", b"second")

@@ -14,6 +14,7 @@ from diffusion.errors import InputError, StorageError
 from diffusion.process.options import Sampling
 from serving.jobs import NewJob, Order, video_object
 from serving.metrics import render
+from serving.remains import Remains
 from serving.store import ALIVE_S, JobStore, QueueFull
 from serving.tables import metadata
 
@@ -252,7 +253,8 @@ def test_nothing_waits_for_ever(store: JobStore, clock: Clock) -> None:
     store.sweep()
     assert store.get("", waiting).error[0] == "expired"  # type: ignore[union-attr, index]
     clock.now += 101
-    assert store.sweep() == [waiting]
+    store.sweep()
+    assert Remains(store.engine).ids() == [waiting]
 
 
 def test_finished_jobs_expire(store: JobStore, clock: Clock) -> None:
@@ -261,8 +263,32 @@ def test_finished_jobs_expire(store: JobStore, clock: Clock) -> None:
     store.complete("w", job, 2.0)
     assert store.get("", done).expires_at == clock.now + 100  # type: ignore[union-attr]
     clock.now += 101
-    assert store.sweep() == [done]
+    store.sweep()
     assert store.ids() == {waiting}
+    assert Remains(store.engine).ids() == [done]
+
+
+def test_what_is_gone_leaves_its_files_to_be_removed(store: JobStore, url: str, clock: Clock) -> None:
+    """Until somebody says that they are, also after a restart; what was refused comes last."""
+    late, deleted, failed = add(store), add(store), add(store)
+    jobs = {job.id: job for job in store.claim("w", 3)}
+    store.delete("", deleted)
+    store.fail("w", [failed], "out_of_memory", "no")
+    remains = Remains(store.engine)
+    remains.removed(deleted)
+    assert remains.ids() == []
+    for video_id in (deleted, failed):  # the worker has written both since
+        assert not store.complete("w", jobs[video_id], 1.0)
+    assert remains.ids() == [deleted]
+    assert [remains.refused(deleted), remains.refused(deleted)] == [1, 2]
+    store.delete("", late)
+    store.close()
+    again = JobStore(url, keep_s=100.0, clock=clock)
+    assert Remains(again.engine).ids() == [late, deleted]
+    clock.now += 101
+    again.start_run("two", alone=False)
+    assert set(Remains(again.engine).ids()) == {late, deleted, failed}
+    again.close()
 
 
 def test_draining_keeps_jobs_waiting(store: JobStore) -> None:

@@ -22,6 +22,7 @@ from serving.files import Files
 from serving.jobs import Job, NewJob, Order
 from serving.loading import open_worker
 from serving.models import ServedModel
+from serving.remains import Remains
 from serving.settings import Compute, Settings
 from serving.store import JobStore
 from serving.worker import Loaded, Worker
@@ -152,7 +153,7 @@ def test_of_a_batch_the_others_go_on(settings: Settings) -> None:
         ids = [add(worker), add(worker), add(worker)]
         worker.work()
         assert [job(worker, ids[0]).status, job(worker, ids[2]).status] == ["completed", "completed"]
-        assert sorted(worker.files.folder.folders()) == sorted([ids[0], ids[2]])
+        assert Remains(worker.store.engine).ids() == [ids[1]]  # which the next sweep of the server removes
 
 
 def test_out_of_memory_goes_on_one_by_one(settings: Settings) -> None:
