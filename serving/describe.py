@@ -28,7 +28,8 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
     cell = read_cell(facts.latents, None if codec else find_part(place, "vae"))
     schedule, changes = Schedule(**facts.schedule), changes or SamplingChanges()
     defaults, spacings = changes.of(facts.sampling), _spacings(schedule)
-    _check_defaults(defaults, changes, uri, min(MAX_STEPS, schedule.steps), spacings)
+    max_steps = min(MAX_STEPS, schedule.steps)
+    _check_defaults(defaults, changes, uri, max_steps, spacings)
     return ServedModel(
         id=name,
         uri=uri,
@@ -37,6 +38,7 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         frames=facts.frames,
         fps=facts.fps,
         step=facts.step,
+        max_steps=max_steps,
         spacings=spacings,
         defaults=defaults,
     )

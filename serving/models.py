@@ -10,7 +10,7 @@ from diffusion.storage import Folder
 from diffusion.weights import Weights
 from serving.errors import ApiError
 
-MAX_STEPS = 200
+MAX_STEPS = 200  # of any model; one whose schedule is shorter has fewer
 MAX_GUIDANCE = 20.0
 
 
@@ -25,6 +25,7 @@ class ServedModel:
     frames: int
     fps: tuple[float, float]
     step: int
+    max_steps: int
     spacings: tuple[str, ...]
     defaults: Sampling
 
@@ -44,7 +45,7 @@ class ServedModel:
             "sizes": [f"{self.width}x{self.height}"],
             "max_frames": self.frames,
             "fps": list(self.fps),
-            "max_inference_steps": MAX_STEPS,
+            "max_inference_steps": self.max_steps,
             "max_guidance_scale": MAX_GUIDANCE,
             "input_reference": "required",
             "max_image_bytes": max_image_bytes,

@@ -163,16 +163,7 @@ def _shown(value: Any) -> str:
 
 def settle(request: VideoRequest, model: ServedModel) -> Order:
     """The order that a request comes to with a model; 400 where it asks for what the model cannot do."""
-    size = f"{model.width}x{model.height}"
-    if request.size not in (None, size):
-        raise invalid("size", f"'size': {model.id} makes videos of {size} (WIDTHxHEIGHT) alone.", "unsupported_value")
-    spacing = _extra(request).spacing
-    if spacing is not None and spacing not in model.spacings:
-        raise invalid(
-            "extra_params.spacing",
-            f"'spacing': {model.id} samples with {' or '.join(model.spacings)} steps alone.",
-            "unsupported_value",
-        )
+    _check_model(request, model)
     frames, fps = _length(request, model)
     warnings = []
     if frames < model.frames:
@@ -192,6 +183,25 @@ def settle(request: VideoRequest, model: ServedModel) -> Order:
         negative=request.negative_prompt or "",
         warnings=tuple(warnings),
     )
+
+
+def _check_model(request: VideoRequest, model: ServedModel) -> None:
+    """Within what any model may be asked for, but not this one."""
+    size, spacing, steps = f"{model.width}x{model.height}", _extra(request).spacing, request.num_inference_steps
+    if request.size not in (None, size):
+        raise invalid("size", f"'size': {model.id} makes videos of {size} (WIDTHxHEIGHT) alone.", "unsupported_value")
+    if spacing is not None and spacing not in model.spacings:
+        raise invalid(
+            "extra_params.spacing",
+            f"'spacing': {model.id} samples with {' or '.join(model.spacings)} steps alone.",
+            "unsupported_value",
+        )
+    if steps is not None and steps > model.max_steps:
+        raise invalid(
+            "num_inference_steps",
+            f"'num_inference_steps': {model.id} has {model.max_steps} steps: ask for so many or fewer.",
+            "unsupported_value",
+        )
 
 
 def _extra(request: VideoRequest) -> ExtraParams:

@@ -31,6 +31,14 @@ def test_a_server_may_say_otherwise(folder: str) -> None:
     assert found.defaults == Sampling(steps=5, guidance=1.5)
 
 
+def test_no_more_steps_than_the_schedule_has(tmp_path: Path) -> None:
+    facts = replace(FACTS, schedule=asdict(Schedule(steps=60, rescale_steps=60)))
+    save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
+    assert describe("m", str(tmp_path / "model")).shown(1)["capabilities"]["max_inference_steps"] == 60
+    with pytest.raises(InputError, match="^--steps 61: at most 60"):
+        describe("m", str(tmp_path / "model"), SamplingChanges(steps=61))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -12,7 +12,7 @@ from serving.jobs import Job, video_object
 from serving.models import ServedModel
 from serving.requests import RemixRequest, VideoRequest, read_fields, settle
 
-MODEL = ServedModel("m", "/nowhere", 512, 320, 16, (4.0, 32.0), 7, ("trailing",), Sampling(steps=50, guidance=7.5))
+MODEL = ServedModel("m", "/nowhere", 512, 320, 16, (4.0, 32.0), 7, 150, ("trailing",), Sampling(steps=50))
 
 
 def order(**fields: Any) -> Any:
@@ -89,6 +89,7 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
             "invalid_value",
             "is 201: give a whole number from 1 to 200, or leave",
         ),
+        ({"num_inference_steps": 151}, "num_inference_steps", "unsupported_value", "m has 150 steps: ask for so many"),
         ({"guidance_scale": 21}, "guidance_scale", "invalid_value", "is 21: give a number from 0 to 20, or"),
         ({"seed": -1}, "seed", "invalid_value", "0"),
         ({"num_frames": True}, "num_frames", "invalid_value", "not true or false"),
