@@ -23,9 +23,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the demo has run, as `make demo` runs it."""
+    """A folder in which the demo has run, as `make demo` runs it but for a shorter training."""
     folder = tmp_path_factory.mktemp("readme")
-    done = motif("motif demo --out demo", folder)
+    done = motif("motif demo --out demo --steps 4", folder)
     assert done.returncode == 0, done.stderr
     assert "demo/dataset/inspect.html" in done.stderr
     yield folder
