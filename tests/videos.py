@@ -1,7 +1,9 @@
 """Make video files with the properties that tests need."""
 
+import contextlib
+import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,6 +37,22 @@ def brightness_number(frame: np.ndarray) -> float:
     return (float(patch.mean()) - 40) / 5
 
 
+@contextlib.contextmanager
+def same_scheduling() -> Iterator[None]:
+    """SVT-AV1, run by root, makes its caller's thread a real-time one; each process started later would be one, too.
+
+    Such processes take a processor from all others, for as long as they compute.
+    """
+    if not hasattr(os, "sched_setscheduler"):  # not Linux
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def write(
     path: Path,
     frames: np.ndarray,
@@ -47,7 +65,7 @@ def write(
     aspect: Fraction | None = None,
 ) -> Path:
     """Encode frames; ``times`` are presentation times in milliseconds."""
-    with av.open(path, "w") as container:
+    with same_scheduling(), av.open(path, "w") as container:
         # Good enough that the number of a frame can be read from its brightness.
         fine = {"crf": "5", "preset": "8"} if codec == "libsvtav1" else {}
         stream = container.add_stream(codec, rate=fps, options=fine | (options or {}))

@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def test_codecs_and_pixel_formats(tmp_path: Path, codec: str, pixel_format: str,
     if codec not in av.codecs_available:
         pytest.skip(f"this build of PyAV has no encoder {codec}")
     shown = pictures(24, 64, 96)
+    scheduling = os.sched_getscheduler(0)
     path = write(tmp_path / f"a{suffix}", shown, codec=codec, pixel_format=pixel_format)
+    assert os.sched_getscheduler(0) == scheduling, "the rest of the tests would run with another priority"
     frames = frames_of(path, Span(5, 3), 6, (64, 96))
     assert [brightness_number(frame) for frame in frames] == pytest.approx([5, 8, 11, 14, 17, 20], abs=0.7)
     assert np.abs(frames.astype(int) - shown[5:21:3]).mean() < 8
