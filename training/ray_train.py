@@ -1,10 +1,14 @@
-"""The workers of a run under Ray Train: replaced when they die, heard while they live."""
+"""The workers of a run under Ray Train: replaced when they die, heard while they live.
 
+Ray Train's controller and the teller import this module, too: what only workers need, they import themselves.
+"""
+
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.train
@@ -16,9 +20,9 @@ from diffusion import errors
 from diffusion.errors import Incomplete, InputError, MotifError, NotFinite
 from diffusion.uri import split
 from pipeline import cluster
-from training.job import TrainJob
-from training.parallel import World
-from training.worker import Worker
+
+if TYPE_CHECKING:
+    from training.job import TrainJob
 
 Say = Callable[[str], None]
 # A worker that waits longer than this for the others has lost one of them without anybody noticing.
@@ -27,14 +31,14 @@ _PATIENCE_S = 1800
 _POLL_S = 0.5
 
 
-def train_on_ray(job: TrainJob, say: Say) -> None:
+def train_on_ray(job: "TrainJob", say: Say) -> None:
     """Join or start a cluster and run the workers there to the last step."""
     with cluster.session():
         cluster.connect()
         _fit(job, say)
 
 
-def _fit(job: TrainJob, say: Say) -> None:
+def _fit(job: "TrainJob", say: Say) -> None:
     """Run the workers under Ray Train; an error of ours that a worker met is raised here."""
     hardware = job.config.hardware
     gpu = hardware.device == "cuda" or (hardware.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
@@ -44,7 +48,7 @@ def _fit(job: TrainJob, say: Say) -> None:
     filesystem, path = split((job.out / "ray").uri)
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": job, "teller": teller},
+        train_loop_config={"job": pickle.dumps(job), "teller": teller},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=_PATIENCE_S),
         scaling_config=ScalingConfig(num_workers=hardware.workers, use_gpu=gpu),
         run_config=RunConfig(
@@ -84,17 +88,23 @@ def _check_room(workers: int, *, gpu: bool) -> None:
 
 
 def _work(given: dict[str, Any]) -> None:
-    """What each worker of Ray Train runs."""
-    job, teller = given["job"], given["teller"]
+    """What each worker of Ray Train runs; an error that would come again is told, others may go with the next try."""
+    teller = given["teller"]
     if ray.get(teller.failure.remote()):
         return  # a restart after an error that would come again
+    from training.parallel import World
+    from training.worker import Worker
+
     context = ray.train.get_context()
     world = World(ray.train.torch.get_device(), context.get_world_rank(), context.get_world_size())
     try:
+        job = pickle.loads(given["job"])
         Worker(job, world, lambda line: teller.tell.remote(line) if world.first else None).run()
-    except (InputError, NotFinite) as error:
+    except NotFinite as error:  # from the means of all workers: each of them ends here, and none needs another try
         ray.get(teller.fail.remote(type(error).__name__, str(error)))
-        raise  # others, such as a store that does not answer, may be gone at the next try
+    except InputError as error:
+        ray.get(teller.fail.remote(type(error).__name__, str(error)))
+        raise  # for Ray to end the others, which may wait for this one
 
 
 class _Teller:
