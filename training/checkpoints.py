@@ -13,26 +13,25 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint import state_dict as gather
 
 from diffusion.errors import StorageError
 from diffusion.model_folder import ModelCard, disk_errors, write_model
 from diffusion.storage import Folder
-from diffusion.unet.model import VideoUNet
 from training.loop import Trainee
 from training.objective import bare
-from training.optimiser import Ema
 from training.parallel import World
+
+if TYPE_CHECKING:  # diffusers takes many seconds to import
+    from diffusion.unet.model import VideoUNet
 
 _PROGRESS = "progress.json"
 _TRAINING = "training.safetensors"
-_WHOLE = gather.StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ class Checkpoints:
     def save(self, progress: Progress, trainee: Trainee, card: ModelCard, world: World) -> None:
         """Write a checkpoint. All workers call it; the first one writes. StorageError on all of them if that fails."""
         card = replace(card, facts=replace(card.facts, step=progress.step))
+        from training.state import training_state  # seconds to import: to see where a run stands does without
+
         state = training_state(trainee)
         error: StorageError | None = None
         if world.first:
@@ -99,6 +100,8 @@ class Checkpoints:
 
     def restore(self, progress: Progress, trainee: Trainee) -> None:
         """Load the checkpoint of that step into a trainee of any world."""
+        from training.state import load_state
+
         place = self.folder / f"step-{progress.step:08}"
         with _local(place, _TRAINING) as path:
             try:
@@ -109,47 +112,13 @@ class Checkpoints:
                     f"{place.uri}: {_TRAINING} cannot be read ({error}). Delete this checkpoint's folder: the run then "
                     "goes on from the one before it."
                 ) from error
-        _load(trainee, state, place.uri)
+        load_state(trainee, state)
 
 
-def training_state(trainee: Trainee) -> dict[str, Tensor]:
-    """Everything of a trainee as named tensors on the CPU; collective."""
-    state = {f"network.{name}": value for name, value in _weights(trainee).items()}
-    if trainee.ema:
-        with trainee.ema.swapped(trainee.network.parameters()):
-            state |= {f"ema.{name}": value.clone() for name, value in _weights(trainee).items()}
-    found: dict[str, Any] = gather.get_optimizer_state_dict(trainee.network, trainee.optimiser, options=_WHOLE)
-    for name, moments in found.get("state", {}).items():  # empty but on the first worker
-        state |= {f"optimiser.{name}.{key}": value for key, value in moments.items()}
-    return {name: value.contiguous() for name, value in state.items()}
-
-
-def _weights(trainee: Trainee) -> dict[str, Tensor]:
-    weights: dict[str, Any] = gather.get_model_state_dict(trainee.network, options=_WHOLE)
-    return weights
-
-
-def _load(trainee: Trainee, state: dict[str, Tensor], where: str) -> None:
-    parts: dict[str, dict[str, Any]] = {"network": {}, "ema": {}, "optimiser": {}}
-    for name, value in state.items():
-        part, _, rest = name.partition(".")
-        if part == "optimiser":
-            parameter, _, key = rest.rpartition(".")
-            parts[part].setdefault(parameter, {})[key] = value
-        else:
-            parts[part][rest] = value
-    if trainee.ema:
-        gather.set_model_state_dict(trainee.network, parts["ema"], options=_WHOLE)
-        trainee.ema = Ema(trainee.network.parameters(), trainee.ema.decay)
-    gather.set_model_state_dict(trainee.network, parts["network"], options=_WHOLE)
-    # Asked for the whole state, all workers but the first would get nothing.
-    groups = gather.get_optimizer_state_dict(trainee.network, trainee.optimiser)["param_groups"]
-    whole = {"state": parts["optimiser"], "param_groups": groups}
-    gather.set_optimizer_state_dict(trainee.network, trainee.optimiser, whole, options=_WHOLE)
-
-
-def _network(config: Any, weights: dict[str, Tensor]) -> VideoUNet:
+def _network(config: Any, weights: dict[str, Tensor]) -> "VideoUNet":
     """A network that holds these very tensors."""
+    from diffusion.unet.model import VideoUNet
+
     with torch.device("meta"):
         network: VideoUNet = VideoUNet.from_config(config)
     network.load_state_dict(weights, assign=True)

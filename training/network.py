@@ -1,15 +1,17 @@
 """The network of a run: which one, from which weights, and whether the data fits it."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from diffusion.errors import InputError
 from diffusion.model_folder import ModelFacts, load_facts, load_unet
-from diffusion.unet.model import VideoUNet
 from diffusion.uri import local_path
 from training.data.source import SourceFacts
+
+if TYPE_CHECKING:  # diffusers takes many seconds to import: only where a network is made
+    from diffusion.unet.model import VideoUNet
 
 ImageCondition = Literal["x-cat", "cx-attn", "both"]
 
@@ -57,8 +59,10 @@ PAPER = SourceFacts(
 )  # fmt: skip
 
 
-def new_network(network: Network, facts: SourceFacts) -> VideoUNet:
+def new_network(network: Network, facts: SourceFacts) -> "VideoUNet":
     """A network with random weights that fits the data; on the default device, which may be meta."""
+    from diffusion.unet.model import VideoUNet
+
     made: VideoUNet = VideoUNet(
         latent_channels=facts.shape[0],
         out_channels=facts.shape[0],
@@ -74,7 +78,7 @@ def new_network(network: Network, facts: SourceFacts) -> VideoUNet:
     return made
 
 
-def build_network(network: Network, facts: SourceFacts, seed: int) -> VideoUNet:
+def build_network(network: Network, facts: SourceFacts, seed: int) -> "VideoUNet":
     """The network with its first weights, on the CPU, float32. InputError where the start does not fit."""
     if not network.start:
         torch.manual_seed(seed)
@@ -85,6 +89,8 @@ def build_network(network: Network, facts: SourceFacts, seed: int) -> VideoUNet:
     if had == network.image_condition:
         unet.set_dropout(network.dropout)
         return unet
+    from diffusion.unet.model import VideoUNet
+
     torch.manual_seed(seed)
     width = facts.image_shape[1] if facts.image_shape else 1280
     grown: VideoUNet = VideoUNet.from_text_to_video(
@@ -104,6 +110,8 @@ def check_start(network: Network, facts: SourceFacts) -> None:
             "videocrafter2`, make it with `motif convert`, or set network.start to '' for random weights."
         )
     check_facts(network.start, load_facts(folder), facts)
+    from diffusion.unet.model import VideoUNet
+
     had = VideoUNet.load_config(folder, subfolder="unet").get("image_condition", "none")
     if had not in ("none", network.image_condition):
         raise InputError(

@@ -9,8 +9,6 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,10 @@ def distribute(network: nn.Module, world: World, parallel: Literal["ddp", "fsdp"
     if parallel == "ddp":
         devices = [world.device] if world.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
+    # Seconds to import: one worker does without.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
     # A block's output is a view at times; the parent's forward does nothing in place with it.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(world.device.type, (world.size,))
@@ -69,8 +71,7 @@ def gradients_stay_here(network: nn.Module, *, stay: bool) -> Iterator[None]:
     if isinstance(network, nn.parallel.DistributedDataParallel):
         with network.no_sync() if stay else nullcontext():
             yield
-    elif isinstance(network, FSDPModule):
-        network.set_requires_gradient_sync(not stay)
-        yield
     else:
+        if synchronise := getattr(network, "set_requires_gradient_sync", None):  # FSDP2's
+            synchronise(not stay)
         yield

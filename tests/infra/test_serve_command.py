@@ -346,3 +346,12 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
         assert serve.status().applications.keys() == {"other"}
     finally:
         serve.shutdown()
+
+
+@pytest.mark.parametrize(
+    "module", ["infra.commands.serve, serving.app", "training.ray_train", "training.validation.runs"]
+)
+def test_what_starts_others_loads_no_network_itself(module: str) -> None:
+    """It would take longer than all the rest of a start."""
+    code = f"import sys, {module}; sys.exit('diffusers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

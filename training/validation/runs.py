@@ -5,18 +5,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffusion.errors import InputError, StorageError
 from diffusion.model_folder import ModelFacts, load_facts, load_unet
 from diffusion.storage import Folder
-from diffusion.unet.model import VideoUNet
 from diffusion.weights import Weights
 from training.checkpoints import Checkpoints
 from training.data.source import open_view
 from training.job import CONFIG, read_description
 from training.network import check_facts
 from training.validation.measure import HeldOut
+
+if TYPE_CHECKING:  # diffusers takes many seconds to import
+    from diffusion.unet.model import VideoUNet
 
 _CARD = "motif.json"
 _IN_A_RUN = re.compile(r"^(?P<run>.+)/checkpoints/step-(?P<step>\d+)/model$")
@@ -39,7 +41,7 @@ class Candidate:
         config = json.loads(unet.read(CONFIG))
         return config.get("image_condition") in ("cx-attn", "both")
 
-    def load(self) -> VideoUNet:
+    def load(self) -> "VideoUNet":
         """The network, float32, on the CPU, in evaluation mode."""
         return load_unet(self.weights())
 
