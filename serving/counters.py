@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import sqlalchemy as sql
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
-from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.tables import counters
+from serving.tables import counters, insert
 
 COUNTERS = {
     "motif_videos_created": "Jobs that were accepted",
@@ -42,8 +41,7 @@ def count(connection: sql.Connection, name: str, **labels: str) -> None:
 
 def _add(connection: sql.Connection, name: str, by: float, labels: Mapping[str, str]) -> None:
     row = {"name": name, "labels": json.dumps(labels, sort_keys=True), "value": by}
-    insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
-    adding = insert(counters).values(row)
+    adding = insert(connection, counters).values(row)
     connection.execute(
         adding.on_conflict_do_update(
             index_elements=["name", "labels"], set_={"value": counters.c.value + adding.excluded.value}

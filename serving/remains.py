@@ -4,17 +4,15 @@ from collections.abc import Collection
 
 import sqlalchemy as sql
 from sqlalchemy import Connection, Engine
-from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.tables import remains
+from serving.tables import insert, remains
 
 
 def leave(connection: Connection, ids: Collection[str]) -> None:
     """Note, within the transaction that forgets their jobs, that files of these videos are to be removed."""
     if ids:
-        insert = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
         rows = [{"id": video_id, "refused": 0} for video_id in ids]
-        connection.execute(insert(remains).on_conflict_do_nothing(), rows)
+        connection.execute(insert(connection, remains).on_conflict_do_nothing(), rows)
 
 
 class Remains:

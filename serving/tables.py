@@ -3,7 +3,8 @@
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy import Column, Float, Integer, String, Table, Text
+from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from diffusion.errors import InputError, StorageError
 
@@ -72,6 +73,11 @@ def open_database(url: str) -> sql.Engine:
     except (sql.exc.OperationalError, sql.exc.DatabaseError) as error:
         raise StorageError(f"database '{_hidden(url)}' cannot be opened: {error.orig}.") from error
     return engine
+
+
+def insert(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
+    """An INSERT that can say what happens ON CONFLICT, which SQLAlchemy has by dialect only."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _several_processes(connection: Any, _: Any) -> None:
