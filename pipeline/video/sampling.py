@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Sampling:
     """L frames with a stride drawn uniformly from ``min_stride`` to ``max_stride`` and a random start.
 
-    A video too short for the drawn range takes the strides that fit (frames // L, as DynamiCrafter does). One frame
-    more than L is decoded where the video has it, for the flow of the last frame.
+    Where a video is too short for the stride drawn, the stride becomes frames // L (at least ``min_stride``), as in
+    DynamiCrafter (``lvdm/data/webvid.py``). One frame more than L is decoded where the video has it, for the flow of
+    the last frame.
     """
 
     frames: int = 16
@@ -44,14 +45,13 @@ def draw_span(sampling: Sampling, content: str, number: int, frames: tuple[int, 
     """
     low, high = frames
     length, available = sampling.frames, high - low
-    stride_limit = min(sampling.max_stride, max(1, available // length))
-    if available < length or (length - 1) * sampling.min_stride + 1 > available:
+    if (length - 1) * sampling.min_stride + 1 > available:
         return None
     key = f"{sampling.seed}:{sampling.min_stride}:{sampling.max_stride}:{length}:{content}:{low}:{high}:{number}"
     draws = struct.unpack("<2Q", hashlib.blake2b(key.encode(), digest_size=16).digest())
-    fewest = min(sampling.min_stride, stride_limit)
-    stride = fewest + draws[0] % (stride_limit - fewest + 1)
-    stride = max(stride, sampling.min_stride)
+    stride = sampling.min_stride + draws[0] % (sampling.max_stride - sampling.min_stride + 1)
+    if (length - 1) * stride + 1 > available:
+        stride = max(sampling.min_stride, available // length)
     room = available - (length - 1) * stride  # starts that leave L frames
     with_next = room - stride  # starts that leave one frame more, for the last flow
     return Span(low + draws[1] % max(1, with_next if with_next > 0 else room), stride)

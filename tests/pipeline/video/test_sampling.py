@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 
 import pytest
@@ -33,9 +34,31 @@ def test_short_videos(frames: int, expected: Span | None) -> None:
     assert draw_span(Sampling(), "video", 0, (0, frames)) == expected
 
 
-def test_a_short_video_takes_the_strides_that_fit() -> None:
-    strides = {draw_span(Sampling(), "video", number, (0, 50)).stride for number in range(50)}  # type: ignore[union-attr]
-    assert strides == {1, 2, 3}
+def dynamicrafter_strides(sampling: Sampling, frames: int) -> dict[int, float]:
+    """How likely each stride is, in closed form: as lvdm/data/webvid.py of DynamiCrafter draws it."""
+    drawn = range(sampling.min_stride, sampling.max_stride + 1)
+    fits = [stride for stride in drawn if (sampling.frames - 1) * stride + 1 <= frames]
+    likely = dict.fromkeys(fits, 1 / len(drawn))
+    shortened = max(sampling.min_stride, frames // sampling.frames)
+    likely[shortened] = likely.get(shortened, 0) + 1 - len(fits) / len(drawn)
+    return likely
+
+
+@pytest.mark.parametrize("frames", [16, 31, 32, 46, 47, 50, 64, 76, 90, 91, 96, 300])
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(min_stride=2, max_stride=4)], ids=["1 to 6", "2 to 4"])
+def test_strides_have_the_distribution_of_dynamicrafter(sampling: Sampling, frames: int) -> None:
+    """One stride of all is drawn first; where the video is too short for it, it becomes frames // L."""
+    draws = 4000
+    spans = [draw_span(sampling, f"{frames}", number, (0, frames)) for number in range(draws)]
+    if frames < 15 * sampling.min_stride + 1:
+        assert set(spans) == {None}
+        return
+    found = Counter(span.stride for span in spans if span)
+    expected = dynamicrafter_strides(sampling, frames)
+    assert set(found) == {stride for stride, share in expected.items() if share > 1e-9}
+    for stride, share in expected.items():
+        assert abs(found[stride] - draws * share) <= 4 * math.sqrt(draws * share * (1 - share)) + 1e-6, stride
+    assert max(span.first + 15 * span.stride for span in spans if span) < frames
 
 
 def test_a_smallest_stride_that_does_not_fit() -> None:
