@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import av.logging
+import blake3
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -18,13 +19,16 @@ from pipeline.video.errors import VideoError
 # Metadata in no known encoding are no reason to refuse a video. PyAV 19 never does, and has no argument for it.
 _ANY_METADATA: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
+_CHUNK = 1 << 20
+_DIGEST_BYTES = 16
+
 
 @dataclass(frozen=True)
 class Facts:
     """A video as its packets tell it. Height and width are upright and in square pixels.
 
     ``turns``: quarter turns anticlockwise that bring a stored frame upright; ``pixel_aspect``: width of a stored pixel
-    over its height; ``content``: BLAKE2b-128 of the file's bytes.
+    over its height; ``content``: :func:`content_hash` of the file's bytes.
     """
 
     content: str
@@ -39,6 +43,32 @@ class Facts:
     codec: str
     pixel_format: str
     container: str
+
+
+def content_hash(path: Path) -> str:
+    """The algorithm and 128 bits of a file's bytes, ``blake3:`` and 32 hex digits. Collision-proof."""
+    return f"blake3:{_hex(path, blake3.blake3())}"
+
+
+def has_content(path: Path, recorded: str) -> bool:
+    """Whether a file holds the bytes that a source recorded.
+
+    Bare hex is what datasets of version 1 hold: BLAKE2b-128. ValueError where the algorithm is not known.
+    """
+    algorithm, _, digits = recorded.rpartition(":")
+    if algorithm not in ("", "blake3"):
+        raise ValueError(f"content '{recorded}': the algorithm '{algorithm}' is not known; known: blake3")
+    return digits == _hex(path, blake3.blake3() if algorithm else hashlib.blake2b(digest_size=_DIGEST_BYTES))
+
+
+def _hex(path: Path, hasher: Any) -> str:
+    # Read, not mapped: a mapped file that shrinks meanwhile would end the process.
+    buffer = memoryview(bytearray(_CHUNK))
+    with path.open("rb", buffering=0) as raw:
+        while count := raw.readinto(buffer):
+            hasher.update(buffer[:count])
+    digest: bytes = hasher.digest()
+    return digest[:_DIGEST_BYTES].hex()
 
 
 @contextmanager
@@ -124,10 +154,8 @@ def probe(path: Path) -> Facts:
         fps = timeline.fps or float(stream.average_rate or stream.guessed_rate or 0)
         if fps <= 0:
             raise VideoError("NoFrameRate", "neither the frames' times nor the header give a frame rate")
-        with path.open("rb") as raw:
-            content = hashlib.file_digest(raw, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
         return Facts(
-            content=content,
+            content=content_hash(path),
             size=path.stat().st_size,
             frames=timeline.count,
             fps=fps,

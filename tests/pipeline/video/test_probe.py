@@ -1,10 +1,12 @@
+import hashlib
 from pathlib import Path
 
+import blake3
 import numpy as np
 import pytest
 
 from pipeline.video.errors import VideoError
-from pipeline.video.probe import probe
+from pipeline.video.probe import content_hash, has_content, probe
 from tests.videos import pictures, rotate, write, write_audio
 
 
@@ -21,6 +23,25 @@ def test_content_is_the_bytes_not_the_path(tmp_path: Path) -> None:
     copy.write_bytes(path.read_bytes())
     other = write(tmp_path / "c.mp4", pictures(6, 64, 64))
     assert probe(path).content == probe(copy).content != probe(other).content
+
+
+@pytest.mark.parametrize("size", [0, 1, 1023, (1 << 20) - 1, 1 << 20, (1 << 21) + 7])
+def test_content_names_its_algorithm_and_is_the_digest_of_the_whole_file(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "bytes"
+    path.write_bytes(np.random.default_rng(size).bytes(size))
+    assert content_hash(path) == f"blake3:{blake3.blake3(path.read_bytes()).hexdigest(length=16)}"
+    in_version_1 = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    for recorded in (content_hash(path), in_version_1):
+        assert has_content(path, recorded)
+    path.write_bytes(path.read_bytes() + b"x")
+    for recorded in (content_hash(tmp_path / "bytes")[:-1] + "g", in_version_1):
+        assert not has_content(path, recorded)
+
+
+def test_content_of_an_unknown_algorithm_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    with pytest.raises(ValueError, match="algorithm 'md5' is not known"):
+        has_content(tmp_path / "a", "md5:0cc175b9c0f1b6a831c399e269772661")
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
