@@ -14,6 +14,7 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
 from diffusion.errors import InputError
+from diffusion.picture_limits import find_excess
 
 Kind = Literal["PNG", "JPEG", "WebP"]
 Code = Literal["invalid_image", "image_too_large", "unsupported_image"]
@@ -75,6 +76,10 @@ def decode_picture(data: bytes, *, max_pixels: int = 40_000_000) -> UInt8[np.nda
     kind = find_kind(data)
     if kind is None:
         raise PictureError("unsupported_image", "this is no PNG, JPEG or WebP file: convert it to one of these.")
+    if excess := find_excess(kind, data):
+        raise PictureError(
+            "invalid_image", f"this {kind} file has {excess}: save it anew in a picture editor, or send another."
+        )
     try:
         if kind == "WebP":  # its reader makes room for all pixels when it opens a file
             _check_size(_webp_size(data), max_pixels)
