@@ -1,7 +1,8 @@
 """The plan: manifest minus what is done is the work, known before any model is loaded.
 
 A manifest row and a clip number make a *slot*; a slot is written, rejected, or to do. A source that was never probed
-is work of unknown outcome; once it is probed the plan is made again and is exact.
+is work of unknown outcome; once it is probed the plan is made again and is exact. The manifest's order decides which
+clips a limit takes and which of two equal ones; where a clip lies in the dataset is for :mod:`pipeline.shuffle`.
 """
 
 from collections import Counter
@@ -15,6 +16,7 @@ from pipeline.dataset.identity import clip_id, digest, fingerprint, part_name, s
 from pipeline.dataset.ledger import FAILED, FILTERED, Ledger, Sources
 from pipeline.dataset.parts import PLANNED, REJECTS
 from pipeline.recipes import Preprocess
+from pipeline.shuffle import Shuffle
 from pipeline.stamps import stamp_all
 from pipeline.video.sampling import draw_span
 
@@ -131,7 +133,7 @@ class Planner:
         self.rejected_slots: set[str] = set()
         self.new_ids: set[str] = set()
         self.repeats: Counter[str] = Counter()
-        self.clips: list[dict[str, Any]] = []
+        self.shuffle = Shuffle(sampling.seed)
         self.rejects: list[dict[str, Any]] = []
 
     def run(self, batches: Iterable[pa.RecordBatch]) -> Plan:
@@ -141,7 +143,9 @@ class Planner:
             known = self.sources.table.take(pa.array([at for at, _, _, _ in todo], pa.int64())).to_pylist()
             for (_, slot, number, row), facts in zip(todo, known, strict=True):
                 self._decide(slot, facts, number, row)
-        self._flush(final=True)
+        for rows in self.shuffle.parts(self.recipe.store.clips_a_part):
+            self.sink.clips(part_name(self.fingerprint, rows.column("clip_id").to_pylist()), rows)
+        self._flush_rejects(final=True)
         return self.plan
 
     def _sort(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str, int, _Row]]:
@@ -237,8 +241,7 @@ class Planner:
         else:
             self.new_ids.add(clip["clip_id"])
             self.plan.to_compute += 1
-            self.clips.append(clip)
-            self._flush(final=False)
+            self.shuffle.add(clip)
 
     def _clip(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> dict[str, Any] | None:
         sampling, frames, fps = self.recipe.sampling, facts["frames"], facts["fps"]
@@ -287,14 +290,9 @@ class Planner:
                 "part": None,
             }
         )
-        self._flush(final=False)
+        self._flush_rejects(final=False)
 
-    def _flush(self, *, final: bool) -> None:
-        size = self.recipe.store.clips_a_part
-        while len(self.clips) >= size or (final and self.clips):
-            rows, self.clips = self.clips[:size], self.clips[size:]
-            name = part_name(self.fingerprint, [row["clip_id"] for row in rows])
-            self.sink.clips(name, pa.Table.from_pylist(rows, schema=PLANNED))
+    def _flush_rejects(self, *, final: bool) -> None:
         if len(self.rejects) >= _REJECTS_A_PART or (final and self.rejects):
             self.sink.rejects(pa.Table.from_pylist(self.rejects, schema=REJECTS))
             self.rejects = []

@@ -31,7 +31,7 @@ from pipeline.settle import LEAST, check_failures, settle
 from pipeline.stages.flow import WORK
 from pipeline.stages.text import TextTarget
 from pipeline.stages.write import PartWriter
-from pipeline.work import WorkFile, WorkSink
+from pipeline.work import WorkFile, WorkSink, decode_order
 
 _SOURCE = pa.schema([("uri", pa.string()), ("stamp", pa.string())])
 _CLIP_STAGES = ("decode", "featurize", "write")
@@ -155,8 +155,7 @@ class Run:
             folders, parts = groups.popitem()
             with self._work("artifacts", WORK, max(self._part_rows(part) for part in parts)) as work:
                 for part in parts:
-                    clips = (self.dataset / "clips").read_table(part, PLANNED.names)
-                    work.add(clips.append_column("part", pa.array([part] * clips.num_rows)).select(WORK.names))
+                    work.add(decode_order(part, (self.dataset / "clips").read_table(part, PLANNED.names)))
             if self._run_graph(work, folders, adds_to_clips=True):
                 self.account.artifacts_added += sum(self._part_rows(part) for part in parts)
                 for folder in folders:

@@ -83,7 +83,7 @@ class WorkSink:
 
     def clips(self, part: str, rows: pa.Table) -> None:
         """A part of clips to compute."""
-        self.work.add(rows.append_column("part", pa.array([part] * rows.num_rows)).select(WORK.names))
+        self.work.add(decode_order(part, rows))
 
     def rejects(self, rows: pa.Table) -> None:
         """Slots that the plan rejects; they need no part of clips to count."""
@@ -93,6 +93,16 @@ class WorkSink:
 
     def recaption(self, slot: str, caption: str) -> None:
         """Nothing: a run leaves captions that are written as they are."""
+
+
+def decode_order(part: str, rows: pa.Table) -> pa.Table:
+    """The clips of a part as rows of :data:`WORK`, video by video and each from its start to its end.
+
+    A decode process keeps the last video that it downloaded, so each is downloaded once and not once a clip.
+    """
+    count = rows.num_rows
+    rows = rows.append_column("part", pa.array([part] * count)).append_column("row", pa.array(range(count), pa.int32()))
+    return rows.select(WORK.names).sort_by([("uri", "ascending"), ("first", "ascending"), ("row", "ascending")])
 
 
 @lru_cache(maxsize=4)

@@ -8,8 +8,9 @@ import pyarrow as pa
 from pipeline.dataset.parts import PLANNED
 
 FAILURE = pa.schema([("stage", pa.string()), ("error_class", pa.string()), ("message", pa.string())])
-# What enters the graph: a planned clip and the part it belongs to.
-WORK = pa.schema([*PLANNED, ("part", pa.string())])
+# What enters the graph: a planned clip, the part it belongs to and its row there. Clips come in the order in which they
+# are decoded; the writer puts them into their rows.
+WORK = pa.schema([*PLANNED, ("part", pa.string()), ("row", pa.int32())])
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class PartWriter:
         Where the clips are there already the artifact comes last: a row of nulls never lies there unexplained.
         """
         table = table.filter(table.column("slot").is_valid())
+        table = table.take(pa.array(np.argsort(table.column("row").to_numpy())))  # they come in the order of decoding
         (name,) = set(table.column("part").to_pylist())
         failures = read_failures(table)
         outcomes = [WRITTEN if failure is None else FAILED for failure in failures]

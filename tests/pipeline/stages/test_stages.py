@@ -56,7 +56,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def work(*rows: dict[str, Any], blanks: int = 0) -> pa.Table:
     """Planned clips, and blank rows that fill up the part."""
-    planned = [{"part": PART, "source_fps": 25.0} | row for row in rows]
+    planned = [{"part": PART, "row": number, "source_fps": 25.0} | row for number, row in enumerate(rows)]
     return pa.Table.from_pylist([*planned, *[{}] * blanks], schema=WORK)
 
 
@@ -292,6 +292,16 @@ def test_a_part_is_written_and_every_clip_answered_for(dataset: Folder, decoded:
     np.testing.assert_allclose(column(dataset, "brightness", "brightness"), LEVELS, atol=4)
     assert pq.read_schema(dataset.path / "clips" / PART).metadata[b"fingerprint"] == b"print of clips"
     assert pq.read_schema(dataset.path / "brightness" / PART).metadata[b"fingerprint"] == b"print of brightness"
+
+
+def test_clips_are_written_in_their_rows_however_they_were_decoded(dataset: Folder, decoded: pa.Table) -> None:
+    rows = decoded.column("row").to_pylist()
+    backwards = decoded.take(pa.array(range(decoded.num_rows - 2, -1, -1)))
+    assert backwards.column("row").to_pylist() == rows[-2::-1]
+    compute(dataset, backwards, BRIGHTNESS)
+    for folder in ("clips", "brightness"):
+        assert column(dataset, folder) == [f"clip{n:02}" for n in range(4)]
+    np.testing.assert_allclose(column(dataset, "brightness", "brightness"), LEVELS, atol=4)
 
 
 def test_what_failed_is_told_in_the_rejects(dataset: Folder, decoded: pa.Table) -> None:
