@@ -112,6 +112,7 @@ def _decoders() -> Iterator[Finding]:
         "videos of these codecs will be rejected: pip install av from its wheels" if missing else "",
     )
     facts = {"count": 8, "fps": 8.0, "variable_rate": False, "turns": 0, "pixel_aspect": 1.0, "height": 64, "width": 64}
+    facts["frames"] = facts["count"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         path.write_bytes(encode_video(np.zeros((8, 64, 64, 3), np.uint8), 8))

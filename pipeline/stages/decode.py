@@ -81,6 +81,7 @@ def decode_clip(row: Mapping[str, Any], worker: VideoWorker, shape: ClipShape, o
         "pixel_aspect": row["pixel_aspect"],
         "height": shape.height,
         "width": shape.width,
+        "frames": row["source_frames"],
     }
     decoder, frames = worker.decode(row["uri"], Span(row["first"], row["stride"]), wanted)
     out[:count] = frames

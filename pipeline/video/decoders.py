@@ -1,26 +1,28 @@
 """The frames of a clip, by PyAV or by decord, behind one function.
 
 A decoder takes a local file and the frames wanted and fills uint8 RGB at training size. PyAV comes first because the
-benchmark says so (``benchmarks/decode.py``); decord takes what PyAV cannot read.
+benchmark says so (``benchmarks/decode.py``); decord takes what PyAV cannot open.
 """
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
-from pipeline.video.errors import VideoError
+from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.geometry import Placement, place
-from pipeline.video.probe import Timeline, opened, read_timeline
+from pipeline.video.probe import opened
 from pipeline.video.sampling import Span
+from pipeline.video.seeking import read_frames, seek_frames
+from pipeline.video.timeline import Timeline, timeline_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Request:
     pixel_aspect: float
     height: int
     width: int
+    frames: int | None = None
+    """How many frames the probe counted, where that is known."""
 
 
 # Exact rounding costs nothing measurable and gives the same pixels on every processor.
@@ -60,13 +64,18 @@ def decoder(name: str) -> Decoder:
 
 
 def decode(request: Request, names: tuple[str, ...], out: UInt8[np.ndarray, "t h w 3"]) -> str:
-    """Fill ``out`` with the first decoder that succeeds and return its name; raise the first one's VideoError."""
-    failures: list[VideoError] = []
+    """Fill ``out`` with the first decoder that can open the file, and return its name.
+
+    Only a file that a decoder cannot open at all goes to the next one: where a decoder fails inside a file, another
+    one would give what the first could not vouch for. Raises the VideoError of the decoder that opened it, or of the
+    first one.
+    """
+    failures: list[CannotOpenError] = []
     for name in names:
         try:
             decoder(name)(request, out)
             return name
-        except VideoError as error:
+        except CannotOpenError as error:
             failures.append(error)
     raise failures[0]
 
@@ -76,8 +85,8 @@ def wanted_frames(request: Request, timeline: Timeline) -> list[int]:
     numbers = [request.span.first + i * request.span.stride for i in range(request.count)]
     if numbers[-1] >= timeline.count:
         raise VideoError("FramesMissing", f"frame {numbers[-1]} is wanted, the video has {timeline.count}")
-    if request.variable_rate and timeline.ticks:
-        seconds = np.array([float(t * timeline.tick) for t in timeline.ticks])
+    if request.variable_rate and timeline.ticks is not None:
+        seconds = timeline.ticks * float(timeline.tick)
         step = request.span.stride / request.fps
         times = seconds[request.span.first] + step * np.arange(request.count)
         # The frame on show at that moment; half a microsecond for rounding.
@@ -86,52 +95,26 @@ def wanted_frames(request: Request, timeline: Timeline) -> list[int]:
 
 
 def decode_with_pyav(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> None:
-    """Seek to the keyframe before the clip, decode on from there, and convert only the frames wanted."""
+    """Decode on from a keyframe before the clip, or from the start, and convert only the frames wanted."""
+    reformatter = VideoReformatter()
     with opened(request.path) as (container, stream):
-        timeline = read_timeline(container, stream)
+        timeline = timeline_of(request.path, container, stream)
+        if request.frames not in (None, timeline.count):
+            counts = f"{timeline.count} frames, {request.frames} when it was probed"
+            raise VideoError("FramesMissing", f"{counts}: use the same version of PyAV (av) on all machines")
         numbers = wanted_frames(request, timeline)
         context = stream.codec_context
         placement = _placement(request, (context.height, context.width))
-        reformatter = VideoReformatter()
-        if timeline.ticks is None:  # no usable times: count frames from the start
-            container.seek(0, stream=stream)
-            places = _places(numbers)
-            frames: Iterator[tuple[int | None, VideoFrame]] = enumerate(container.decode(stream))
-        else:
-            keys = [timeline.ticks[number] for number in numbers]
-            places = _places(keys)
-            container.seek(keys[0], stream=stream)
-            frames = ((frame.pts, frame) for frame in _decode_for(container, stream, set(keys)))
-        missing = set(places)
-        for key, frame in frames:
-            if key in missing:
-                missing.discard(key)
-                picture = _convert(reformatter, frame, placement, request)
-                for index in places[key]:
+
+        def show(number: int, frame: VideoFrame) -> None:
+            picture = _convert(reformatter, frame, placement, request)
+            for index, wanted in enumerate(numbers):
+                if wanted == number:
                     out[index] = picture
-                if not missing:
-                    return
-        raise VideoError("FramesMissing", f"{len(missing)} of {len(places)} wanted frames cannot be decoded")
 
-
-def _places(keys: list[int]) -> dict[int, list[int]]:
-    places: dict[int, list[int]] = {}
-    for index, key in enumerate(keys):
-        places.setdefault(key, []).append(index)
-    return places
-
-
-def _decode_for(container: InputContainer, stream: VideoStream, wanted: set[int]) -> Iterator[VideoFrame]:
-    """Decode, leaving out frames that nobody wants and no other frame refers to: same pictures, less work.
-
-    Only with FFmpeg's own decoders of H.264 and HEVC: others, such as dav1d, decode a packet later than it comes in.
-    """
-    context = stream.codec_context
-    selective = context.name in ("h264", "hevc")
-    for packet in container.demux(stream):
-        if selective:
-            context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in wanted else "NONREF"
-        yield from context.decode(packet)
+        if timeline.ticks is not None and seek_frames(container, stream, timeline, numbers, show):
+            return
+    read_frames(request.path, timeline, numbers, show)
 
 
 def _convert(
@@ -152,29 +135,54 @@ def _cut(picture: np.ndarray, placement: Placement, request: Request) -> np.ndar
 
 
 def decode_with_decord(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> None:
-    """Decode at full size by frame number, then resize; for files that PyAV cannot read.
+    """Decode the whole file at full size and count, then resize; for files that PyAV cannot open.
 
-    decord turns frames upright itself; that pixels may not be square it ignores, so such videos are refused here.
+    decord's seeks land on other frames than it says, and its frames bear no time. So nothing is sought: the frames are
+    counted from the start to the end, their number must be that of the timeline, and the times that decord holds for
+    them those of an even rate. Else the file is refused, as one whose pixels are not square, which decord ignores.
     """
     import decord
 
     if request.pixel_aspect != 1:
         raise VideoError("NotAVideo", "decord reads only videos with square pixels")
-
+    if request.variable_rate or request.frames is None:
+        raise VideoError("NotAVideo", "decord's frames bear no times, so it reads only probed videos of an even rate")
     try:
         reader = decord.VideoReader(str(request.path), ctx=decord.cpu(0), num_threads=1)
         numbers = [request.span.first + i * request.span.stride for i in range(request.count)]
         if numbers[-1] >= len(reader):
             raise VideoError("FramesMissing", f"frame {numbers[-1]} is wanted, decord sees {len(reader)}")
-        frames = reader.get_batch(numbers).asnumpy()
+        frames = _counted(reader, set(numbers))
+        times = reader.get_frame_timestamp([0, *numbers])[:, 0]
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         raise VideoError("NotAVideo", f"decord: {str(error).strip().splitlines()[-1][:200]}") from error
-    placement = place(frames.shape[1:3], 1.0, 0, (request.height, request.width))
+    even = np.abs(times[1:] - times[0] - np.array(numbers) / request.fps) < 0.5 / request.fps
+    if len(frames) < len(numbers) or len(reader) != request.frames or not even.all():
+        raise VideoError("FramesMissing", "decord's frames cannot be told by their times in this file")
+    placement = place(frames[numbers[0]].shape[:2], 1.0, 0, (request.height, request.width))
     height, width = placement.scaled
-    shrinks = height < frames.shape[1]
-    for index, frame in enumerate(frames):
-        scaled = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        out[index] = _cut(scaled, placement, request)
+    for index, number in enumerate(numbers):
+        frame = frames[number]
+        method = cv2.INTER_AREA if height < frame.shape[0] else cv2.INTER_LINEAR
+        out[index] = _cut(cv2.resize(frame, (width, height), interpolation=method), placement, request)
+
+
+def _counted(reader: Any, numbers: set[int]) -> dict[int, np.ndarray]:
+    """The frames with these numbers, by counting the whole file; empty where the count cannot be trusted.
+
+    decord loses frames at the start of some files and then repeats the last one until the number fits, so a file that
+    ends in two equal frames is not trusted.
+    """
+    found: dict[int, np.ndarray] = {}
+    count = 0
+    before = last = np.empty(0)
+    with suppress(StopIteration):
+        while True:
+            before, last = last, reader.next().asnumpy()
+            if count in numbers:
+                found[count] = last
+            count += 1
+    return {} if count != len(reader) or np.array_equal(before, last) else found
 
 
 DECODERS: dict[str, Decoder] = {"pyav": decode_with_pyav, "decord": decode_with_decord}

@@ -8,3 +8,7 @@ class VideoError(Exception):
         super().__init__(message)
         self.kind = kind
         self.message = message
+
+
+class CannotOpenError(VideoError):
+    """A file that a decoder cannot open at all; another decoder may."""

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import blake3
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from pipeline.video.errors import VideoError
+from pipeline.video.errors import CannotOpenError, VideoError
+from pipeline.video.timeline import read_timeline
 
 # Metadata in no known encoding are no reason to refuse a video. PyAV 19 never does, and has no argument for it.
 _ANY_METADATA: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -73,63 +73,42 @@ def _hex(path: Path, hasher: Any) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its main video stream, single-threaded; everything that is wrong with it is a VideoError."""
+    """Open a file and its main video stream, single-threaded; everything that is wrong with it is a VideoError.
+
+    It is a CannotOpenError where another decoder than FFmpeg's may open the file.
+    """
     if path.stat().st_size == 0:
         raise VideoError("EmptyFile", "the file has no bytes")
     with av.logging.Capture(local=True) as logs:
         try:
-            with av.open(path, **_ANY_METADATA) as container:
-                # A cover picture of a song counts as a video stream for FFmpeg.
-                streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-                if not streams:
-                    raise VideoError("NoVideoStream", f"a {container.format.name} file without a video stream")
-                stream = streams[0]
-                if stream.codec_context is None:
-                    raise VideoError("NoDecoder", "no decoder for the video stream")
-                stream.thread_type = "NONE"
-                stream.codec_context.thread_count = 1
-                yield container, stream
+            container = av.open(path, **_ANY_METADATA)
         except av.error.FFmpegError as error:
-            told = next((text.strip() for _, _, text in reversed(logs) if text.strip()), "")
-            kind = "NoDecoder" if isinstance(error, av.error.DecoderNotFoundError) else "NotAVideo"
-            raise VideoError(kind, f"{error.strerror}" + (f": {told}" if told else "")) from error
+            raise CannotOpenError(*_explained(error, logs)) from error
+        with container:
+            try:
+                yield container, _video_stream(container)
+            except av.error.FFmpegError as error:
+                raise VideoError(*_explained(error, logs)) from error
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """When the frames are shown, in presentation order; ``ticks`` None where the container does not say."""
-
-    count: int
-    ticks: "list[int] | None"
-    tick: Fraction
-
-    @property
-    def fps(self) -> float:
-        """Frames a second between the first frame and the last; 0 where unknown."""
-        length = (self.ticks[-1] - self.ticks[0]) * self.tick if self.ticks else 0
-        return float((self.count - 1) / length) if length else 0.0
-
-    @property
-    def variable(self) -> bool:
-        """Whether frames are unevenly spaced: some gap is more than half longer than the usual one."""
-        if self.ticks is None or self.count < 3:
-            return False
-        gaps = sorted(b - a for a, b in zip(self.ticks, self.ticks[1:], strict=False))
-        usual = gaps[len(gaps) // 2]
-        return gaps[-1] > 1.5 * usual + 1 or gaps[0] < 0.5 * usual - 1
+def _video_stream(container: InputContainer) -> VideoStream:
+    # A cover picture of a song counts as a video stream for FFmpeg.
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams:
+        raise VideoError("NoVideoStream", f"a {container.format.name} file without a video stream")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise CannotOpenError("NoDecoder", "no decoder for the video stream")
+    stream.thread_type = "NONE"
+    stream.codec_context.thread_count = 1
+    return stream
 
 
-def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
-    """Count the frames by their packets, without decoding."""
-    ticks: list[int | None] = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
-    base = stream.time_base
-    tick = Fraction(base.numerator, base.denominator) if base else Fraction(0)  # PyAV 19 has a type of its own
-    known = sorted(t for t in ticks if t is not None)
-    # AVI stores no presentation times; what FFmpeg makes up for it is wrong where there are B-frames.
-    made_up = container.format.name == "avi"
-    if made_up or len(known) < len(ticks) or len(set(known)) < len(known) or not tick:
-        return Timeline(len(ticks), None, tick)
-    return Timeline(len(known), known, tick)
+def _explained(error: av.error.FFmpegError, logs: list[tuple[int, str, str]]) -> tuple[str, str]:
+    """Class and message for the rejects table."""
+    detail = next((text.strip() for _, _, text in reversed(logs) if text.strip()), "")
+    kind = "NoDecoder" if isinstance(error, av.error.DecoderNotFoundError) else "NotAVideo"
+    return kind, f"{error.strerror}" + (f": {detail}" if detail else "")
 
 
 def quarter_turns(stream: VideoStream, container: InputContainer) -> int:

@@ -1,0 +1,154 @@
+"""When each frame of a video is shown, by the packets of its file."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+if TYPE_CHECKING:
+    VideoPacket = Packet[VideoStream]
+else:
+    VideoPacket = Packet
+
+_NONE = np.iinfo(np.int64).min
+"""A time that a packet lacks."""
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The packets of the video stream in the order of the file: one row each, times in ticks."""
+
+    pts: np.ndarray
+    dts: np.ndarray
+    size: np.ndarray
+    key: np.ndarray
+    shown: np.ndarray
+    """False where an edit list leaves the frame out."""
+
+    @property
+    def first_key(self) -> int:
+        """The first packet that a decoder can start at; 0 where none is marked as such."""
+        return int(np.argmax(self.key)) if self.key.any() else 0
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames are shown, in presentation order; ``ticks`` None where the container does not say."""
+
+    count: int
+    ticks: "np.ndarray | None"
+    tick: Fraction
+    packets: Packets
+    places: dict[int, int] = field(default_factory=dict)
+    """Time of a packet -> its place in the file; empty without ``ticks``."""
+    unclean: set[int] = field(default_factory=set)
+    """Places of packets marked as keyframes at which decoding turned out not to be able to start."""
+
+    @property
+    def fps(self) -> float:
+        """Frames a second between the first frame and the last; 0 where unknown."""
+        if self.ticks is None or self.count < 2:
+            return 0.0
+        return float((self.count - 1) / (int(self.ticks[-1] - self.ticks[0]) * self.tick))
+
+    @property
+    def variable(self) -> bool:
+        """Whether taking frames by number would change the speed.
+
+        That is where a gap is more than half longer than the usual one, or shorter than half of it, or where the
+        frames drift from an even rate by more than a gap.
+        """
+        if self.ticks is None or self.count < 3:
+            return False
+        gaps = np.diff(self.ticks)
+        usual = int(np.sort(gaps)[len(gaps) // 2])
+        even = np.linspace(self.ticks[0], self.ticks[-1], self.count)
+        drift = float(np.abs(self.ticks - even).max())
+        return bool(gaps.max() > 1.5 * usual + 1 or gaps.min() < 0.5 * usual - 1 or drift > usual + 1)
+
+
+@runtime_checkable
+class Demuxer(Protocol):
+    """What reading a stream needs of PyAV's container."""
+
+    def seek(self, offset: int, *, stream: VideoStream) -> None:
+        """Go to a packet near the time ``offset``, in ticks of the stream."""
+
+    def demux(self, stream: VideoStream, /) -> Iterator[VideoPacket]:
+        """The packets of the stream from there on."""
+
+
+def packets_of(container: Demuxer, stream: VideoStream) -> Iterator[VideoPacket]:
+    """The packets of a stream that hold something, from where the container stands to its end.
+
+    Where a file has more streams than its header names, PyAV's last step, an empty packet for each stream, fails.
+    """
+    with suppress(IndexError):
+        yield from (packet for packet in container.demux(stream) if packet.size)
+
+
+def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
+    """Read the times of a freshly opened file from its packets, without decoding."""
+    rows = [
+        (_NONE if p.pts is None else p.pts, _NONE if p.dts is None else p.dts, p.size, p.is_keyframe, not p.is_discard)
+        for p in packets_of(container, stream)
+    ]
+    table = np.array(rows, np.int64).reshape(-1, 5)
+    pts, dts, size, key, shown = (np.ascontiguousarray(column) for column in table.T)
+    packets = Packets(pts, dts, size, key.astype(bool), shown.astype(bool))
+    base = stream.time_base
+    tick = Fraction(base.numerator, base.denominator) if base else Fraction(0)  # PyAV 19 has a type of its own
+    # AVI stores no presentation times; what FFmpeg makes up for it is wrong where there are B-frames.
+    if container.format.name == "avi" or not tick or not _usable(packets):
+        return Timeline(int(packets.shown.sum()), None, tick, packets)
+    # What comes before the first keyframe, and what is shown before it, needs frames that the file lacks.
+    first = packets.first_key
+    decodable = packets.shown[first:] & (pts[first:] >= pts[first]) if first else packets.shown
+    ticks = np.sort(pts[first:][decodable])
+    places = {time: place for place, time in enumerate(pts.tolist())}
+    return Timeline(len(ticks), ticks, tick, packets, places)
+
+
+def _usable(packets: Packets) -> bool:
+    """Whether every packet has a time of its own, and the times belong to one timeline.
+
+    Where decoding times go backwards, recordings were joined: frames of one must not come between frames of another.
+    """
+    known = packets.dts[packets.dts != _NONE]
+    distinct = len(np.unique(packets.pts)) == len(packets.pts)
+    return distinct and not (packets.pts == _NONE).any() and not (np.diff(known) < 0).any()
+
+
+Identity = tuple[int, int, int, int]
+
+
+def identity(path: Path) -> Identity:
+    """What tells two states of a file apart without reading it: device, inode, size and time of change."""
+    stat = path.stat()
+    return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+_KEPT = 8
+_known: OrderedDict[tuple[Path, Identity], Timeline] = OrderedDict()
+
+
+def timeline_of(path: Path, container: InputContainer, stream: VideoStream) -> Timeline:
+    """:func:`read_timeline` of a freshly opened file, remembered for the next clips of the same file.
+
+    Where the timeline is known already, nothing is read from ``container``.
+    """
+    key = (path, identity(path))
+    if key not in _known:
+        _known[key] = read_timeline(container, stream)
+        while len(_known) > _KEPT:
+            _known.popitem(last=False)
+    _known.move_to_end(key)
+    return _known[key]
