@@ -4,13 +4,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from diffusion.uri import is_remote
+from pipeline.members import container
 
 MISSING = "missing"
 """The stamp of a file that is not there."""
 
 
 def stamp_all(uris: list[str]) -> list[str | None]:
-    """Size and time of each local file; None for a remote one, which is trusted not to change."""
+    """Size and time of each local file (of the shard that holds it); None for a remote one, trusted not to change."""
     size = 4096
     with ThreadPoolExecutor(8) as pool:
         pieces = pool.map(lambda i: [_stamp(uri) for uri in uris[i : i + size]], range(0, len(uris), size))
@@ -21,7 +22,7 @@ def _stamp(uri: str) -> str | None:
     if is_remote(uri):
         return None
     try:
-        stat = os.stat(uri)  # noqa: PTH116 - a million times, and Path.stat costs several times as much
+        stat = os.stat(container(uri))  # noqa: PTH116 - a million times, and Path.stat costs several times as much
     except OSError:
         return MISSING
     return f"{stat.st_size}:{stat.st_mtime_ns}"

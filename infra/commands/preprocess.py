@@ -33,7 +33,7 @@ class Options:
     """Compute the features that a recipe names for every clip of a manifest, reusing all that is there."""
 
     manifest: str
-    """CSV, TSV, JSONL or Parquet file, or a folder of videos; a local path or s3://."""
+    """A folder of videos, tar shards, or a CSV, TSV, JSON or Parquet file; local or s3:// (docs/manifests.md)."""
     out: str
     """The dataset, a folder; a local path or s3://."""
     dry_run: bool = False

@@ -23,8 +23,10 @@ import numpy as np
 from diffusion.errors import StorageError
 from diffusion.store_errors import explained
 from diffusion.uri import is_remote, local_path, split
+from pipeline.members import parse_member
 from pipeline.video.decoders import Request, decode
 from pipeline.video.errors import VideoError
+from pipeline.video.member_file import MemberFile
 from pipeline.video.probe import probe
 from pipeline.video.sampling import Span
 
@@ -60,9 +62,12 @@ class Source:
         self.uri = ""
         self.path = Path()
         self.folder = tempfile.TemporaryDirectory(prefix="motif-source-")
+        self.member = MemberFile()
 
     def bring(self, uri: str) -> Path:
         """A local path with the bytes of ``uri``."""
+        if (member := parse_member(uri)) is not None:
+            return self.member.bring(member)
         if not is_remote(uri):
             path = local_path(uri)
             if not path.is_file():

@@ -1,0 +1,202 @@
+"""Which columns of a manifest mean what: a row as it was read becomes rows of one uri, caption and span each. 1:N."""
+
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from diffusion.errors import InputError
+from diffusion.storage import Folder
+from diffusion.uri import is_remote, local_path
+from pipeline.manifest.segments import Segment, captions_of, looks_like_list, read_segments, seconds
+from pipeline.members import parse_member
+
+VIDEO_NAMES = ("video", "uri", "url", "path", "file", "file_name", "filename", "video_path", "mp4", "video_bytes")
+CAPTION_NAMES = ("caption", "text", "prompt", "description", "name", "title", "cap")
+START_NAMES = ("start", "start_s", "start_time")
+END_NAMES = ("end", "end_s", "end_time")
+SEGMENTS_NAMES = ("segments", "timestamp", "timestamps")
+ROWS = pa.schema(
+    [
+        ("uri", pa.string()),
+        ("caption", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("fault", pa.string()),
+    ]
+)
+
+Row = tuple[str | None, str | None, float | None, float | None, str | None]
+"""A row of :data:`ROWS`."""
+
+
+@dataclass(frozen=True)
+class ManifestColumns:
+    """Which columns mean what; None finds them by their usual names.
+
+    ``video`` may be a template over columns, such as ``{page_dir}/{videoid}.mp4``. ``start`` and ``end`` bound the
+    part of the video to use, in seconds or as clock times (``0:00:17.683``). ``segments`` holds several such parts of
+    one video, ``[[start, end], ...]``, each with a caption of its own where the caption is a list, too. Relative paths
+    are taken from ``root``, by default the manifest's folder.
+    """
+
+    video: str | None = None
+    caption: str | None = None
+    start: str | None = None
+    end: str | None = None
+    segments: str | None = None
+    root: str | None = None
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """A row as a reader found it; ``fault`` says why it can't be used, ``place`` which row it is (a line number)."""
+
+    values: dict[str, Any]
+    fault: str | None = None
+    place: str = ""
+
+
+def default_root(source: str) -> str:
+    """The folder of a manifest file."""
+    if not is_remote(source):
+        return str(local_path(source).parent)
+    parent, slash, _ = source.rstrip("/").rpartition("/")
+    return parent if slash else "."
+
+
+class ColumnMapping:
+    """Turns raw rows into rows of :data:`ROWS`.
+
+    Args:
+        columns: what the user named.
+        names: the columns that the manifest has.
+        source: the manifest, for messages and the default root.
+        sample: its first rows; they tell a column of segments from another column of that name.
+    """
+
+    def __init__(self, columns: ManifestColumns, names: list[str], source: str, sample: list[RawRow]) -> None:
+        self.source = source
+        self.names = names
+        root = columns.root or default_root(source)
+        self.root = root if is_remote(root) else str(local_path(root))
+        self.segments = self._find("segments", columns.segments, SEGMENTS_NAMES, required=False)
+        if columns.segments is None and not any(looks_like_list(row.values.get(self.segments)) for row in sample):
+            self.segments = ""
+        self.video = self._known_layout() if columns.video is None else ""
+        self.video = self.video or self._find("video", columns.video, VIDEO_NAMES)
+        self.template = "{" in self.video
+        self.caption = self._find("caption", columns.caption, CAPTION_NAMES, required=False)
+        if self.caption == self.video and columns.caption is None:
+            self.caption = ""
+        self.start = self._find("start", columns.start, START_NAMES, required=False)
+        self.end = self._find("end", columns.end, END_NAMES, required=False)
+
+    def _known_layout(self) -> str:
+        """The video's template in layouts that name videos by id: WebVid, Panda-70M and Koala-36M."""
+        if {"page_dir", "videoid"} <= set(self.names):
+            return "{page_dir}/{videoid}.mp4"
+        if self.segments and "videoID" in self.names:
+            return "{videoID}.mp4"
+        return ""
+
+    def _find(self, role: str, given: str | None, usual: tuple[str, ...], *, required: bool = True) -> str:
+        if given is not None:
+            unknown = [field for field in self._fields(role, given) if field not in self.names]
+            if unknown:
+                raise InputError(
+                    f"manifest '{self.source}': there is no column '{unknown[0]}' for --columns.{role}. "
+                    f"Columns: {', '.join(self.names)}."
+                )
+            return given
+        found = next((name for name in usual if name in self.names), None)
+        if found is None and required:
+            hint = " Its first line looks like a row: put a line of column names, such as video,caption, above it."
+            raise InputError(
+                f"manifest '{self.source}': none of its columns ({', '.join(self.names)}) is known to hold the "
+                f"{role}. Name it with --columns.{role}." + (hint if self._lacks_header() else "")
+            )
+        return found or ""
+
+    def _fields(self, role: str, given: str) -> list[str]:
+        if "{" not in given:
+            return [given]
+        try:
+            parsed = [
+                (name, conversion) for _, name, _, conversion in string.Formatter().parse(given) if name is not None
+            ]
+        except ValueError as error:
+            raise InputError(
+                f"--columns.{role} '{given}' is no template ({error}): write column names in braces, such as "
+                "'{page_dir}/{videoid}.mp4'."
+            ) from error
+        fields = [name for name, _ in parsed]
+        plain = all(field and field.replace("_", "a").replace("-", "a").isalnum() for field in fields)
+        if not plain or any(conversion for _, conversion in parsed):
+            raise InputError(f"--columns.{role} '{given}': each pair of braces holds the name of a column.")
+        return fields
+
+    def _lacks_header(self) -> bool:
+        return any("/" in name or name.lower().endswith((".mp4", ".webm", ".mkv", ".mov")) for name in self.names)
+
+    def rows(self, raw: RawRow) -> Iterator[Row]:
+        """The rows that a raw row stands for: one, or one a segment."""
+        fault, name = raw.fault, None
+        try:
+            name = self._name(raw) if fault is None else None
+        except (ValueError, TypeError) as error:
+            fault = f"BadRow: {error}"
+        if fault is None and (not name or not isinstance(name, str)):
+            fault = "VideoMissing: the row names no video"
+        if fault is not None or name is None:
+            yield f"{self.source}#{raw.place}" if raw.place else self.source, None, None, None, fault
+            return
+        uri = self._uri(name)
+        try:
+            spans, captions = self._spans(raw.values)
+        except ValueError as error:
+            yield uri, self._text(raw.values.get(self.caption)), None, None, f"BadRow: {error}"
+            return
+        for (start, end), caption in zip(spans, captions, strict=True):
+            yield uri, self._text(caption), start, end, _span_fault(name, start, end)
+
+    def _name(self, raw: RawRow) -> Any:
+        if not self.template:
+            return raw.values.get(self.video)
+        fields = self._fields("video", self.video)
+        if any(raw.values.get(field) in (None, "") for field in fields):
+            return None
+        return self.video.format(**raw.values)
+
+    def _spans(self, values: dict[str, Any]) -> tuple[list[Segment], list[Any]]:
+        caption = values.get(self.caption) if self.caption else None
+        if self.segments and values.get(self.segments) not in (None, ""):
+            spans = read_segments(values[self.segments])
+            if not spans:
+                raise ValueError(f"{self.segments} names no segment")
+            return spans, captions_of(caption, len(spans))
+        start, end = (seconds(values.get(name)) if name else None for name in (self.start, self.end))
+        return [(start, end)], [caption]
+
+    def _text(self, caption: Any) -> str | None:
+        """A caption as text; of several the first one."""
+        if isinstance(caption, list | tuple) and caption:
+            caption = caption[0]
+        return caption.strip() if isinstance(caption, str) else None
+
+    def _uri(self, name: str) -> str:
+        if is_remote(name) or parse_member(name) is not None:
+            return name
+        if name.startswith(("/", "~", "file://")):
+            return str(local_path(name))
+        return Folder(self.root).file(name)
+
+
+def _span_fault(name: str, start: float | None, end: float | None) -> str | None:
+    if name.startswith(("http://", "https://")):
+        return "NotFetched: videos are not fetched from the web, download it first"
+    if end is not None and end <= (start or 0.0):
+        return f"BadSpan: it ends at {end:g} s and starts at {start or 0:g} s"
+    return None

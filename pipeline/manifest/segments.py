@@ -1,0 +1,99 @@
+"""Times and segments as manifests write them: seconds, clock times, and lists of both."""
+
+import ast
+import json
+import re
+from datetime import time, timedelta
+from typing import Any
+
+Segment = tuple[float | None, float | None]
+
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d*)?)")
+_START_KEYS = ("start", "start_s", "start_time")
+_END_KEYS = ("end", "end_s", "end_time")
+_LONGEST_TEXT = 1 << 20
+
+
+def seconds(value: Any) -> float | None:
+    """Seconds from a number, ``"12.5"``, ``"0:00:17.683"``, ``"02:11"`` or a time; None where there is nothing.
+
+    Raises ValueError for anything else, and for what is not at or after 0.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, timedelta):
+        found = value.total_seconds()
+    elif isinstance(value, time):
+        found = value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+    elif isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
+        hours, minutes, rest = int(clock[1] or 0), int(clock[2]), float(clock[3].replace(",", "."))
+        if rest >= 60 or (clock[1] and minutes >= 60):
+            raise ValueError(f"{value}: minutes and seconds of a clock time are below 60")
+        found = hours * 3600 + minutes * 60 + rest
+    elif isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{value!r} is not a time in seconds")
+    else:
+        try:
+            found = float(value)
+        except ValueError:
+            raise ValueError(f"'{value}' is neither seconds nor a clock time such as 0:00:17.683") from None
+    if not 0 <= found < float("inf"):
+        raise ValueError(f"{value}: a time is at or after 0 s")
+    return found
+
+
+def looks_like_list(value: Any) -> bool:
+    """Whether a value is a list, or text that is written as one."""
+    return isinstance(value, list | tuple) or (isinstance(value, str) and value.lstrip().startswith(("[", "(")))
+
+
+def read_list(value: Any) -> list[Any] | None:
+    """A list from a list, or from its text as JSON or Python write it; None where it is no list."""
+    if isinstance(value, str) and looks_like_list(value) and len(value) <= _LONGEST_TEXT:
+        try:
+            value = json.loads(value)
+        except ValueError:
+            try:
+                value = ast.literal_eval(value.strip())
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return None
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+def read_segments(value: Any) -> list[Segment]:
+    """Segments from ``[[start, end], ...]``, one ``[start, end]``, or a list of ``{"start": ..., "end": ...}``.
+
+    Raises ValueError where the value is none of these.
+    """
+    found = read_list(value)
+    if found is None:
+        raise ValueError(f"{str(value)[:60]!r} is not a list of segments such as [[0.5, 4], [4, 9.2]]")
+    if len(found) == 2 and not any(isinstance(item, list | tuple | dict) for item in found):
+        found = [found]
+    return [_segment(item) for item in found]
+
+
+def _segment(item: Any) -> Segment:
+    if isinstance(item, dict):
+        start = next((item[key] for key in _START_KEYS if key in item), None)
+        end = next((item[key] for key in _END_KEYS if key in item), None)
+    elif isinstance(item, list | tuple) and len(item) == 2:
+        start, end = item
+    else:
+        raise ValueError(f"{str(item)[:60]!r} is not a segment such as [0.5, 4]")
+    if start is None and end is None:
+        raise ValueError(f"{str(item)[:60]!r} has neither a start nor an end")
+    return seconds(start), seconds(end)
+
+
+def captions_of(value: Any, count: int) -> list[Any]:
+    """One caption for each of ``count`` segments: a list of as many, or one caption for all of them.
+
+    Raises ValueError where there are more captions than one, but not as many as segments.
+    """
+    texts = read_list(value)
+    if texts is not None and len(texts) > 1 and len(texts) != count:
+        raise ValueError(f"{len(texts)} captions for {count} segments")
+    if texts:
+        return texts if len(texts) == count else texts * count
+    return [value if isinstance(value, str) else None] * count

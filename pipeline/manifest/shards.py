@@ -1,0 +1,136 @@
+"""WebDataset shards: tar files whose members of one name are a sample, read where they lie."""
+
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import IO, cast
+
+import pyarrow as pa
+
+from diffusion.store_errors import explained
+from diffusion.uri import is_remote, split
+from pipeline.manifest.columns import ROWS, ManifestColumns, Row
+from pipeline.manifest.folders import VIDEO_SUFFIXES, sidecar_row
+from pipeline.members import TarMember
+
+_THREADS = 16
+_LARGEST_SIDECAR = 16 << 20
+# Headers and captions lie between videos: one read brings a header with the small members after it.
+_READ_AHEAD = 1 << 16
+# Writers fill up with zeros to records of 10 kB; what lies behind the end mark is looked at so far.
+_TAIL = 1 << 20
+
+
+def shard_batches(shards: list[str], columns: ManifestColumns) -> Iterator[pa.RecordBatch]:
+    """Batches of :data:`ROWS`, a row a video, in the order of the shards."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(shards), _THREADS):
+            for table in pool.map(lambda shard: shard_table(shard, columns), shards[start : start + _THREADS]):
+                yield from table.to_batches()
+
+
+def shard_table(shard: str, columns: ManifestColumns) -> pa.Table:
+    """The videos of a shard as rows of :data:`ROWS`; the last row tells of a shard that ends too early."""
+    fs, path = split(shard)
+    with explained(shard):
+        info = fs.get_file_info(path)
+    return _indexed(shard, info.size, info.mtime_ns, columns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _indexed(shard: str, size: int, changed: int | None, columns: ManifestColumns) -> pa.Table:
+    """The index of a shard; a plan is made several times, and size and time tell whether the shard is the same."""
+    fs, path = split(shard)
+    rows: list[Row] = []
+    with explained(shard), fs.open_input_file(path) as stream:
+        try:
+            source = _ReadAhead(stream) if is_remote(shard) else stream
+            with tarfile.open(fileobj=cast(IO[bytes], source), mode="r:") as tar:
+                for sample in _samples(tar, size):
+                    rows += _sample_rows(shard, tar, sample, columns)
+                _check_end(tar, stream, size)
+        except tarfile.ReadError as error:
+            rows.append((f"{shard}#end", None, None, None, f"BadShard: {error}, after {len(rows)} videos"))
+    return pa.table([pa.array(column, field.type) for column, field in zip(_columns(rows), ROWS, strict=True)], ROWS)
+
+
+def _check_end(tar: tarfile.TarFile, stream: pa.NativeFile, size: int) -> None:
+    """Tarfile stops without a word at a header that it can't read, and at an end mark with more behind it."""
+    end = int(tar.offset)
+    stream.seek(min(end, size))
+    tail = bytes(stream.read(_TAIL))
+    if any(tail[:512]):
+        raise tarfile.ReadError(f"the header at byte {end} can't be read")
+    if len(tail) < 512:
+        raise tarfile.ReadError("the file has no end mark, so it may have been cut off")
+    if any(tail):
+        raise tarfile.ReadError("there is more behind its end mark: shards can't be joined with cat")
+
+
+def _columns(rows: list[Row]) -> list[tuple[object, ...]]:
+    return list(zip(*rows, strict=True)) if rows else [() for _ in ROWS]
+
+
+def _samples(tar: tarfile.TarFile, size: int) -> Iterator[list[tarfile.TarInfo]]:
+    """Members that follow each other and have the same name up to the first dot of its last part."""
+    sample: list[tarfile.TarInfo] = []
+    for member in tar:
+        if not member.isreg() or member.name.rsplit("/", 1)[-1].startswith((".", "__")):
+            continue
+        if member.offset_data + member.size > size:
+            if sample:
+                yield sample
+            raise tarfile.ReadError(f"the file ends within {member.name}")
+        if sample and _key(member) != _key(sample[0]):
+            yield sample
+            sample = []
+        sample.append(member)
+    if sample:
+        yield sample
+
+
+def _key(member: tarfile.TarInfo) -> str:
+    folder, slash, name = member.name.rpartition("/")
+    return folder + slash + name.split(".", 1)[0]
+
+
+def _sample_rows(
+    shard: str, tar: tarfile.TarFile, sample: list[tarfile.TarInfo], columns: ManifestColumns
+) -> Iterator[Row]:
+    sidecars: dict[str, bytes] = {}
+    for kind in ("txt", "json"):
+        found = next((member for member in sample if member.name.lower().endswith(f".{kind}")), None)
+        if found is not None and (file := tar.extractfile(found)) is not None:
+            sidecars[kind] = file.read(_LARGEST_SIDECAR)
+    for member in sample:
+        if member.name.lower().endswith(VIDEO_SUFFIXES):
+            uri = TarMember(shard, member.offset_data, member.size, member.name).uri
+            yield sidecar_row(uri, sidecars, columns)
+
+
+class _ReadAhead:
+    """A file of an object store with few requests where many small pieces that lie close together are read."""
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self._stream = stream
+        self._at = 0
+        self._start = 0
+        self._bytes = b""
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        assert whence == 0
+        self._at = place
+        return place
+
+    def read(self, count: int) -> bytes:
+        if not self._start <= self._at <= self._at + count <= self._start + len(self._bytes):
+            self._stream.seek(min(self._at, self._stream.size()))
+            self._start, self._bytes = self._at, bytes(self._stream.read(max(count, _READ_AHEAD)))
+        offset = self._at - self._start
+        piece = self._bytes[offset : offset + count]
+        self._at += len(piece)
+        return piece
