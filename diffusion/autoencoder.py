@@ -4,18 +4,35 @@ VideoCrafter2 uses Stable Diffusion's (``first_stage_model``, scaling factor 0.1
 """
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffusion.tensor_hash import tensor_hash
 from diffusion.weights import LocalWeights, Weights, locate
 
 if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import: only where a model is loaded
     from diffusers import AutoencoderKL
 
-_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"))
+_NAME = "diffusion_pytorch_model"
+_FILES = (
+    ("config.json",),
+    (f"{_NAME}.safetensors", f"{_NAME}.safetensors.index.json", f"{_NAME}.bin", f"{_NAME}.bin.index.json"),
+)
+# What of config.json changes the values that given tensors come to, with diffusers' defaults; the rest are sizes, which
+# the tensors have, the scaling factor, which is applied when latents are read, and records.
+_SETTINGS = {
+    "down_block_types": ["DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D"],
+    "act_fn": "silu",
+    "norm_num_groups": 32,
+}
+# Files of old versions of diffusers name the attention's layers otherwise; it renames them when it loads.
+_RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_ATTENTION = re.compile(r"(?<=\.attentions\.0\.)(query|key|value|proj_attn)(?=\.)")
 
 
 class Autoencoder:
@@ -52,9 +69,22 @@ class Autoencoder:
         return torch.cat([self.model.decode(part).sample.float() for part in parts])
 
 
-def find(weights: Weights) -> LocalWeights:
-    """The files of an AutoencoderKL on this machine, with their hash."""
-    return locate(weights, _FILES, "autoencoder")
+def find(weights: Weights, *, download: bool = True) -> LocalWeights:
+    """The files of an AutoencoderKL on this machine."""
+    return locate(weights, _FILES, "autoencoder", download=download)
+
+
+def weights_hash(weights: Weights, *, download: bool = True) -> str:
+    """The hash of the tensors, and of what config.json says about how they are used."""
+    config_file, *files = find(weights, download=download).files
+    config = json.loads(config_file.read_text())
+    settings = {name: config.get(name, default) for name, default in _SETTINGS.items()}
+    tensors = [path for path in files if path.suffix != ".json"]
+    return tensor_hash(tensors, "autoencoder", _current_name, settings)
+
+
+def _current_name(name: str) -> str:
+    return _ATTENTION.sub(lambda found: _RENAMED[found[0]], name)
 
 
 def read_config(weights: Weights) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from diffusion.pixel_codec import PixelCodec
 from diffusion.weights import LocalWeights, Weights
 
 _PURPOSE = "image encoder"
+_TOWER = ("visual.",)  # how the names of its tensors begin
 # Of the pictures that OpenAI trained CLIP on, RGB in 0 to 1; OpenCLIP's LAION towers were trained with them, too.
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
@@ -132,6 +133,11 @@ def squeeze(frames: UInt8[Tensor, "b h w 3"], side: int) -> Float[Tensor, "b 3 {
     return (small - mean) / std
 
 
-def find(weights: Weights) -> LocalWeights:
-    """The checkpoint file on this machine, with its hash."""
-    return open_clip_weights.find(weights, _PURPOSE)
+def find(weights: Weights, *, download: bool = True) -> LocalWeights:
+    """The checkpoint file on this machine."""
+    return open_clip_weights.find(weights, _PURPOSE, download=download)
+
+
+def weights_hash(weights: Weights, *, download: bool = True) -> str:
+    """The hash of the visual tower's tensors."""
+    return open_clip_weights.tower_hash(find(weights, download=download), _TOWER)

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.errors import WeightsError
+from diffusion.tensor_hash import read_tensors, tensor_hash
 from diffusion.weights import LocalWeights, Weights, locate
 
 
@@ -22,14 +23,23 @@ def create(architecture: str) -> Any:
         return open_clip.create_model(architecture, pretrained=None, load_weights=False, device=device)
 
 
-def find(weights: Weights, purpose: str) -> LocalWeights:
-    """The checkpoint file on this machine, with its hash; ``purpose`` names the encoder in the error."""
+def find(weights: Weights, purpose: str, *, download: bool = True) -> LocalWeights:
+    """The checkpoint file on this machine; ``purpose`` names the encoder in the error."""
     names = (
         "open_clip_model.safetensors",
         "open_clip_pytorch_model.safetensors",
         "open_clip_pytorch_model.bin",
     )
-    return locate(weights, (names,), purpose)
+    return locate(weights, (names,), purpose, download=download)
+
+
+def tower_hash(found: LocalWeights, tower: Sequence[str]) -> str:
+    """The hash of one tower's tensors: those whose names begin so. The other tower's do not count.
+
+    So the tower in a whole checkpoint is the same as a file that holds it alone.
+    """
+    begins = tuple(tower)
+    return tensor_hash(found.files, " ".join(begins), lambda name: name if name.startswith(begins) else None)
 
 
 def fill(tower: nn.Module, path: Path, architecture: str, purpose: str) -> None:
@@ -61,11 +71,5 @@ def _quiet() -> Iterator[None]:
 
 
 def _tensors(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as file:
-            stored = set(file.keys())
-            return {name: file.get_tensor(name) for name in wanted if name in stored}
-    loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return {name: loaded[name] for name in wanted if name in loaded}
+    names = set(wanted)
+    return {name: read() for name, read in read_tensors(path) if name in names}

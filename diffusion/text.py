@@ -14,6 +14,7 @@ from diffusion.weights import LocalWeights, Weights
 
 CONTEXT_LENGTH = 77
 _PURPOSE = "text encoder"
+_TOWER = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.")  # how the names of its tensors begin
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ class ClipText(nn.Module):
         return states
 
 
-def find(weights: Weights) -> LocalWeights:
-    """The checkpoint file on this machine, with its hash."""
-    return open_clip_weights.find(weights, _PURPOSE)
+def find(weights: Weights, *, download: bool = True) -> LocalWeights:
+    """The checkpoint file on this machine."""
+    return open_clip_weights.find(weights, _PURPOSE, download=download)
+
+
+def weights_hash(weights: Weights, *, download: bool = True) -> str:
+    """The hash of the text tower's tensors."""
+    return open_clip_weights.tower_hash(find(weights, download=download), _TOWER)

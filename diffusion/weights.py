@@ -1,14 +1,14 @@
-"""Pretrained weights: found on a hub, in a local folder or on S3, and named by the hash of their bytes.
+"""Pretrained weights: found on a hub, in a local folder or on S3.
 
-What is computed from weights is only as reproducible as the weights, so the hash of the files goes into every
-fingerprint; a hub's branch name does not identify anything.
+What is computed from weights is only as reproducible as the weights, so a hash of their tensors goes into every
+fingerprint (:mod:`diffusion.tensor_hash`); a hub's branch name does not identify anything.
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from diffusion.storage import Folder
 from diffusion.uri import is_remote, local_path
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+_INDEX = ".index.json"
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class LocalWeights:
-    """Weights on this machine: the files asked for, in the order of the patterns, and one hash over all of them."""
+    """Weights on this machine: the files asked for, in the order of the patterns, then shards that one of them lists."""
 
     files: tuple[Path, ...]
-    sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """One hash over the bytes of all files: what datasets of before knew weights by."""
+        return _hash_all(self.files)
 
     @property
     def folder(self) -> Path:
@@ -62,24 +67,43 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MOTIF_CACHE", "~/.cache/motif")).expanduser()
 
 
-def locate(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str) -> LocalWeights:
-    """Bring weights to this machine and hash them.
+def locate(
+    weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str, *, download: bool = True
+) -> LocalWeights:
+    """Bring weights to this machine.
 
     ``wanted`` holds, for each file needed, its possible names, best first; ``purpose`` names the user of the weights
-    in the error. Raises :class:`WeightsError` at once, with what to do, where anything is missing.
+    in the error. Raises :class:`WeightsError` at once, with what to do, where anything is missing; without ``download``
+    also where it is not on this machine.
     """
+    files = tuple(_find(weights, wanted, purpose, download))
+    shards = tuple((name,) for path in files if path.name.endswith(_INDEX) for name in _shards(path, purpose))
+    return LocalWeights(files + (tuple(_find(weights, shards, purpose, download)) if shards else ()))
+
+
+def _find(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str, download: bool) -> list[Path]:
+    if not weights.source:
+        raise WeightsError(f"{purpose}: no weights are named. Set the recipe's base_model, or weights.source.")
     if is_remote(weights.source):
-        files = _from_store(weights, wanted, purpose)
-    elif (path := local_path(weights.source)).exists():
-        files = [path] if path.is_file() else _pick(path / weights.subfolder, wanted, weights, purpose)
-    elif _HUB_ID.match(weights.source):
-        files = _from_hub(weights, wanted, purpose)
-    else:
-        raise WeightsError(
-            f"{purpose}: weights '{weights.source}' are neither a file, a folder, an s3:// folder nor a hub id "
-            "(org/name). Correct the path."
-        )
-    return LocalWeights(tuple(files), _hash_all(files))
+        if not download:
+            raise WeightsError(f"{purpose}: weights '{weights.source}' are not on this machine.")
+        return _from_store(weights, wanted, purpose)
+    if (path := local_path(weights.source)).exists():
+        return [path] if path.is_file() else _pick(path / weights.subfolder, wanted, weights, purpose)
+    if _HUB_ID.match(weights.source):
+        return _from_hub(weights, wanted, purpose, download)
+    raise WeightsError(
+        f"{purpose}: weights '{weights.source}' are neither a file, a folder, an s3:// folder nor a hub id "
+        "(org/name). Correct the path."
+    )
+
+
+def _shards(index: Path, purpose: str) -> list[str]:
+    """The files that a sharded checkpoint's index lists."""
+    try:
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{purpose}: {index} is no index of shards: bring it again.") from error
 
 
 def _pick(folder: Path, wanted: tuple[tuple[str, ...], ...], weights: Weights, purpose: str) -> list[Path]:
@@ -96,13 +120,13 @@ def _pick(folder: Path, wanted: tuple[tuple[str, ...], ...], weights: Weights, p
     return found
 
 
-def _from_hub(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str) -> list[Path]:
+def _from_hub(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str, download: bool) -> list[Path]:
     import huggingface_hub as hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     prefix = f"{weights.subfolder}/" if weights.subfolder else ""
     patterns = [prefix + name for names in wanted for name in names]
-    for offline in (True, False):
+    for offline in (True, False) if download else (True,):
         try:
             root = hub.snapshot_download(
                 weights.source, revision=weights.revision, allow_patterns=patterns, local_files_only=offline
@@ -140,7 +164,7 @@ def _from_store(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: 
     return _pick(local.path, wanted, weights, purpose)
 
 
-def _hash_all(files: list[Path]) -> str:
+def _hash_all(files: Sequence[Path]) -> str:
     if len(files) == 1:
         return file_sha256(files[0])
     lines = [f"{path.name} {file_sha256(path)}" for path in files]
@@ -148,15 +172,26 @@ def _hash_all(files: list[Path]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The hash of a file's bytes; remembered by path, size and modification time, since weights are gigabytes."""
-    stat = path.stat()
-    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    """The hash of a file's bytes, remembered."""
+
+    def digest() -> str:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    return remembered([path], "sha256", digest)
+
+
+def remembered(files: Sequence[Path], kind: str, compute: Callable[[], str]) -> str:
+    """A hash of files, computed once for as long as each is the same by path, size, modification time and inode.
+
+    Weights are gigabytes. ``kind`` tells hashes of the same files apart.
+    """
+    facts = [(str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns, stat.st_ino) for path in files]
     memory = Folder(str(cache_folder() / "hashes"))
-    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps([kind, facts]).encode()).hexdigest()[:32]
     try:
         return memory.read(name).decode()
     except FileNotFoundError:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        memory.write(name, digest.encode())
-        return digest
+        found = compute()
+        memory.write(name, found.encode())
+        return found

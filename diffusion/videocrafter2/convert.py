@@ -123,12 +123,12 @@ def _save_text(tower: nn.Module, folder: Path) -> None:
 
 def _facts(folder: Path, checkpoint: Path, sizes: Sizes) -> ModelFacts:
     """16 frames of 320 x 512 pixels, an eighth of that in latents; identities as a feature dataset writes them."""
-    vae = autoencoder.find(Weights(str(folder), subfolder="vae")).sha256
-    states = text.find(Weights(str(folder), subfolder="text_encoder")).sha256
+    vae = autoencoder.weights_hash(Weights(str(folder), subfolder="vae"))
+    states = text.weights_hash(Weights(str(folder), subfolder="text_encoder"))
     return ModelFacts(
-        latents={"encoder": "AutoencoderKL", "weights_sha256": vae},
+        latents={"encoder": "AutoencoderKL", "weights_tensors": vae},
         scaling_factor=SCALING_FACTOR,
-        text={"encoder": sizes.text, "weights_sha256": states, "layer": "penultimate", "pad_id": 0},
+        text={"encoder": sizes.text, "weights_tensors": states, "layer": "penultimate", "pad_id": 0},
         schedule=dataclasses.asdict(SCHEDULE),
         frames=16,
         height=40,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from diffusion.image import CellTokens, ClipImage, find, tower_shape
+from diffusion.image import CellTokens, ClipImage, tower_shape, weights_hash
 from diffusion.weights import Weights
 from pipeline.dataset.schema import Column
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
@@ -31,7 +31,7 @@ class ClipImageTokens(ClipFeature):
         """Tower, hash of the weights, layer, resize and precision."""
         return {
             "encoder": self.architecture,
-            "weights_sha256": find(self.weights).sha256,
+            "weights_tensors": weights_hash(self.weights),
             "layer": "last, before the final norm",
             "resize": "bicubic antialiased, whole frame to a square",
             "precision": self.precision,

@@ -14,7 +14,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from diffusion.autoencoder import Autoencoder, find, read_config
+from diffusion.autoencoder import Autoencoder, read_config, weights_hash
 from diffusion.pixel_codec import PixelCodec
 from diffusion.weights import Weights
 from pipeline.dataset.schema import Column
@@ -36,8 +36,7 @@ class VaeLatents(ClipFeature):
         """The hash of the weights and the precision; where they came from does not change the values."""
         return {
             "encoder": "AutoencoderKL",
-            "weights_sha256": find(self.weights).sha256,
-            "revision": self.weights.revision,
+            "weights_tensors": weights_hash(self.weights),
             "precision": self.precision,
             "version": 1,
         }

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from diffusion.text import CONTEXT_LENGTH, ClipText, HashedText, find
+from diffusion.text import CONTEXT_LENGTH, ClipText, HashedText, weights_hash
 from diffusion.weights import Weights
 from pipeline.dataset.schema import Column
 from pipeline.featurizers.base import TextFeature, TextFunction
@@ -30,7 +30,7 @@ class ClipTextStates(TextFeature):
         """Tower, hash of the weights, layer, padding and precision."""
         return {
             "encoder": self.architecture,
-            "weights_sha256": find(self.weights).sha256,
+            "weights_tensors": weights_hash(self.weights),
             "layer": "penultimate",
             "pad_id": 0,
             "precision": self.precision,

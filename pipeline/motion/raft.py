@@ -17,7 +17,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from diffusion.errors import WeightsError
-from diffusion.weights import LocalWeights, Weights, file_sha256, locate
+from diffusion.tensor_hash import read_tensors, tensor_hash
+from diffusion.weights import LocalWeights, Weights, locate
 from pipeline.motion.batching import in_groups
 from pipeline.motion.flow import FlowFunction
 
@@ -49,12 +50,12 @@ class Raft:
                 raise ValueError(f"{name} {getattr(self, name)}: at least 1")
 
     def identity(self) -> dict[str, Any]:
-        """Size, updates, precision and the hash of the weights."""
+        """Size, updates, precision and the hash of the weights' tensors."""
         return {
             "estimator": f"raft_{self.size}",
             "updates": self.updates,
             "precision": self.precision,
-            "weights_sha256": self.locate().sha256,
+            "weights_tensors": tensor_hash(self.locate().files, "raft"),
             "version": 1,
         }
 
@@ -75,7 +76,7 @@ class Raft:
                     f"machine with network fetch {official}, bring the file here and set the recipe's "
                     "flow.weights.source to its path; or choose a recipe with DIS flow, which needs no weights."
                 ) from error
-        return LocalWeights((path,), file_sha256(path))
+        return LocalWeights((path,))
 
     def load(self, device: torch.device) -> FlowFunction:
         """The model on a device, in evaluation mode."""
@@ -149,9 +150,4 @@ def _hash_prefix(url: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    return {name: read() for name, read in read_tensors(path)}

@@ -138,8 +138,8 @@ def test_the_facts(converted: Path) -> None:
     facts = load_facts(converted)
     assert Schedule(**facts.schedule) == Schedule(prediction="eps", rescale=0.7, rescale_steps=400)
     assert (facts.frames, facts.height, facts.width, facts.scaling_factor) == (16, 40, 64, 0.18215)
-    assert facts.latents["weights_sha256"] == autoencoder.find(Weights(str(converted), subfolder="vae")).sha256
-    assert facts.text["weights_sha256"] == text.find(Weights(str(converted), subfolder="text_encoder")).sha256
+    assert facts.latents["weights_tensors"] == autoencoder.weights_hash(Weights(str(converted), subfolder="vae"))
+    assert facts.text["weights_tensors"] == text.weights_hash(Weights(str(converted), subfolder="text_encoder"))
     assert "model.ckpt" in facts.origin
     from diffusers import DDIMScheduler
 
