@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import
     from diffusion.unet.model import VideoUNet
 
 Part = Literal["vae", "text_encoder", "image_encoder"]
+BASE_MODEL = "models/videocrafter2"
+"""The folder that `motif fetch` writes, and that preprocessing and training take a model from by default."""
 _FORMAT = 1
 _HERE = "."  # as a part's source: this folder itself, wherever it was copied to
 _UNET_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
@@ -224,6 +226,21 @@ def find_part(model: Path | Weights, part: Part) -> Weights:
             "from into it."
         )
     return inside if named.source == _HERE else named
+
+
+def find_base_part(base_model: str, part: Part) -> Weights:
+    """Where a part of the base model is; WeightsError with the commands that make the model where it is missing."""
+    if not is_remote(base_model) and not local_path(base_model).is_dir():
+        raise WeightsError(no_base_model("--base-model", base_model))
+    return find_part(Weights(base_model if is_remote(base_model) else str(local_path(base_model))), part)
+
+
+def no_base_model(option: str, folder: str) -> str:
+    """What to say where the model folder that an option names is missing."""
+    return (
+        f"{option} {folder}: there is no such folder. Bring the base model with `motif fetch videocrafter2 --out "
+        f"{folder}`, or make it of a checkpoint that you have with `motif convert videocrafter2 model.ckpt {folder}`."
+    )
 
 
 def _card(model: Path | Weights) -> ModelCard:

@@ -1,8 +1,8 @@
 """What weights are, whatever file holds them: a hash over the names, shapes and values of their tensors.
 
-The same tensors have the same hash in .safetensors, .bin, .ckpt or several shards, in any order of names. Floating point
-values are hashed as float32, which holds every float16 and bfloat16 exactly: a file that was only stored at another
-width without loss is the same weights, one that was rounded is not.
+The same tensors have the same hash in .safetensors, .bin, .ckpt or several shards, in any order of names. Floating
+point values are hashed as float32, which holds every float16 and bfloat16 exactly: a file that was only stored at
+another width without loss is the same weights, one that was rounded is not.
 """
 
 import json
@@ -69,7 +69,7 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     """
     try:
         if path.suffix == ".safetensors":
-            file = safe_open(path, framework="pt")  # stays open as long as one of its readers is kept
+            file: Any = safe_open(path, framework="pt")  # stays open as long as one of its readers is kept
             for name in file.keys():  # noqa: SIM118 - it is no dictionary
                 yield name, lambda name=name: file.get_tensor(name)  # type: ignore[misc]
             return

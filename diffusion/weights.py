@@ -47,7 +47,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class LocalWeights:
-    """Weights on this machine: the files asked for, in the order of the patterns, then shards that one of them lists."""
+    """Weights on this machine: the files asked for, in the order of the patterns, then the shards of an index."""
 
     files: tuple[Path, ...]
 

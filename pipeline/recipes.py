@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from diffusion.model_folder import BASE_MODEL
 from pipeline.dataset.parts import StoreOptions
 from pipeline.dataset.rules import Rule
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
@@ -42,6 +43,8 @@ class Preprocess:
     sampling: Sampling = Sampling()
     height: int = 320
     width: int = 512
+    base_model: str = BASE_MODEL
+    """The model folder whose autoencoder and text encoder are taken where a feature names no weights; local or s3://."""
     features: dict[str, Feature] = field(default_factory=dict)
     """What is computed; one feature of a kind."""
     captions: Literal["required", "optional"] = "required"
@@ -69,6 +72,10 @@ class Preprocess:
         kinds = [feature.kind for feature in self.features.values()]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"features of the kinds {', '.join(kinds)}: one of a kind in a run; run twice for two")
+
+    def settled(self) -> "Preprocess":
+        """The same recipe with the place of all weights named; WeightsError where the base model is missing."""
+        return replace(self, features={name: one.settled(self.base_model) for name, one in self.features.items()})
 
     @property
     def shape(self) -> ClipShape:

@@ -41,7 +41,7 @@ class Run:
     """One run over a dataset. ``say`` takes lines for the user."""
 
     def __init__(self, job: Job, say: Callable[[str], None]) -> None:
-        self.job = job
+        self.job = job = replace(job, recipe=job.recipe.settled())
         self.recipe = job.recipe
         self.dataset = job.dataset
         self.say = say

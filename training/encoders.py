@@ -5,22 +5,28 @@ import torch
 from diffusion.errors import WeightsError
 from diffusion.latent_space import LatentSpace, open_latent_space
 from diffusion.model_folder import Part, find_part
-from diffusion.uri import local_path
+from diffusion.uri import is_remote, local_path
 from diffusion.weights import Weights
-from training.data.source import Source
+from training.data.source import ENCODERS, Source
 
-_ARTIFACTS: dict[Part, str] = {"vae": "latents", "text_encoder": "text", "image_encoder": "image"}
+_ARTIFACTS: dict[Part, str] = {part: kind for kind, part in ENCODERS.items()}
 
 
 def find_encoder(part: Part, start: str, source: Source) -> Weights | None:
-    """The weights of an encoder: those the dataset was made with, or where it does not know, the start model's."""
+    """The weights of an encoder: the start model's if they are on this machine, else those the dataset was made with.
+
+    Both have the same tensors, which was checked before; the dataset may have been made where its weights still were.
+    """
     named = source.encoder(_ARTIFACTS[part])
-    if named is not None or not start:
-        return named
     try:
-        return find_part(local_path(start), part)
+        ours = find_part(local_path(start), part) if start else None
     except WeightsError:
-        return None  # the toy's encoders have no weights
+        ours = None  # the toy's encoders have no weights
+    return ours if ours and (named is None or _is_here(ours)) else named
+
+
+def _is_here(weights: Weights) -> bool:
+    return not is_remote(weights.source) and local_path(weights.source).exists()
 
 
 def find_latent_space(start: str, source: Source, device: torch.device) -> LatentSpace:

@@ -1,17 +1,18 @@
 """A training run's description, and what must hold before it starts or goes on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diffusion.config import to_json
 from diffusion.errors import InputError
 from diffusion.model_folder import ModelCard, ModelFacts
+from diffusion.same_weights import WEIGHTS, Recorded, same_weights, unlike_settings
 from diffusion.storage import Folder
 from diffusion.uri import is_remote, local_path
 from training.checkpoints import Checkpoints, Progress
-from training.data.source import Source
+from training.data.source import ENCODERS, Source, SourceFacts
 from training.encoders import find_encoder
 from training.recipes import Train
 
@@ -50,14 +51,26 @@ def open_sources(job: TrainJob) -> list[Source]:
     image = job.config.network.takes_image_tokens
     sources = [Source(uri, job.config.artifacts, image=image) for uri in job.data]
     for source in sources[1:]:
-        for field in ("latents", "text", "scaling_factor", "text_shape", "image"):
-            first, other = getattr(sources[0].facts, field), getattr(source.facts, field)
-            if first != other:
-                raise InputError(
-                    f"{field}: {sources[0].uri} has {first}, {source.uri} has {other}. Datasets of one run must come "
-                    "from the same encoders."
-                )
+        for field, first, other in _unlike(sources[0].facts, source.facts):
+            raise InputError(
+                f"{field}: {sources[0].uri} has {first}, {source.uri} has {other}. Datasets of one run must come from "
+                "the same encoders."
+            )
     return sources
+
+
+def _unlike(first: SourceFacts, other: SourceFacts) -> Iterator[tuple[str, Any, Any]]:
+    """What two datasets do not agree in: name, the first one's, the other one's."""
+    for field in ("scaling_factor", "text_shape"):
+        if getattr(first, field) != getattr(other, field):
+            yield field, getattr(first, field), getattr(other, field)
+    for kind in ENCODERS:
+        one, two = (Recorded(getattr(facts, kind), facts.encoders.get(kind)) for facts in (first, other))
+        for key in unlike_settings(one.identity, two.identity):
+            yield f"{kind}.{key}", one.identity[key], two.identity[key]
+        if one.identity.keys() ^ two.identity.keys() <= WEIGHTS and same_weights(kind, one, two):
+            continue
+        yield kind, one.told() or dict(one.identity), two.told() or dict(two.identity)
 
 
 def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:

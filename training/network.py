@@ -1,14 +1,17 @@
 """The network of a run: which one, from which weights, and whether the data fits it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from diffusion.errors import InputError
-from diffusion.model_folder import ModelFacts, load_facts, load_unet
+from diffusion.errors import InputError, WeightsError
+from diffusion.model_folder import BASE_MODEL, Part, find_part, load_facts, load_unet, no_base_model
+from diffusion.same_weights import Recorded, same_weights, unlike_settings
 from diffusion.uri import local_path
-from training.data.source import SourceFacts
+from diffusion.weights import Weights
+from training.data.source import ENCODERS, SourceFacts
 
 if TYPE_CHECKING:  # diffusers takes many seconds to import: only where a network is made
     from diffusion.unet.model import VideoUNet
@@ -25,7 +28,7 @@ class Network:
     VideoCrafter2's.
     """
 
-    start: str = "models/videocrafter2"
+    start: str = BASE_MODEL
     image_condition: ImageCondition = "x-cat"
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     layers_per_block: int = 2
@@ -106,10 +109,9 @@ def check_start(network: Network, facts: SourceFacts) -> None:
     folder = local_path(network.start)
     if not folder.exists():
         raise InputError(
-            f"network.start {network.start}: there is no such folder. Bring the base model with `motif fetch "
-            "videocrafter2`, make it with `motif convert`, or set network.start to '' for random weights."
+            f"{no_base_model('--base-model', network.start)} An empty --base-model starts from random weights."
         )
-    check_facts(network.start, load_facts(folder), facts)
+    check_facts(network.start, folder, facts)
     from diffusion.unet.model import VideoUNet
 
     had = VideoUNet.load_config(folder, subfolder="unet").get("image_condition", "none")
@@ -120,25 +122,34 @@ def check_start(network: Network, facts: SourceFacts) -> None:
         )
 
 
-def check_facts(name: str, model: ModelFacts, data: SourceFacts) -> None:
-    """InputError where a model was made for another latent space, size or text encoder than the data's."""
+def check_facts(name: str, folder: Path | Weights, data: SourceFacts) -> None:
+    """InputError where the model in a folder was made for another latent space, size or encoder than the data's."""
+    model = load_facts(folder)
+    for kind, part in ENCODERS.items():
+        first = Recorded(getattr(model, kind), _find(folder, part))
+        other = Recorded(getattr(data, kind), data.encoders.get(kind))
+        for key in unlike_settings(first.identity, other.identity):
+            raise _unlike(name, f"{kind}.{key}", first.identity[key], other.identity[key])
+        if first.identity and other.identity and not same_weights(kind, first, other):
+            raise _unlike(name, f"weights of {kind}", f"those of {first.told()}", f"those of {other.told()}")
     compared: list[tuple[str, Any, Any]] = [
-        ("latents", model.latents, data.latents),
-        ("text", model.text, data.text),
         ("scaling_factor", model.scaling_factor, data.scaling_factor),
         ("t h w of latents", (model.frames, model.height, model.width), data.shape[1:]),
     ]
     for field, of_model, of_data in compared:
-        if isinstance(of_model, dict):
-            for key in of_model.keys() & of_data.keys():
-                if of_model[key] != of_data[key]:
-                    raise _unlike(name, f"{field}.{key}", of_model[key], of_data[key])
-        elif of_model != of_data:
+        if of_model != of_data:
             raise _unlike(name, field, of_model, of_data)
+
+
+def _find(folder: Path | Weights, part: Part) -> Weights | None:
+    try:
+        return find_part(folder, part)
+    except WeightsError:
+        return None  # encoders without weights
 
 
 def _unlike(name: str, field: str, of_model: Any, of_data: Any) -> InputError:
     return InputError(
         f"{field}: the model {name} has {of_model}, the dataset {of_data}. Preprocess the videos at the model's size "
-        "with its own encoders (its folder holds or names them), or start from another model."
+        f"with its own encoders (`motif preprocess ... --base-model {name}`), or start from another model."
     )

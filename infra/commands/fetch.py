@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffusion.errors import InputError, WeightsError
-from diffusion.model_folder import check_new, disk_errors
+from diffusion.model_folder import BASE_MODEL, check_new, disk_errors
 from infra.commands.convert import write
 from infra.options import parse, take_positional
 
@@ -16,7 +16,7 @@ _REPOSITORIES = {"videocrafter2": ("VideoCrafter/VideoCrafter2", "model.ckpt")}
 class Options:
     """Bring VideoCrafter2's checkpoint from the hub and write a model folder from it."""
 
-    out: Path = Path("models/videocrafter2")
+    out: Path = Path(BASE_MODEL)
     """The folder to write: a new one."""
 
 

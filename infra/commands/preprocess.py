@@ -55,7 +55,7 @@ def main(args: list[str]) -> None:
     options = parse(Options, rest, f"motif preprocess {args[0]}", default)
     run = Run(Job(options.recipe, options.manifest, Folder(options.out), options.columns, options.limit), say)
     if options.dry_run:
-        print(dump(options.recipe))
+        print(dump(run.recipe))
         run.dry_run()
     else:
         finish(run, options.out)

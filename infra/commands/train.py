@@ -46,6 +46,8 @@ class Options(Generic[Recipe]):
     """The run's folder; a local path or s3://."""
     workers: int | None = None
     """Short for --hardware.workers: Ray Train workers, or 0 for this process."""
+    base_model: str | None = None
+    """Short for --network.start: the model folder to start from; the same name as of ``motif preprocess``."""
     dry_run: bool = False
     """Check everything, print the resolved recipe and an estimate of memory and time, and stop."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
@@ -68,6 +70,8 @@ def main(args: list[str]) -> int:
     config = options.recipe
     if options.workers is not None:
         config = _with_workers(config, options.workers)
+    if options.base_model is not None:
+        config = replace(config, network=replace(config.network, start=options.base_model))
     job = TrainJob(config, options.data, Folder(options.out))
     if options.dry_run:
         from training.dry_run import dry_run

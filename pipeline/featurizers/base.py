@@ -53,6 +53,13 @@ class Feature(ABC):
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
         """The columns it writes; for a feature of clips, for clips of that shape."""
 
+    def settled(self, base_model: str) -> "Feature":
+        """The same feature with its weights named: those of a model folder where it names none itself.
+
+        WeightsError where that folder is missing.
+        """
+        return self
+
     def facts(self) -> dict[str, Any]:
         """What a user of the values must know and what does not change them, such as a scaling factor."""
         return {}

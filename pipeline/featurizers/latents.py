@@ -5,7 +5,7 @@ dataset is read: neither is baked in.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffusion.autoencoder import Autoencoder, read_config, weights_hash
+from diffusion.model_folder import find_base_part
 from diffusion.pixel_codec import PixelCodec
 from diffusion.weights import Weights
 from pipeline.dataset.schema import Column
@@ -29,7 +30,8 @@ class VaeLatents(ClipFeature):
 
     kind: ClassVar[str] = "latents"
 
-    weights: Weights = Weights("stabilityai/stable-diffusion-2-1-base", subfolder="vae")
+    weights: Weights = Weights("")
+    """Empty: the base model's."""
     precision: Literal["float16", "bfloat16", "float32"] = "float16"
 
     def identity(self) -> dict[str, Any]:
@@ -40,6 +42,10 @@ class VaeLatents(ClipFeature):
             "precision": self.precision,
             "version": 1,
         }
+
+    def settled(self, base_model: str) -> "VaeLatents":
+        """With the base model's autoencoder where none is named."""
+        return self if self.weights.source else replace(self, weights=find_base_part(base_model, "vae"))
 
     def facts(self) -> dict[str, Any]:
         """Source of the weights and the factor by which a model's input is scaled."""

@@ -1,11 +1,12 @@
 """Text states of captions, stored once for each caption."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
+from diffusion.model_folder import find_base_part
 from diffusion.text import CONTEXT_LENGTH, ClipText, HashedText, weights_hash
 from diffusion.weights import Weights
 from pipeline.dataset.schema import Column
@@ -21,7 +22,8 @@ class ClipTextStates(TextFeature):
 
     kind: ClassVar[str] = "text"
 
-    weights: Weights = Weights("laion/CLIP-ViT-H-14-laion2B-s32B-b79K")
+    weights: Weights = Weights("")
+    """Empty: the base model's."""
     architecture: str = "ViT-H-14"
     width: int = 1024
     precision: Literal["float16", "bfloat16", "float32"] = "float16"
@@ -36,6 +38,10 @@ class ClipTextStates(TextFeature):
             "precision": self.precision,
             "version": 1,
         }
+
+    def settled(self, base_model: str) -> "ClipTextStates":
+        """With the base model's text encoder where none is named."""
+        return self if self.weights.source else replace(self, weights=find_base_part(base_model, "text_encoder"))
 
     def facts(self) -> dict[str, Any]:
         """Where the weights came from."""

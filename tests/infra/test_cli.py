@@ -48,7 +48,7 @@ def test_the_installed_script_answers() -> None:
         ),
         (["preprocess", "sprites", "--manifest", "m.csv", "--out", "d", "--limit", "0"], "--limit 0: at least 1"),
         (["preprocess", "--config", "no.json", "--manifest", "m.csv", "--out", "d"], "no.json cannot be read"),
-        (["preprocess", "motif", "--manifest", "m.csv", "--out", "d"], "raft"),
+        (["preprocess", "motif", "--manifest", "m.csv", "--out", "d"], "`motif fetch videocrafter2 --out"),
         (["retry"], "DATASET is missing"),
         (["retry", "nowhere"], "nowhere is no dataset"),
         (["inspect", "nowhere"], "nowhere is no dataset"),

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from diffusion.errors import InputError, StorageError
+from diffusion.model_folder import Part
 from diffusion.storage import Folder
 from diffusion.store_errors import explained
 from diffusion.weights import Weights
@@ -20,6 +21,9 @@ from pipeline.dataset.reading import FeatureReader, Sample, TextReader
 from pipeline.dataset.view import View
 from pipeline.motion.heatmap import Normalisation
 from training.data.order import Place
+
+ENCODERS: dict[str, Part] = {"latents": "vae", "text": "text_encoder", "image": "image_encoder"}
+"""The kinds of artifacts that an encoder makes, and what a model folder calls that encoder."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class SourceFacts:
     image_shape: tuple[int, int] | None = None
     fps: tuple[float, float] = (4.0, 32.0)
     """The lowest and the highest frame rate of the clips."""
+    encoders: dict[str, Weights] = field(default_factory=dict)
+    """Where the weights of the kinds of :data:`ENCODERS` came from."""
 
 
 class Source:
@@ -128,6 +134,7 @@ class Source:
             text_shape=tuple(kinds["text"].columns["states"]["shape"]),
             image={key: value for key, value in image.identity.items() if key != "clips"} if image else {},
             image_shape=tuple(image.columns["tokens"]["shape"]) if image else None,
+            encoders={kind: found for kind in kinds if kind in ENCODERS and (found := Weights.of(kinds[kind].facts))},
         )
 
     def _usable(self, view: View) -> tuple[list[np.ndarray], tuple[float, float]]:
@@ -155,7 +162,7 @@ class Source:
 
     def encoder(self, kind: str) -> Weights | None:
         """Where the weights that made an artifact came from; None for encoders that have none."""
-        return Weights.of(self.catalog.artifacts[self.names[kind]].facts)
+        return self.facts.encoders.get(kind)
 
     def digest(self) -> str:
         """What a run sees of the dataset: which artifacts, and which clips in which row groups, in 16 hex digits."""

@@ -114,7 +114,7 @@ def _check_same_task(first: tuple[str, ModelFacts], other: tuple[str, ModelFacts
 def check_fit(candidates: Sequence[Candidate], clips: HeldOut, timesteps: Sequence[int]) -> None:
     """InputError where a model was made for other features, or its schedule has not so many steps."""
     for candidate in candidates:
-        check_facts(candidate.name, candidate.facts, clips.source.facts)
+        check_facts(candidate.name, _local(candidate.folder), clips.source.facts)
         steps = int(candidate.facts.schedule["steps"])
         if timesteps[-1] >= steps:
             raise InputError(
