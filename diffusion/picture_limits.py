@@ -70,8 +70,10 @@ def _chunks(kind: str, data: bytes) -> Iterator[tuple[Part, int]]:
     png = kind == "PNG"
     at = 8 if png else 12
     name = b""
-    while at + 8 <= len(data) and name != b"IEND":
+    end = len(data) if png else min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    while at + 8 <= end and name != b"IEND":
         first, second = data[at : at + 4], data[at + 4 : at + 8]
         name, size = (second, int.from_bytes(first, "big")) if png else (first, int.from_bytes(second, "little"))
-        yield "exif" if name in _EXIF_CHUNKS else "other" if name in _PIXEL_CHUNKS else "metadata", size
+        there = min(size, len(data) - at - 8)
+        yield "exif" if name in _EXIF_CHUNKS else "other" if name in _PIXEL_CHUNKS else "metadata", there
         at += 8 + size + (4 if png else size % 2)  # a checksum, or padding

@@ -13,20 +13,23 @@ from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Match
 
+from diffusion.errors import StorageError
 from serving import metrics
 from serving.bodies import read_body
-from serving.errors import ApiError
+from serving.errors import ApiError, storage_unavailable
 from serving.files import NAMES, Variant
 from serving.guard import Guard, answer
 from serving.jobs import Job, video_object
 from serving.making import Making
 from serving.ranges import file_answer
 from serving.schema import DeletedAnswer, ErrorAnswer, PageAnswer, VideoAnswer, create_body, remix_body
+from serving.tables import is_unavailable
 from serving.videos import Caller, Videos
 
 log = logging.getLogger("motif.api")
@@ -61,7 +64,7 @@ def build_api(open_videos: Callable[[], Videos]) -> Guard:
     _add_content(app, videos)
     _add_sync(app, videos, making)
     _add_service(app, videos)
-    _add_errors(app)
+    _add_errors(app, videos)
     return Guard(app, videos.settings)
 
 
@@ -70,6 +73,8 @@ def _lifespan(videos: Videos, making: Making) -> Callable[[FastAPI], contextlib.
         while True:
             try:
                 await run_in_threadpool(videos.sweep)
+            except (StorageError, SQLAlchemyError) as error:
+                videos.note_refusal(error)
             except Exception:
                 log.exception("sweeping failed")
             await asyncio.sleep(_SWEEP_S)
@@ -80,7 +85,7 @@ def _lifespan(videos: Videos, making: Making) -> Callable[[FastAPI], contextlib.
         yield
         task.cancel()
         making.close()
-        videos.store.close()
+        videos.close()
 
     return lifespan
 
@@ -192,6 +197,8 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
 
     @app.get("/ready")
     def ready() -> Response:
+        if videos.storage_refuses():
+            raise storage_unavailable()
         if videos.store.draining():
             raise ApiError(503, "shutting_down", "The server is about to stop.", retry_after=10)
         state = videos.store.state()
@@ -215,7 +222,7 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
         return FileResponse(pages[name], headers={"cache-control": "no-cache"})
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, videos: Videos) -> None:
     @app.exception_handler(ApiError)
     async def ours(_: Request, error: ApiError) -> Response:
         return answer(error)
@@ -238,6 +245,14 @@ def _add_errors(app: FastAPI) -> None:
         if error.status_code == 405:  # of all routes at this path, not of the first alone
             found.headers["Allow"] = ", ".join(sorted(_methods(app, request)))
         return answer(found)
+
+    @app.exception_handler(StorageError)
+    @app.exception_handler(SQLAlchemyError)
+    async def storage(request: Request, error: Exception) -> Response:
+        if isinstance(error, SQLAlchemyError) and not is_unavailable(error):
+            return await fault(request, error)
+        videos.note_refusal(error)
+        return answer(storage_unavailable())
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:

@@ -31,7 +31,8 @@ from serving.guard import Guard
 from serving.models import ServedModel
 from serving.proxy import CALLBACK
 from serving.settings import Compute, Settings
-from serving.setup import only_server, open_store, open_videos
+from serving.setup import check_store, only_server, open_store, open_videos
+from serving.starting import start_ray
 from serving.store import State
 
 log = logging.getLogger("ray.serve")
@@ -125,6 +126,8 @@ def bind(config: Config, alone: bool = False) -> serve.Application:
     videos = open_videos(config.settings, models, wake=lambda waiting=None: None)
     if alone and earlier:  # a new store knows of none of the videos that an old folder holds
         videos.files.remove_all_but(store.ids())
+    videos.close()
+    store.close()
     size = config.replicas
     scaling = {
         "min_replicas": size.workers,
@@ -171,6 +174,7 @@ class Running:
     def __enter__(self) -> "Running":
         try:
             self._lock.enter_context(only_server(self.config.settings))
+            check_store(self.config.settings)
             self._timed("ray", "starting Ray", self._start_ray)
             self._timed("serve", "starting Serve", self._start_serve)
             self._timed("application", f"loading {self.config.models[0].name}", self._start_application)
@@ -194,12 +198,12 @@ class Running:
         os.environ.update(CALLBACK)
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         self._joined = True  # also where it comes to a part of it
-        try:
+
+        def start() -> None:
             with silent_stderr():
                 ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-        except Exception as error:  # of no type of its own
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise Incomplete(f"Ray does not start: {said[0]} `motif doctor` tells more.") from error
+
+        start_ray(start, ray.shutdown, self.say)
         # Ray has no public word for it: in a cluster that was there before, this process is not the head.
         node = ray._private.worker._global_node
         self.ours = node is not None and node.is_head()

@@ -44,6 +44,12 @@ def invalid(param: str | None, message: str, code: str = "invalid_value") -> Api
     return ApiError(400, code, message, param)
 
 
+def storage_unavailable() -> ApiError:
+    """503: the database or the folder refuses at the moment."""
+    message = "The server's storage refuses at the moment: ask again later. Its log says more."
+    return ApiError(503, "storage_unavailable", message, retry_after=10)
+
+
 def not_found(video_id: str) -> ApiError:
     """404: there is no such video, or not for this caller."""
     return ApiError(404, "video_not_found", f"There is no video '{video_id[:80]}': it was deleted, or it has expired.")

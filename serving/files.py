@@ -20,6 +20,7 @@ NAMES: dict[Variant, tuple[str, str]] = {
     "spritesheet": ("spritesheet.jpg", "image/jpeg"),
 }
 _PICTURE = "picture.png"
+_PROBE, _PROBE_BYTES = "probe", 1 << 16  # a picture and its video take more; a full disk may have some bytes left
 _ID = re.compile(r"video_[0-9a-f]{32}")  # as serving/jobs.py makes them
 
 
@@ -27,7 +28,7 @@ class Files:
     """Files by the id of their video, under a folder of their own each; local or in an object store."""
 
     def __init__(self, folder: Folder, sign: Sign = unsigned) -> None:
-        self.folder, self.sign = folder / "files", sign
+        self.root, self.folder, self.sign = folder, folder / "files", sign
 
     def keep_picture(self, video_id: str, picture: UInt8[np.ndarray, "height width 3"]) -> None:
         """Keep the first frame, losslessly; nothing of the upload but its pixels remains."""
@@ -54,6 +55,12 @@ class Files:
     def read(self, video_id: str, variant: Variant) -> bytes:
         """A file; FileNotFoundError where the video was deleted."""
         return (self.folder / video_id).read(NAMES[variant][0])
+
+    def try_to_write(self) -> None:
+        """StorageError where a local folder takes no files; an object store is not asked, as it charges for that."""
+        if not self.root.remote:
+            self.root.write(_PROBE, bytes(_PROBE_BYTES))
+            self.root.delete(_PROBE)
 
     def remove(self, video_id: str) -> None:
         """Remove all files of a video."""

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from serving.bodies import Body
+from serving.decoding import too_busy
 from serving.errors import ApiError, not_found
 from serving.jobs import Job
 from serving.videos import Caller, Videos
@@ -37,11 +40,22 @@ class Making:
 
     async def create(self, who: Caller, body: Body) -> Job:
         """See :meth:`serving.videos.Videos.create`."""
-        return await asyncio.wrap_future(self._pool.submit(self.videos.create, who, body))
+        return await asyncio.wrap_future(self._submit(self.videos.create, who, body))
 
     async def remix(self, who: Caller, video_id: str, body: Body) -> Job:
         """See :meth:`serving.videos.Videos.remix`."""
-        return await asyncio.wrap_future(self._pool.submit(self.videos.remix, who, video_id, body))
+        return await asyncio.wrap_future(self._submit(self.videos.remix, who, video_id, body))
+
+    def _submit(self, act: Callable[..., Job], *args: Any) -> "Future[Job]":
+        """On a thread of the pool; ApiError 503 where none is free for as long as a request waits for its turn."""
+        latest = time.monotonic() + self.videos.decoder.limits.turn_s
+
+        def in_time() -> Job:
+            if time.monotonic() > latest:
+                raise too_busy()
+            return act(*args)
+
+        return self._pool.submit(in_time)
 
     async def finished(self, who: Caller, body: Body, request: Request) -> Job:
         """A job when it has ended; 504 when that takes too long, 404 when somebody deletes it.
@@ -49,7 +63,7 @@ class Making:
         Where the caller goes, or waits too long, the job is deleted; Ray Serve cancels the request's task then. With an
         idempotency key it stays: others may wait for it, and a retry is to find it.
         """
-        making = self._pool.submit(self.videos.create, who, body)
+        making = self._submit(self.videos.create, who, body)
         try:
             return await self._ended(who, await asyncio.wrap_future(making), request)
         except BaseException:

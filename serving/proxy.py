@@ -15,6 +15,7 @@ from serving.errors import envelope
 
 log = logging.getLogger("ray.serve")
 CALLBACK = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.proxy:middlewares"}
+_ROUTES = "/-/routes"
 _CODES = {
     404: ("not_found", "There is nothing at this path."),
     408: ("timeout", "The request took too long."),
@@ -26,7 +27,10 @@ _FAULT = ("internal_error", "A fault of the server. Its log says more.")
 
 
 class Enveloped:
-    """ASGI middleware that rewrites plain-text errors; a traceback in one of them goes no further."""
+    """ASGI middleware that rewrites plain-text errors; a traceback in one of them goes no further.
+
+    Serve's list of its applications is nobody's business, and the proxy knows no keys: it is hidden.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -35,6 +39,10 @@ class Enveloped:
         """Pass everything on but plain-text errors."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if scope["path"].endswith(_ROUTES):
+            for part in _answer(404):
+                await send(part)
             return
         begun = replaced = False
 

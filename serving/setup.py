@@ -11,6 +11,7 @@ from serving.files import Files
 from serving.models import Models, ServedModel
 from serving.settings import Settings
 from serving.store import JobStore
+from serving.tables import check_database
 from serving.videos import Videos, Wake
 
 
@@ -19,6 +20,12 @@ def open_store(settings: Settings) -> JobStore:
     if not settings.database:
         Folder(settings.folder).path.mkdir(parents=True, exist_ok=True)
     return JobStore(settings.database_url, settings.keep_hours * 3600)
+
+
+def check_store(settings: Settings) -> None:
+    """StorageError where the job store cannot be opened or is damaged."""
+    open_store(settings).close()
+    check_database(settings.database_url)
 
 
 @contextlib.contextmanager

@@ -54,6 +54,9 @@ counters = Table(
 )
 
 
+_MEND = "Put a copy in its place, or move its files away: the server then begins without jobs; files of videos stay."
+
+
 def open_database(url: str) -> sql.Engine:
     """Connect, and create what is not there yet; InputError for a URL that means nothing, StorageError else."""
     try:
@@ -71,8 +74,32 @@ def open_database(url: str) -> sql.Engine:
                 if connection.scalar(sql.select(facts.c.value).where(facts.c.name == name)) is None:
                     connection.execute(facts.insert().values(name=name, value=""))
     except (sql.exc.OperationalError, sql.exc.DatabaseError) as error:
-        raise StorageError(f"database '{_hidden(url)}' cannot be opened: {error.orig}.") from error
+        damaged = f" {_MEND}" if type(error) is sql.exc.DatabaseError else ""
+        raise StorageError(f"database '{_hidden(url)}' cannot be opened: {error.orig}.{damaged}") from error
     return engine
+
+
+def is_unavailable(error: sql.exc.SQLAlchemyError) -> bool:
+    """Whether a database cannot be asked at the moment: it is locked, full, damaged or gone; it was not misused."""
+    if isinstance(error, sql.exc.TimeoutError | sql.exc.OperationalError | sql.exc.InterfaceError):
+        return True
+    return type(error) is sql.exc.DatabaseError  # SQLite's word for a damaged file
+
+
+def check_database(url: str) -> None:
+    """StorageError where an SQLite file is damaged; other databases look after themselves."""
+    engine = open_database(url)
+    try:
+        if engine.dialect.name != "sqlite":
+            return
+        with engine.connect() as connection:
+            found = list(connection.scalars(sql.text("PRAGMA integrity_check(1)")))
+    except sql.exc.DatabaseError as error:
+        found = [str(error.orig)]
+    finally:
+        engine.dispose()
+    if found != ["ok"]:
+        raise StorageError(f"database '{_hidden(url)}' is damaged ({found[0].splitlines()[-1]}). {_MEND}")
 
 
 def insert(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":

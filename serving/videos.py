@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import math
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -12,9 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
-from diffusion.picture import PictureError, decode_picture, fit
+from diffusion.picture import PictureError
 from serving.bodies import Body
 from serving.counters import count
+from serving.decoding import DecodeLimits, PictureDecoder
 from serving.errors import ApiError, invalid, not_found
 from serving.fetch import fetch_picture
 from serving.files import Files, Variant
@@ -27,8 +28,8 @@ from serving.store import JobStore, QueueFull
 
 log = logging.getLogger("motif.videos")
 _MAX_KEY = 255
-_AT_ONCE = 2  # pictures that are decoded: each may take a gigabyte for a moment
 _REFUSALS = 3  # of a storage within one sweep: each may have taken seconds
+_REFUSES_S = 10.0  # since a storage refused: so long /ready says so; sweeps write every two seconds
 _MOST_WAIT_S = 120  # of longer ones, clients do not try again by themselves
 
 
@@ -53,8 +54,14 @@ class Videos:
 
     def __init__(self, settings: Settings, models: Models, store: JobStore, files: Files, wake: Wake) -> None:
         self.settings, self.models, self.store, self.files, self.wake = settings, models, store, files, wake
-        self._decoding = threading.BoundedSemaphore(_AT_ONCE)
+        self.decoder = PictureDecoder(DecodeLimits(settings.megapixels))
         self.remains = Remains(store.engine)
+        self._refused_at = -math.inf
+
+    def close(self) -> None:
+        """End what this process has opened."""
+        self.decoder.close()
+        self.store.close()
 
     def create(self, caller: Caller, body: Body) -> Job:
         """A new job, or the one made before with the same idempotency key and the same content."""
@@ -66,7 +73,7 @@ class Videos:
         if same := self._admit(caller, fingerprint):
             return same
         data = self._picture(body)
-        with self._decoding:
+        with self.decoder.turn():
             if same := self._admit(caller, fingerprint):  # much may have happened before it was this one's turn
                 return same
             picture = self._first_frame(data, model)
@@ -137,9 +144,23 @@ class Videos:
         workers = max(1, self.store.state().workers)
         return min(_MOST_WAIT_S, max(1, math.ceil((self.store.pace() or 5.0) / workers)))
 
+    def note_refusal(self, error: Exception) -> None:
+        """The database or the folder refused; the log has it once, not with every request."""
+        if not self.storage_refuses():
+            log.error("storage refuses: %s", error)
+        self._refused_at = time.monotonic()
+
+    def storage_refuses(self) -> bool:
+        """Whether the database or the folder has refused in the last seconds."""
+        return time.monotonic() - self._refused_at < _REFUSES_S
+
     def sweep(self) -> None:
-        """Fail what is lost, wake workers for what still waits, and remove what has expired."""
+        """Fail what is lost, wake workers for what still waits, and remove what has expired.
+
+        It writes to the database, and to a local folder, so that what these refuse is noticed without a request.
+        """
         self.store.sweep()
+        self.files.try_to_write()
         if queued := self.store.state().queued:  # before the files, since a storage may take its time
             self.wake(waiting=queued)
         refused = 0
@@ -221,10 +242,9 @@ class Videos:
     def _first_frame(self, data: bytes, model: ServedModel) -> UInt8[np.ndarray, "height width 3"]:
         """A picture in the model's size."""
         try:
-            picture = decode_picture(data, max_pixels=self.settings.megapixels * 1_000_000)
+            return self.decoder.first_frame(data, model.height, model.width)
         except PictureError as error:
             raise invalid("input_reference", f"'input_reference': {error}", error.code) from None
-        return fit(picture, model.height, model.width)
 
 
 def _fingerprint(content: dict[str, Any], picture: bytes | None) -> str:

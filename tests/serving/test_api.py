@@ -308,7 +308,7 @@ def videos(tiny: ServedModel, settings: Settings, woken: list[int | None]) -> It
     opened = open_videos(settings, [tiny], wake)
     opened.store.start_run("run", alone=True)
     yield opened
-    opened.store.close()
+    opened.close()
 
 
 def queued(videos: Videos) -> str:
@@ -331,7 +331,7 @@ class Refusing(Files):
     """Files in a storage that does not remove some of them."""
 
     def __init__(self, files: Files) -> None:
-        super().__init__(files.folder, files.sign)
+        super().__init__(files.root, files.sign)
         self.folder, self.kept, self.asked = files.folder, set[str](), list[str]()
 
     def remove(self, video_id: str) -> None:

@@ -83,6 +83,11 @@ def test_every_process_knows_every_job(client: httpx2.Client, url: str) -> None:
     assert client.get(f"/v1/videos/{video['id']}/content").content[4:8] == b"ftyp"
 
 
+def test_serve_does_not_list_its_applications(client: httpx2.Client) -> None:
+    assert refusal(client.get("/-/routes"))[:2] == (404, "not_found")
+    assert client.get("/-/healthz").status_code == 200
+
+
 def test_a_rush_is_answered_whole(url: str) -> None:
     def ask(number: int) -> httpx2.Response:
         files = {"input_reference": ("a.png", png(number), "image/png")}

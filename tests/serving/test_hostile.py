@@ -16,6 +16,7 @@ from PIL import Image
 from serving.models import ServedModel
 from tests.diffusion.test_picture import bombs, encoded
 from tests.diffusion.test_picture import png as png_of_size
+from tests.diffusion.test_picture_limits import jpeg_of_scans
 from tests.serving.hostile import as_json, check_traces, form, refusal, target_in
 from tests.serving.server import Server
 from tests.serving.test_api import events, png
@@ -83,6 +84,7 @@ REFUSED = {
     "JPEG, half of it": (encoded(Image.effect_noise((64, 32), 50), "JPEG")[:500], "invalid_image"),
     "WebP, half of it": (encoded(Image.effect_noise((64, 32), 50), "WEBP")[:300], "invalid_image"),
     "PNG of no width": (png_of_size(0, 9), "invalid_image"),
+    "JPEG, the same scan 1500 times": (jpeg_of_scans(1500, (6000, 6500)), "invalid_image"),
     "PNG, a line of pixels": (png_of_size(1, 50_000_000), "image_too_large"),
     **bombs(),
 }  # fmt: skip

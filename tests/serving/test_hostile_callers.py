@@ -29,7 +29,7 @@ def videos(tiny: ServedModel, settings: Settings) -> Iterator[Videos]:
     opened = open_videos(settings, [tiny], lambda waiting=None: None)
     opened.store.start_run("run", alone=True)
     yield opened
-    opened.store.close()
+    opened.close()
 
 
 def kept(videos: Videos) -> list[str]:
@@ -39,15 +39,15 @@ def kept(videos: Videos) -> list[str]:
 class Turn:
     """Stands for the decoding of a picture: tells when one comes to it, and lets it on later."""
 
-    def __init__(self) -> None:
-        self.come, self.go = threading.Semaphore(0), threading.Event()
+    def __init__(self, turns: threading.Semaphore) -> None:
+        self.come, self.go, self.turns = threading.Semaphore(0), threading.Event(), turns
 
-    def __enter__(self) -> None:
+    def acquire(self, timeout: float) -> bool:
         self.come.release()
-        assert self.go.wait(PATIENCE_S)
+        return self.go.wait(PATIENCE_S) and self.turns.acquire(timeout=PATIENCE_S)
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def release(self) -> None:
+        self.turns.release()
 
 
 def opened(videos: Videos) -> httpx2.AsyncClient:
@@ -99,8 +99,8 @@ def test_those_who_go_while_their_job_is_made(videos: Videos, monkeypatch: pytes
 
 def test_those_who_go_before_their_job_is_begun(videos: Videos) -> None:
     """Nobody decodes their pictures."""
-    turn = Turn()
-    videos._decoding = turn  # type: ignore[assignment]
+    turn = Turn(videos.decoder.turns)
+    videos.decoder.turns = turn  # type: ignore[assignment]
 
     async def run() -> None:
         async with asyncio.timeout(PATIENCE_S), opened(videos) as client:
@@ -179,8 +179,8 @@ def test_what_others_wait_for_stays(tiny: ServedModel, settings: Settings) -> No
 
 def test_uploads_that_wait_for_their_turn_keep_no_thread(videos: Videos) -> None:
     """The routes share one thread here: with forty, it takes forty uploads."""
-    turn = Turn()
-    videos._decoding = turn  # type: ignore[assignment]
+    turn = Turn(videos.decoder.turns)
+    videos.decoder.turns = turn  # type: ignore[assignment]
 
     async def run() -> None:
         limiter = anyio.to_thread.current_default_thread_limiter()
@@ -228,16 +228,16 @@ def test_a_full_queue_decodes_nothing(videos: Videos) -> None:
 def test_a_queue_that_fills_up_meanwhile(videos: Videos) -> None:
     """Who waited for a turn is refused before the picture is decoded, or finds what the same key has made."""
     videos.settings = replace(videos.settings, queue=1)
-    turn = Turn()
+    turn = Turn(videos.decoder.turns)
 
     async def run() -> list[httpx2.Response]:
         async with opened(videos) as client:
-            turns, videos._decoding = videos._decoding, turn  # type: ignore[assignment]
+            turns, videos.decoder.turns = videos.decoder.turns, turn  # type: ignore[assignment]
             asking = [asyncio.create_task(post(client, key="k"))]
             asking.append(asyncio.create_task(post(client, picture=b"no picture at all")))
             for _ in asking:
                 assert await asyncio.to_thread(turn.come.acquire, timeout=PATIENCE_S)
-            videos._decoding = turns
+            videos.decoder.turns = turns
             first = await post(client, key="k")
             turn.go.set()
             return [first, *await asyncio.gather(*asking)]
