@@ -22,9 +22,9 @@ import torch
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoolStrategy
 
 from diffusion.errors import MotifError
-from diffusion.storage import Folder
 from diffusion.uri import split
 from pipeline.cluster import release
+from pipeline.dataset.lock import Fence
 from pipeline.featurizers.base import ClipFeature, TextFeature
 from pipeline.layout import lay_out
 from pipeline.monitor import Reporter
@@ -49,7 +49,7 @@ def _set_limits(memory: int | None) -> None:
     options.resource_limits = ExecutionResources() if memory is None else ExecutionResources(object_store_memory=memory)
 
 
-def probe_sources(work: str, rows: int, dataset: Folder, limits: DecodeLimits, monitor: Any) -> Iterator[int]:
+def probe_sources(work: str, rows: int, fence: Fence, limits: DecodeLimits, monitor: Any) -> Iterator[int]:
     """Probe every source of the work file and write their facts; yields how many are done."""
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
@@ -58,8 +58,8 @@ def probe_sources(work: str, rows: int, dataset: Folder, limits: DecodeLimits, m
         probe_task,
         fn_kwargs={
             "work": work,
-            "dataset": dataset,
-            "order": str(len((dataset / "sources").files(".parquet"))),
+            "fence": fence,
+            "order": str(len((fence.place / "sources").files(".parquet"))),
             "limits": limits,
             "reporter": Reporter(monitor, "probe"),
         },

@@ -44,6 +44,7 @@ class Run:
         self.job = job = replace(job, recipe=job.recipe.settled())
         self.recipe = job.recipe
         self.dataset = job.dataset
+        self.lock = WriteLock(job.dataset, say=say)
         self.say = say
         read_manifest(job.manifest, job.columns)  # one that cannot be read fails here, before anything is written
         self.targets: Targets = choose_targets(job.recipe, job.dataset)
@@ -63,7 +64,7 @@ class Run:
     def execute(self) -> Account:
         """Do what is to do. The dataset is consistent at every moment, whenever this is killed."""
         started = time.monotonic()
-        with WriteLock(self.dataset):
+        with self.lock:
             first = self._say_plan(self._plan(DryRun()).plan)
             try:
                 self.targets.catalog.write(self.dataset)
@@ -122,8 +123,8 @@ class Run:
         with self._work("sources", _SOURCE) as work:
             work.add(pa.table([list(sources), list(sources.values())], schema=_SOURCE))
         with self._watched(("probe",), work.rows) as monitor:
-            for _ in graph.probe_sources(work.uri, work.rows, self.dataset, self.recipe.decode, monitor):
-                pass
+            for _ in graph.probe_sources(work.uri, work.rows, self.lock.fence, self.recipe.decode, monitor):
+                self.lock.check()
         work.delete()
         self.retry = Retry(self.retry.slots, frozenset(sources))
         known = self._plan(DryRun()).plan
@@ -189,6 +190,7 @@ class Run:
             run=self.name,
             attempts=self.ledger.attempts,
             adds_to_clips=adds_to_clips,
+            fence=self.lock.fence,
         )
 
     def _run_graph(self, work: WorkFile, folders: frozenset[str], *, adds_to_clips: bool) -> bool:
@@ -208,6 +210,7 @@ class Run:
         with self._watched(_CLIP_STAGES, work.clips) as monitor:
             try:
                 for status in graph.compute_clips(job, self.recipe.resources, monitor):
+                    self.lock.check()
                     settled += status.num_rows
                     failed += pc.sum(pc.equal(status.column("outcome"), FAILED)).as_py() or 0
                     self._check_failures(failed, settled)
@@ -236,7 +239,14 @@ class Run:
                 continue
             cluster.connect()
             columns = target.feature.columns(self.recipe.shape)
-            place = TextTarget(self.dataset, target.folder, target.artifact.fingerprint, columns, self.recipe.store)
+            place = TextTarget(
+                self.dataset,
+                target.folder,
+                target.artifact.fingerprint,
+                columns,
+                self.recipe.store,
+                self.lock.fence,
+            )
             job = TextPass(work.uri, work.parts, target.feature, place)
             with self._watched(("text",), work.rows) as monitor:
                 for count in graph.encode_text(job, self.recipe.resources, monitor):

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import pyarrow as pa
 
-from diffusion.storage import Folder
 from pipeline.dataset.identity import digest
+from pipeline.dataset.lock import Fence
 from pipeline.dataset.parts import FACTS, write_part
 from pipeline.monitor import Reporter
 from pipeline.stages.decode import decode_rows
@@ -26,14 +26,15 @@ def video_worker(limits: DecodeLimits) -> VideoWorker:
 
 
 def probe_task(
-    batch: pa.Table, *, work: str, dataset: Folder, order: str, limits: DecodeLimits, reporter: Reporter
+    batch: pa.Table, *, work: str, fence: Fence, order: str, limits: DecodeLimits, reporter: Reporter
 ) -> pa.Table:
     """Probe the sources with these numbers and write their facts; ``order`` tells newer facts from older ones."""
     sources = read_rows(batch, work)
     with reporter.watch(sources) as leave:
         facts = probe_rows(sources, video_worker(limits))
         name = f"part-{digest('sources', order, *sources.column('uri').to_pylist())[:16]}.parquet"
-        write_part(dataset / "sources", name, facts, FACTS, {"order": order})
+        fence.check()
+        write_part(fence.place / "sources", name, facts, FACTS, {"order": order})
         leave(pa.table({"stage": facts.column("error_class")}))
     return pa.table({"rows": [batch.num_rows]})
 

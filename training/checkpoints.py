@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffusion.errors import StorageError
+from diffusion.errors import Incomplete, StorageError
 from diffusion.model_folder import ModelCard, disk_errors, write_model
 from diffusion.storage import Folder
+from pipeline.dataset.lock import Fence
 from training.loop import Trainee
 from training.objective import bare
 from training.parallel import World
@@ -46,9 +47,10 @@ class Progress:
 class Checkpoints:
     """The checkpoints of a run's folder; the ``keep`` newest stay."""
 
-    def __init__(self, run: Folder, keep: int) -> None:
+    def __init__(self, run: Folder, keep: int, fence: Fence | None = None) -> None:
         self.folder = run / "checkpoints"
         self.keep = keep
+        self.fence = fence
 
     def names(self) -> list[str]:
         """Complete checkpoints, oldest first."""
@@ -63,22 +65,26 @@ class Checkpoints:
         return Progress(told["step"], tuple(told["cursor"]), told["epoch"])
 
     def save(self, progress: Progress, trainee: Trainee, card: ModelCard, world: World) -> None:
-        """Write a checkpoint. All workers call it; the first one writes. StorageError on all of them if that fails."""
+        """Write a checkpoint. All workers call it; the first one writes. StorageError on all of them if that fails,
+        Incomplete where the run's lock is lost.
+        """
         card = replace(card, facts=replace(card.facts, step=progress.step))
         from training.state import training_state  # seconds to import: to see where a run stands does without
 
         state = training_state(trainee)
-        error: StorageError | None = None
+        error: StorageError | Incomplete | None = None
         if world.first:
             try:
                 self._write(progress, state, bare(trainee.network).config, card)
-            except StorageError as failed:
+            except (StorageError, Incomplete) as failed:
                 error = failed
         error = world.share(error)
         if error is not None:
             raise error
 
     def _write(self, progress: Progress, state: dict[str, Tensor], config: Any, card: ModelCard) -> None:
+        if self.fence is not None:
+            self.fence.check()
         used = "ema." if any(name.startswith("ema.") for name in state) else "network."
         weights = {name.removeprefix(used): value for name, value in state.items() if name.startswith(used)}
         place = self.folder / f"step-{progress.step:08}"

@@ -11,6 +11,7 @@ from diffusion.model_folder import ModelCard, ModelFacts
 from diffusion.same_weights import WEIGHTS, Recorded, same_weights, unlike_settings
 from diffusion.storage import Folder
 from diffusion.uri import is_remote, local_path
+from pipeline.dataset.lock import Fence
 from training.checkpoints import Checkpoints, Progress
 from training.data.source import ENCODERS, Source, SourceFacts
 from training.encoders import find_encoder
@@ -29,6 +30,8 @@ class TrainJob:
     config: Train
     data: tuple[str, ...]
     out: Folder
+    fence: Fence | None = None
+    """The lock that its workers write under."""
 
     def settled(self) -> "TrainJob":
         """The same job from whatever folder it is looked at: workers have another one than the user."""
@@ -37,7 +40,7 @@ class TrainJob:
             network = replace(network, start=str(local_path(network.start)))
         data = tuple(uri if is_remote(uri) else str(local_path(uri)) for uri in self.data)
         out = self.out if self.out.remote or not self.out.uri else Folder(str(self.out.path))
-        return TrainJob(replace(self.config, network=network), data, out)
+        return replace(self, config=replace(self.config, network=network), data=data, out=out)
 
 
 def open_sources(job: TrainJob) -> list[Source]:

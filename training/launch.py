@@ -1,6 +1,7 @@
 """A run from its check to its last step: in this process, or on workers of Ray Train."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -28,7 +29,8 @@ def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
     if progress.step >= job.config.steps:
         say(f"{job.out.uri} is at step {progress.step} already; a greater --steps goes on.")
         return progress
-    with WriteLock(job.out, "run's folder"):
+    with WriteLock(job.out, "run's folder", say) as lock:
+        job = replace(job, fence=lock.fence)
         write_description(job, sources)
         if job.config.hardware.workers == 0:
             return _here(Worker(job, World(device), say))

@@ -102,7 +102,7 @@ def _work(given: dict[str, Any]) -> None:
         Worker(job, world, lambda line: teller.tell.remote(line) if world.first else None).run()
     except NotFinite as error:  # from the means of all workers: each of them ends here, and none needs another try
         ray.get(teller.fail.remote(type(error).__name__, str(error)))
-    except InputError as error:
+    except (InputError, Incomplete) as error:
         ray.get(teller.fail.remote(type(error).__name__, str(error)))
         raise  # for Ray to end the others, which may wait for this one
 

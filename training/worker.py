@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
+from pipeline.dataset.lock import FenceWatch
 from training.checkpoints import Checkpoints, Progress
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share, StepData
 from training.job import TrainJob, check_resume, describe, model_card, open_sources
@@ -27,7 +28,8 @@ class Worker:
         self.progress = check_resume(job, self.sources)
         self.half = job.config.hardware.precision == "bfloat16"
         self.pace = Pace()
-        self.checkpoints = Checkpoints(job.out, job.config.saves.keep)
+        self.checkpoints = Checkpoints(job.out, job.config.saves.keep, job.fence)
+        self.lock = FenceWatch(job.fence)
         self.card = model_card(job.config, self.sources[0])
         self.sampler = Sampler(job.config, self.sources[0], world, say) if job.config.samples.every else None
         self.trainee = self._trainee()
@@ -94,6 +96,7 @@ class Worker:
     def _tell(self, trackers: Sequence[Tracker], data: StepData, result: StepResult, meter: Meter) -> None:
         if not trackers:
             return
+        self.lock.check()
         speed = meter.read()
         for tracker in trackers:
             tracker.log(data.step, asdict(result) | {"epoch": data.epoch} | speed)

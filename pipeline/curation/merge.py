@@ -38,8 +38,8 @@ def merge(inputs: Sequence[Folder], out: Folder) -> Merged:
         if differing := differences(catalogs[0].clips, catalog.clips):
             raise InputError(f"{dataset.uri} holds other clips than {inputs[0].uri} ({'; '.join(differing)}).")
     shared, left_out = _shared_artifacts(catalogs)
-    with WriteLock(out):
-        merger = _Merger(out, catalogs[0])
+    with WriteLock(out) as lock:
+        merger = _Merger(out, catalogs[0], lock)
         for number, dataset in enumerate(inputs):
             names = {name: found[number] for name, found in shared.items()}
             merger.add(dataset, names)
@@ -64,8 +64,9 @@ def _shared_artifacts(catalogs: Sequence[Catalog]) -> tuple[dict[str, list[str]]
 class _Merger:
     """Adds one dataset after the other to ``out``."""
 
-    def __init__(self, out: Folder, catalog: Catalog) -> None:
+    def __init__(self, out: Folder, catalog: Catalog, lock: WriteLock) -> None:
         self.out = out
+        self.lock = lock
         self.catalog = catalog
         self.seen: set[str] = set()
         self.texts: dict[str, set[str]] = {}
@@ -103,6 +104,7 @@ class _Merger:
             return ""
         kept = [clip for clip, kept in zip(ids, keep, strict=True) if kept]
         name = part if keep.all() else part_name(fingerprint(self.catalog.clips), kept)
+        self.lock.check()
         for here, there in (*artifacts.items(), ("clips", "clips")):
             _copy(dataset / there, part, self.out / here, name, None if keep.all() else pa.array(keep))
         return name

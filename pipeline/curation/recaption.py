@@ -30,15 +30,15 @@ def recaption(dataset: Folder, manifest: str, columns: ManifestColumns) -> int:
     the new captions are computed by the next ``motif preprocess``.
     """
     job = last_job(dataset)
-    with WriteLock(dataset):
+    with WriteLock(dataset) as lock:
         found = _Captions()
         Planner(job.recipe, Ledger.read(dataset), Sources.read(dataset), found).run(read_manifest(manifest, columns))
         if not found.by_slot:
             return 0
-        return sum(_rewrite(dataset / "clips", name, found.by_slot) for name in part_names(dataset / "clips"))
+        return sum(_rewrite(dataset / "clips", name, found.by_slot, lock) for name in part_names(dataset / "clips"))
 
 
-def _rewrite(folder: Folder, name: str, captions: dict[str, str]) -> int:
+def _rewrite(folder: Folder, name: str, captions: dict[str, str], lock: WriteLock) -> int:
     table = folder.read_table(name)
     rows = table.select(["slot", "caption"]).to_pylist()
     changed = sum(row["slot"] in captions for row in rows)
@@ -46,5 +46,6 @@ def _rewrite(folder: Folder, name: str, captions: dict[str, str]) -> int:
         texts = [captions.get(row["slot"], row["caption"]) for row in rows]
         for column, values in (("caption", texts), ("text_id", [text_id(text) for text in texts])):
             table = table.set_column(table.column_names.index(column), column, pa.array(values, pa.string()))
+        lock.check()
         write_part(folder, name, table, part_options(folder, name), part_facts(folder, name))
     return changed

@@ -7,6 +7,7 @@ import torch
 
 from diffusion.storage import Folder
 from pipeline.dataset.identity import part_name
+from pipeline.dataset.lock import Fence
 from pipeline.dataset.parts import TEXT_KEYS, StoreOptions, write_part
 from pipeline.dataset.schema import Column
 from pipeline.featurizers.base import TextFeature
@@ -21,6 +22,7 @@ class TextTarget:
     fingerprint: str
     columns: tuple[Column, ...]
     store: StoreOptions
+    fence: Fence | None = None
 
 
 class TextEncoding:
@@ -39,4 +41,6 @@ class TextEncoding:
         arrays += [column.to_arrow(values[column.name]) for column in target.columns]
         name = part_name(target.fingerprint, table.column("text_id").to_pylist())
         part = pa.table(arrays, schema=pa.schema(fields))
+        if target.fence is not None:
+            target.fence.check()
         write_part(target.dataset / target.folder, name, part, target.store, {"fingerprint": target.fingerprint})

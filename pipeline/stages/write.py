@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from diffusion.storage import Folder
 from pipeline.dataset.ledger import FAILED, FILTERED
+from pipeline.dataset.lock import Fence
 from pipeline.dataset.parts import CLIPS, FACTS, REJECTS, StoreOptions, write_part
 from pipeline.dataset.rules import Rule
 from pipeline.dataset.schema import Column
@@ -34,6 +35,8 @@ class PartWriter:
     run: str
     attempts: Mapping[str, int]
     adds_to_clips: bool = False
+    fence: Fence | None = None
+    """The lock that the run writes under; without it nothing is written."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Write one part: artifacts first, then rejects, and the clips last, which makes it count.
@@ -50,6 +53,8 @@ class PartWriter:
             self._filter(table, failures, outcomes, scores)
         kept = np.array([outcome == WRITTEN for outcome in outcomes])
         rejects = self._rejects(name, table, failures, outcomes, scores)
+        if self.fence is not None:
+            self.fence.check()
         if self.adds_to_clips:
             self._add(name, table, rejects)
             return self._status(name, outcomes, failures, table)

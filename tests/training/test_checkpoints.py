@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.errors import InputError, StorageError
+from diffusion.errors import Incomplete, InputError, StorageError
 from diffusion.storage import Folder
 from pipeline.dataset.lock import WriteLock
 from tests.conftest import ROOT
@@ -95,6 +95,16 @@ def test_two_runs_do_not_write_to_one_folder(toy_dataset: Folder, tmp_path: Path
         pytest.raises(InputError, match="writing to this run's folder"),
     ):
         launch(toy_job(toy_dataset, tmp_path), lambda line: None)
+
+
+def test_a_run_that_lost_its_lock_saves_nothing(toy_dataset: Folder, tmp_path: Path) -> None:
+    def say(line: str) -> None:
+        if "step      3 of" in line:
+            (tmp_path / "runs" / "lock.json").unlink()
+
+    with pytest.raises(Incomplete, match="lost its lock of the run's folder"):
+        launch(toy_job(toy_dataset, tmp_path), say)
+    assert Checkpoints(Folder(str(tmp_path)), 3).names() == ["step-00000002"]
 
 
 def test_progress_tells_the_cursor(toy_dataset: Folder, tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diffusion.errors import StorageError
+from diffusion.errors import Incomplete, StorageError
 from diffusion.storage import Folder
 from pipeline.dataset.ledger import Ledger
+from pipeline.dataset.lock import WriteLock
 from pipeline.dataset.parts import StoreOptions, part_names
 from pipeline.dataset.rejects import read_rejects
 from pipeline.dataset.rules import Rule
@@ -303,6 +304,16 @@ def test_clips_are_written_in_their_rows_however_they_were_decoded(dataset: Fold
     for folder in ("clips", "brightness"):
         assert column(dataset, folder) == [f"clip{n:02}" for n in range(4)]
     np.testing.assert_allclose(column(dataset, "brightness", "brightness"), LEVELS, atol=4)
+
+
+def test_a_run_that_lost_its_lock_writes_no_part(dataset: Folder, decoded: pa.Table) -> None:
+    with WriteLock(dataset) as lock:
+        compute(dataset, decoded, BRIGHTNESS, fence=lock.fence)
+        before = {path: path.read_bytes() for path in dataset.path.rglob("*.parquet")}
+        (dataset / "runs").delete("lock.json")
+        with pytest.raises(Incomplete, match=r"lost its lock of the dataset \(it was removed\), so it stops writing"):
+            compute(dataset, decoded.slice(0, 2), {"moody": moody("nan")}, fence=lock.fence)
+    assert {path: path.read_bytes() for path in dataset.path.rglob("*.parquet")} == before
 
 
 def test_what_failed_is_told_in_the_rejects(dataset: Folder, decoded: pa.Table) -> None:

@@ -1,0 +1,25 @@
+"""``motif unlock``: release the lock of a run that has ended and could not give it back."""
+
+import dataclasses
+
+from diffusion.storage import Folder
+from infra.options import parse, say, take_positional
+from pipeline.dataset.lock import WriteLock
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Release the lock of a dataset, or of a training run's folder, whose writer has ended on another machine.
+
+    The lock is watched first: a writer that is seen to live keeps it. One that lives unseen stops at its next write.
+    """
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    place, rest = take_positional(args, "FOLDER", "motif unlock")
+    parse(Options, rest, "motif unlock FOLDER")
+    if not place:
+        return
+    holder = WriteLock(Folder(place), "folder", say).release_other()
+    say(f"{place}: no run holds a lock there" if holder is None else f"{place}: released; {holder} held the lock")
