@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import av
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
+from diffusion.colour import FrameConverter
 from diffusion.errors import InputError
 from diffusion.picture_limits import find_excess
+from diffusion.placement import place
 
 Kind = Literal["PNG", "JPEG", "WebP"]
 Code = Literal["invalid_image", "image_too_large", "unsupported_image"]
@@ -121,14 +122,15 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 def fit(
     image: UInt8[np.ndarray, "height width 3"], height: int, width: int
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """Resize the short side to cover, then centre crop, as videos are when they are preprocessed."""
+    """Resize the short side to cover, then centre crop, with the very filter that training frames come through."""
     tallest = math.ceil(_LONGEST * image.shape[1] * height / width)
     widest = math.ceil(_LONGEST * image.shape[0] * width / height)
     image = _centre(image, min(tallest, image.shape[0]), min(widest, image.shape[1]))
-    scale = max(height / image.shape[0], width / image.shape[1])
-    rows, columns = max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))
-    resized = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    return np.ascontiguousarray(_centre(np.asarray(resized), height, width))
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+    size = (height, width)
+    return np.ascontiguousarray(
+        FrameConverter().convert(frame, place((image.shape[0], image.shape[1]), 1.0, 0, size), size)
+    )
 
 
 def _centre(image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:

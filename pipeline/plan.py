@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import pyarrow as pa
 
 from pipeline.dataset.identity import clip_id, digest, fingerprint, part_name, slot_id, text_id
-from pipeline.dataset.ledger import FAILED, FILTERED, Ledger, Sources
+from pipeline.dataset.ledger import FAILED, FILTERED, Ledger, Sources, probe_outcome
 from pipeline.dataset.parts import PLANNED, REJECTS
 from pipeline.recipes import Preprocess
 from pipeline.shuffle import Shuffle
@@ -224,8 +224,8 @@ class Planner:
 
     def _decide(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> None:
         """Plan a clip of a probed source, or say why there is none."""
-        if facts["error_class"] is not None:
-            self._reject(slot, row, _Why(FAILED, "probe", facts["error_class"], facts["message"]))
+        if (kind := facts["error_class"]) is not None:
+            self._reject(slot, row, _Why(probe_outcome(kind), "probe", kind, facts["message"]))
             return
         clip = self._clip(slot, facts, number, row)
         if clip is None:

@@ -94,7 +94,8 @@ class Preprocess:
             "height": self.height,
             "width": self.width,
             "resize": "bilinear, short side to cover, centre crop",
-            "version": 1,
+            "colour": "swscale, full chroma; untagged from 720 lines on BT.709, else BT.601; wide primaries to BT.709",
+            "version": 2,
         }
 
     @property

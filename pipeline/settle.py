@@ -8,7 +8,7 @@ from typing import Any
 from diffusion.errors import Incomplete, TooManyFailures
 from diffusion.storage import Folder
 from pipeline.accounting import Account
-from pipeline.dataset.ledger import FAILED, Ledger, Sources
+from pipeline.dataset.ledger import FAILED, UNSUITABLE, Ledger, Sources
 from pipeline.dataset.rejects import read_rejects, tidy_rejects
 from pipeline.plan import Plan, Planner
 
@@ -97,7 +97,8 @@ def _tidy(ledger: Ledger, sources: Sources, rejected: set[str], dataset: Folder)
             return False
         if row["slot"] in ledger.written:
             return True
-        if row["outcome"] != FAILED or row["stage"] not in ("manifest", "probe") or row["slot"] in rejected:
+        of_source = row["outcome"] == FAILED or row["error_class"] in UNSUITABLE
+        if not of_source or row["stage"] not in ("manifest", "probe") or row["slot"] in rejected:
             return False
         at = sources.rows.get(row["uri"])
         return at is not None and faults[at].as_py() is None

@@ -11,6 +11,13 @@ from diffusion.storage import Folder
 from pipeline.dataset.parts import SOURCES, part_facts, part_names, read_parts
 
 FAILED, FILTERED = "failed", "filtered"
+# Classes of videos that can be read and are not used: filtered, not failed. See diffusion.colour.
+UNSUITABLE = frozenset({"HighDynamicRange", "UnknownColour", "Interlaced"})
+
+
+def probe_outcome(error_class: str) -> str:
+    """How a source with this class of error counts: filtered where it can be read and is not used, else failed."""
+    return FILTERED if error_class in UNSUITABLE else FAILED
 
 
 @dataclass

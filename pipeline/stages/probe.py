@@ -18,6 +18,8 @@ def probe_rows(table: pa.Table, worker: VideoWorker) -> pa.Table:
 def _probe(uri: str, stamp: str, worker: VideoWorker) -> dict[str, Any]:
     row: dict[str, Any] = {"uri": uri, "stamp": stamp}
     try:
-        return row | asdict(worker.probe(uri))
+        facts = asdict(worker.probe(uri))
+        # Of what is not used no clip is drawn: it has no content, as a file that cannot be read has none.
+        return row | facts | ({"content": None} if facts["error_class"] else {})
     except VideoError as error:
         return row | {"error_class": error.kind, "message": error.message}

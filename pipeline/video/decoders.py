@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
+from diffusion.colour import FrameConverter, FrameError
+from diffusion.picture import fit
+from diffusion.placement import Placement, place
 from pipeline.video.errors import CannotOpenError, VideoError
-from pipeline.video.geometry import Placement, place
 from pipeline.video.probe import opened
 from pipeline.video.sampling import Span
 from pipeline.video.seeking import read_frames, seek_frames
@@ -45,9 +45,6 @@ class Request:
     frames: int | None = None
     """How many frames the probe counted, where that is known."""
 
-
-# Exact rounding costs nothing measurable and gives the same pixels on every processor.
-SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 Decoder = Callable[[Request, UInt8[np.ndarray, "t h w 3"]], None]
 
@@ -96,7 +93,7 @@ def wanted_frames(request: Request, timeline: Timeline) -> list[int]:
 
 def decode_with_pyav(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> None:
     """Decode on from a keyframe before the clip, or from the start, and convert only the frames wanted."""
-    reformatter = VideoReformatter()
+    converter = FrameConverter()
     with opened(request.path) as (container, stream):
         timeline = timeline_of(request.path, container, stream)
         if request.frames not in (None, timeline.count):
@@ -107,7 +104,7 @@ def decode_with_pyav(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> Non
         placement = _placement(request, (context.height, context.width))
 
         def show(number: int, frame: VideoFrame) -> None:
-            picture = _convert(reformatter, frame, placement, request)
+            picture = _convert(converter, frame, placement, request)
             for index, wanted in enumerate(numbers):
                 if wanted == number:
                     out[index] = picture
@@ -118,20 +115,16 @@ def decode_with_pyav(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> Non
 
 
 def _convert(
-    reformatter: VideoReformatter, frame: VideoFrame, placement: Placement, request: Request
+    converter: FrameConverter, frame: VideoFrame, placement: Placement, request: Request
 ) -> UInt8[np.ndarray, "h w 3"]:
-    height, width = placement.scaled
-    scaled = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation=SCALING, threads=1)
-    return _cut(scaled.to_ndarray(), placement, request)
+    try:
+        return converter.convert(frame, placement, (request.height, request.width))
+    except FrameError as error:
+        raise VideoError(error.kind, str(error)) from error
 
 
 def _placement(request: Request, stored: tuple[int, int]) -> Placement:
     return place(stored, request.pixel_aspect, request.turns, (request.height, request.width))
-
-
-def _cut(picture: np.ndarray, placement: Placement, request: Request) -> np.ndarray:
-    upright = np.rot90(picture, placement.turns)
-    return upright[placement.top : placement.top + request.height, placement.left : placement.left + request.width]
 
 
 def decode_with_decord(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> None:
@@ -159,12 +152,8 @@ def decode_with_decord(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> N
     even = np.abs(times[1:] - times[0] - np.array(numbers) / request.fps) < 0.5 / request.fps
     if len(frames) < len(numbers) or len(reader) != request.frames or not even.all():
         raise VideoError("FramesMissing", "decord's frames cannot be told by their times in this file")
-    placement = place(frames[numbers[0]].shape[:2], 1.0, 0, (request.height, request.width))
-    height, width = placement.scaled
     for index, number in enumerate(numbers):
-        frame = frames[number]
-        method = cv2.INTER_AREA if height < frame.shape[0] else cv2.INTER_LINEAR
-        out[index] = _cut(cv2.resize(frame, (width, height), interpolation=method), placement, request)
+        out[index] = fit(frames[number], request.height, request.width)
 
 
 def _counted(reader: Any, numbers: set[int]) -> dict[int, np.ndarray]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import av
 import av.logging
 import blake3
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from diffusion.colour import find_fault, is_interlaced, read_colour
 from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.timeline import read_timeline
 
@@ -28,7 +30,8 @@ class Facts:
     """A video as its packets tell it. Height and width are upright and in square pixels.
 
     ``turns``: quarter turns anticlockwise that bring a stored frame upright; ``pixel_aspect``: width of a stored pixel
-    over its height; ``content``: :func:`content_hash` of the file's bytes.
+    over its height; ``content``: :func:`content_hash` of the file's bytes; ``matrix`` and the rest of the colour are
+    :class:`diffusion.colour.Colour`'s. ``error_class`` and ``message`` say why a video that can be read is not used.
     """
 
     content: str
@@ -43,6 +46,13 @@ class Facts:
     codec: str
     pixel_format: str
     container: str
+    matrix: str
+    colour_range: str
+    transfer: str
+    primaries: str
+    interlaced: bool
+    error_class: str | None = None
+    message: str | None = None
 
 
 def content_hash(path: Path) -> str:
@@ -111,12 +121,17 @@ def _explained(error: av.error.FFmpegError, logs: list[tuple[int, str, str]]) ->
     return kind, f"{error.strerror}" + (f": {detail}" if detail else "")
 
 
-def quarter_turns(stream: VideoStream, container: InputContainer) -> int:
-    """Quarter turns anticlockwise that bring the stored frames upright, from the first frame's display matrix."""
+def first_frame(stream: VideoStream, container: InputContainer) -> VideoFrame:
+    """The first frame that can be decoded; it carries the display matrix, and colours as the decoder found them."""
     container.seek(0, stream=stream)
     frame = next(container.decode(stream), None)
     if frame is None:
         raise VideoError("NoFrames", "no frame can be decoded")
+    return frame
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Quarter turns anticlockwise that bring a stored frame upright, from its display matrix."""
     return round(frame.rotation / 90) % 4
 
 
@@ -126,7 +141,8 @@ def probe(path: Path) -> Facts:
         timeline = read_timeline(container, stream)
         if timeline.count == 0:
             raise VideoError("NoFrames", "the video stream has no frames")
-        turns = quarter_turns(stream, container)
+        frame = first_frame(stream, container)
+        turns, colour, fault = quarter_turns(frame), read_colour(frame), find_fault(stream, frame)
         context = stream.codec_context
         aspect = float(stream.sample_aspect_ratio or 1)
         height, width = context.height, round(context.width * aspect)
@@ -146,4 +162,8 @@ def probe(path: Path) -> Facts:
             codec=context.name,
             pixel_format=str(context.pix_fmt),
             container=container.format.name,
+            interlaced=is_interlaced(stream, frame),
+            error_class=fault.kind if fault else None,
+            message=str(fault) if fault else None,
+            **asdict(colour),
         )

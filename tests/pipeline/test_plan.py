@@ -227,3 +227,12 @@ def test_a_local_file_that_changed_is_probed_again(tmp_path: Path) -> None:
     path.unlink()
     gone, _ = plan([row(str(path))], known)
     assert gone.sources_to_probe == {str(path): "missing"}
+
+
+@pytest.mark.parametrize("kind", ["HighDynamicRange", "UnknownColour", "Interlaced"])
+def test_a_video_that_is_not_used_is_filtered_and_not_failed(kind: str) -> None:
+    sources = [source("s3://b/0.mp4", content=None, error_class=kind, message="why")]
+    found, sink = plan([row("s3://b/0.mp4")], sources)
+    assert dict(found.rejected) == {(FILTERED, kind): 1}
+    again, _ = plan([row("s3://b/0.mp4")], sources, ledger=ledger_of(sink))
+    assert (again.filtered_before, again.to_compute, again.unprobed) == (1, 0, 0)
