@@ -18,7 +18,7 @@ from pipeline.dataset.parts import PLANNED, REJECTS
 from pipeline.recipes import Preprocess
 from pipeline.shuffle import Shuffle
 from pipeline.stamps import stamp_all
-from pipeline.video.sampling import draw_span
+from pipeline.video.spans import NoSpan, choose_span
 
 _REJECTS_A_PART = 10_000
 
@@ -228,9 +228,8 @@ class Planner:
             self._reject(slot, row, _Why(probe_outcome(kind), "probe", kind, facts["message"]))
             return
         clip = self._clip(slot, facts, number, row)
-        if clip is None:
-            said = f"{facts['frames']} frames do not hold {self.recipe.sampling.frames}"
-            self._reject(slot, row, _Why(FILTERED, "probe", "TooShort", said, facts["frames"]))
+        if isinstance(clip, _Why):
+            self._reject(slot, row, clip)
         elif clip["clip_id"] in self.ledger.clip_ids or clip["clip_id"] in self.new_ids:
             self._reject(slot, row, _Why(FILTERED, "probe", "Duplicate", "another clip has the same frames"))
         elif broken := next((rule for rule in self.source_rules if not rule.holds(clip[rule.column])), None):
@@ -243,13 +242,12 @@ class Planner:
             self.plan.to_compute += 1
             self.shuffle.add(clip)
 
-    def _clip(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> dict[str, Any] | None:
-        sampling, frames, fps = self.recipe.sampling, facts["frames"], facts["fps"]
-        low = 0 if row.start_s is None else min(frames, round(row.start_s * fps))
-        high = frames if row.end_s is None else min(frames, round(row.end_s * fps))
-        span = draw_span(sampling, facts["content"], number, (low, high))
-        if span is None:
-            return None
+    def _clip(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> dict[str, Any] | _Why:
+        sampling, fps = self.recipe.sampling, facts["fps"]
+        chosen = choose_span(sampling, facts, number, (row.start_s, row.end_s))
+        if isinstance(chosen, NoSpan):
+            return _Why(FILTERED, "probe", chosen.kind, chosen.message, chosen.score)
+        span = chosen.span
         same = ("content", "variable_rate", "turns", "pixel_aspect", "codec", "pixel_format")
         return {name: facts[name] for name in same} | {
             "clip_id": clip_id(facts["content"], span.first, span.stride, sampling.frames),
@@ -260,9 +258,9 @@ class Planner:
             "first": span.first,
             "stride": span.stride,
             "fps": fps / span.stride,
-            "has_next": span.first + sampling.frames * span.stride < high,
+            "has_next": chosen.has_next,
             "source_fps": fps,
-            "source_frames": frames,
+            "source_frames": facts["frames"],
             "source_height": facts["height"],
             "source_width": facts["width"],
         }

@@ -32,6 +32,7 @@ SOURCES = pa.schema(
         ("transfer", pa.string()),
         ("primaries", pa.string()),
         ("interlaced", pa.bool_()),
+        ("times", pa.binary()),
         ("size", pa.int64()),
         ("error_class", pa.string()),
         ("message", pa.string()),

@@ -70,7 +70,7 @@ def decode_rows(
 def decode_clip(row: Mapping[str, Any], worker: VideoWorker, shape: ClipShape, out: np.ndarray) -> str:
     """Fill ``out`` (uint8 RGB ``[frames + 1, h, w, 3]``) with a planned clip; returns the decoder that served.
 
-    Raises VideoError where the video cannot be decoded.
+    Raises VideoError where the video cannot be decoded, or is another one than was probed.
     """
     count = shape.frames + bool(row["has_next"])
     wanted = {
@@ -83,7 +83,7 @@ def decode_clip(row: Mapping[str, Any], worker: VideoWorker, shape: ClipShape, o
         "width": shape.width,
         "frames": row["source_frames"],
     }
-    decoder, frames = worker.decode(row["uri"], Span(row["first"], row["stride"]), wanted)
+    decoder, frames = worker.decode(row["uri"], Span(row["first"], row["stride"]), wanted, row["content"])
     out[:count] = frames
     out[count:] = frames[-1]
     return decoder

@@ -5,6 +5,7 @@ comes with the first request, so no pixel passes through the pipe. It imports no
 there in a fraction of a second.
 """
 
+import base64
 import ctypes
 import json
 import mmap
@@ -13,6 +14,7 @@ import resource
 import signal
 import sys
 import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +31,7 @@ from pipeline.video.errors import VideoError
 from pipeline.video.member_file import MemberFile
 from pipeline.video.probe import probe
 from pipeline.video.sampling import Span
+from pipeline.video.unchanged import ContentCheck
 
 READY = "ready"
 _PR_SET_PDEATHSIG = 1
@@ -63,9 +66,18 @@ class Source:
         self.path = Path()
         self.folder = tempfile.TemporaryDirectory(prefix="motif-source-")
         self.member = MemberFile()
+        self.check = ContentCheck()
 
-    def bring(self, uri: str) -> Path:
-        """A local path with the bytes of ``uri``."""
+    def bring(self, uri: str, content: str | None = None) -> Path:
+        """A local path with the bytes of ``uri``; of an object with other bytes than ``content``, its latest state."""
+        again = self.uri == uri
+        path = self._bring(uri)
+        if again and content is not None and not self.check.holds(path, content):
+            self.uri = ""
+            return self._bring(uri)
+        return path
+
+    def _bring(self, uri: str) -> Path:
         if (member := parse_member(uri)) is not None:
             return self.member.bring(member)
         if not is_remote(uri):
@@ -94,14 +106,18 @@ def _frames_memory(descriptor: int, size: int) -> mmap.mmap:
 
 def _answer(request: dict[str, Any], source: Source) -> dict[str, Any]:
     try:
-        path = source.bring(request["uri"])
+        content = request.get("content")
+        path = source.bring(request["uri"], content)
         if request["op"] == "probe":
-            return {"ok": asdict(probe(path))}
+            facts = probe(path)
+            times = facts.times and base64.b64encode(facts.times).decode()
+            return {"ok": asdict(facts) | {"times": times}}
         wanted = Request(path, Span(**request["span"]), **request["wanted"])
         size = wanted.count * wanted.height * wanted.width * 3
         out = np.frombuffer(_frames_memory(request["frames_fd"], size), np.uint8)
         out = out.reshape(wanted.count, wanted.height, wanted.width, 3)
-        return {"ok": decode(wanted, tuple(request["decoders"]), out)}
+        with source.check.held(path, content) if content else nullcontext():
+            return {"ok": decode(wanted, tuple(request["decoders"]), out)}
     except VideoError as error:
         return {"kind": error.kind, "message": error.message}
     except StorageError as error:

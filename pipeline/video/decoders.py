@@ -23,6 +23,7 @@ from pipeline.video.probe import opened
 from pipeline.video.sampling import Span
 from pipeline.video.seeking import read_frames, seek_frames
 from pipeline.video.timeline import Timeline, timeline_of
+from pipeline.video.uneven import even_frames, seconds_of
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,14 @@ def decode(request: Request, names: tuple[str, ...], out: UInt8[np.ndarray, "t h
 def wanted_frames(request: Request, timeline: Timeline) -> list[int]:
     """Numbers of the wanted frames in presentation order."""
     numbers = [request.span.first + i * request.span.stride for i in range(request.count)]
-    if numbers[-1] >= timeline.count:
+    if numbers[0 if request.variable_rate else -1] >= timeline.count:
         raise VideoError("FramesMissing", f"frame {numbers[-1]} is wanted, the video has {timeline.count}")
     if request.variable_rate and timeline.ticks is not None:
-        seconds = timeline.ticks * float(timeline.tick)
-        step = request.span.stride / request.fps
-        times = seconds[request.span.first] + step * np.arange(request.count)
-        # The frame on show at that moment; half a microsecond for rounding.
-        return [int(i) for i in np.searchsorted(seconds, times + 5e-7, side="right") - 1]
+        seconds = seconds_of(timeline.ticks, timeline.tick)
+        even = even_frames(seconds, request.span.first, request.span.stride / request.fps, request.count)
+        if even is None:
+            raise VideoError("FramesMissing", "the video has no frames at the even times of this clip")
+        return [int(number) for number in even]
     return numbers
 
 

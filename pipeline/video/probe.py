@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from diffusion.colour import find_fault, is_interlaced, read_colour
 from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.timeline import read_timeline
+from pipeline.video.uneven import pack_times
 
 # Metadata in no known encoding are no reason to refuse a video. PyAV 19 never does, and has no argument for it.
 _ANY_METADATA: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
@@ -53,6 +54,8 @@ class Facts:
     interlaced: bool
     error_class: str | None = None
     message: str | None = None
+    times: bytes | None = None
+    """Where the rate is variable, the times of the frames (:func:`pipeline.video.uneven.pack_times`)."""
 
 
 def content_hash(path: Path) -> str:
@@ -166,4 +169,7 @@ def probe(path: Path) -> Facts:
             error_class=fault.kind if fault else None,
             message=str(fault) if fault else None,
             **asdict(colour),
+            times=pack_times(timeline.ticks, timeline.tick)
+            if timeline.variable and timeline.ticks is not None
+            else None,
         )

@@ -1,5 +1,6 @@
 """Drive a decode child: send requests, enforce the deadline, replace a child that hangs, dies or has grown old."""
 
+import base64
 import contextlib
 import json
 import mmap
@@ -52,12 +53,16 @@ class VideoWorker:
 
     def probe(self, uri: str) -> Facts:
         """The facts of a video. Raises VideoError for the video's faults, StorageError for the store's."""
-        return Facts(**self._ask({"op": "probe", "uri": uri}, 0)[0])
+        facts = self._ask({"op": "probe", "uri": uri}, 0)[0]
+        return Facts(**facts | {"times": facts["times"] and base64.b64decode(facts["times"])})
 
-    def decode(self, uri: str, span: Span, wanted: dict[str, Any]) -> tuple[str, UInt8[np.ndarray, "t h w 3"]]:
+    def decode(
+        self, uri: str, span: Span, wanted: dict[str, Any], content: str | None = None
+    ) -> tuple[str, UInt8[np.ndarray, "t h w 3"]]:
         """The frames of a clip (a view into shared memory, valid until the next call) and the decoder that served.
 
-        ``wanted``: the fields of :class:`pipeline.video.decoders.Request` but path and span.
+        ``wanted``: the fields of :class:`pipeline.video.decoders.Request` but path and span. With ``content``, the
+        content hash of the probe, a file with other bytes is a VideoError SourceChanged.
         """
         shape = (wanted["count"], wanted["height"], wanted["width"], 3)
         size = int(np.prod(shape))
@@ -67,6 +72,7 @@ class VideoWorker:
             "span": asdict(span),
             "wanted": wanted,
             "decoders": self.limits.decoders,
+            "content": content,
         }
         name, child = self._ask(request, size)
         return name, np.frombuffer(child.memory(size), np.uint8, count=size).reshape(shape)

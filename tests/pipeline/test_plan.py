@@ -1,7 +1,9 @@
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -13,6 +15,7 @@ from pipeline.plan import Plan, Planner, Retry
 from pipeline.recipes import Preprocess, sprites
 from pipeline.stamps import stamp_all
 from pipeline.video.sampling import Sampling
+from pipeline.video.uneven import even_frames, pack_times, unpack_times
 
 RECIPE = replace(sprites(), store=StoreOptions(4, 2))
 
@@ -91,6 +94,30 @@ def test_probed_sources_become_parts_of_clips() -> None:
     assert clip["fps"] == 10.0 / clip["stride"]
     assert clip["text_id"] == text_id("words")
     assert (clip["source_height"], clip["source_frames"], clip["has_next"]) == (300, 40, True)
+
+
+def test_bounds_and_spans_of_a_variable_rate_are_in_time() -> None:
+    """Ten frames a second for six seconds, then fifty for 2.4: second 4 is frame 40, by the mean rate it was 86."""
+    ticks = np.array([0, *np.cumsum([100] * 60 + [20] * 120)], np.int64)
+    packed = pack_times(ticks, Fraction(1, 1000))
+    fps = 180 / 8.4
+    uneven = source(REMOTE[0], frames=181, fps=fps, variable_rate=True, times=packed)
+    recipe = replace(RECIPE, sampling=Sampling(frames=4, min_stride=3, max_stride=6))
+    rows = [row(REMOTE[0], start_s=4.0, end_s=end, caption=str(end)) for end in (5.5, 6.0, 6.5)]
+    found, sink = plan(rows, [uneven], recipe)
+    assert found.to_compute == 3
+    for clip in sink.planned:
+        numbers = even_frames(unpack_times(packed), clip["first"], clip["stride"] / fps, 4)
+        assert numbers is not None
+        assert ticks[numbers[0]] / 1000 >= 4.0
+        assert ticks[numbers[-1]] / 1000 < float(clip["caption"])
+
+
+def test_a_variable_rate_without_an_even_span_is_filtered_with_a_reason() -> None:
+    packed = pack_times(np.array([0, *np.cumsum([10, 2000] * 20)], np.int64), Fraction(1, 1000))
+    found, sink = plan([row(REMOTE[0])], [source(REMOTE[0], fps=1.0, variable_rate=True, times=packed, frames=41)])
+    assert dict(found.rejected) == {("filtered", "UnevenTimes"): 1}
+    assert "the rate varies" in sink.rejected[0]["message"]
 
 
 def test_a_second_plan_has_nothing_to_do() -> None:

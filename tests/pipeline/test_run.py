@@ -133,6 +133,26 @@ def test_adding_an_artifact_computes_only_that(
     assert before.items() <= part_bytes(dataset).items()
 
 
+def test_no_artifact_of_another_video_beside_a_clip(
+    preprocess: Preprocessing, bad_folder: Path, tmp_path: Path
+) -> None:
+    """A video is replaced after its clip was written: nothing of the new one goes beside the old clip."""
+    lines = ["video,caption"]
+    for number in range(3):
+        shutil.copy(bad_folder / f"good{number}.mp4", tmp_path)
+        lines.append(f"good{number}.mp4,c")
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    dataset = tmp_path / "d"
+    preprocess(tmp_path / "m.csv", dataset, only(brightness=Brightness()))
+    shutil.copy(bad_folder / "good4.mp4", tmp_path / "good1.mp4")
+    recipe = replace(only(brightness=Brightness(), moody=Moody()), max_failed=0.5)
+    account = preprocess(tmp_path / "m.csv", dataset, recipe)
+    assert (account.written, account.artifacts_added) == (1, 3)
+    (reject,) = reject_rows(dataset)
+    assert (reject[2], reject[3], reject[6]) == (str(tmp_path / "good1.mp4"), "moody", "SourceChanged")
+    assert sorted(i is None for i in ids(dataset, "moody")) == [False] * 3 + [True]
+
+
 def test_another_heatmap_goes_beside_the_first(
     preprocess: Preprocessing, sprites_dataset: Path, sprites_folder: Path, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from pipeline.stages.probe import probe_rows
 from pipeline.stages.write import STATUS, PartWriter
 from pipeline.video.decoders import Request, decode_with_pyav
 from pipeline.video.geometry import ClipShape
+from pipeline.video.probe import content_hash
 from pipeline.video.sampling import Span
 from pipeline.video.worker import DecodeLimits, VideoWorker
 from tests.pipeline.datasets import clip
@@ -64,6 +65,8 @@ def work(*rows: dict[str, Any], blanks: int = 0) -> pa.Table:
 def planned(number: int, uri: Path, **more: Any) -> dict[str, Any]:
     frames = 12 if uri.name == "numbers.mp4" else 6
     row = clip(number, uri=str(uri), first=0, source_fps=25.0, source_frames=frames)
+    if uri.exists():
+        row["content"] = content_hash(uri)
     del row["decoder"]
     return row | more
 

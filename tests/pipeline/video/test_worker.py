@@ -183,6 +183,57 @@ def test_from_s3(worker: VideoWorker, video: str, bucket: str) -> None:
         worker.probe("s3://nowhere-to-be-found/a.mp4")
 
 
+def replaced(worker: VideoWorker, uri: str, content: str) -> bool:
+    """Whether the worker refuses the file as another one."""
+    try:
+        worker.decode(uri, Span(0, 1), WANTED, content)
+    except VideoError as error:
+        return error.kind == "SourceChanged" and "put that file back" in error.message
+    return False
+
+
+def test_another_file_than_was_probed(worker: VideoWorker, video: str, tmp_path: Path) -> None:
+    content, path = worker.probe(video).content, Path(video)
+    old, stat = path.read_bytes(), path.stat()
+    assert not replaced(worker, video, content)
+    new = bytearray(old)
+    new[-1] ^= 1
+    path.write_bytes(new)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same path, size, inode and time
+    assert replaced(worker, video, content)
+    os.utime(path, ns=(0, 0))
+    assert replaced(worker, video, content)
+    path.unlink()
+    path.write_bytes(old)
+    os.utime(path, ns=(0, 0))
+    assert not replaced(worker, video, content)
+    assert not replaced(worker, video, content)  # from memory
+    write(path, pictures(12, 64, 64)[::-1])
+    assert replaced(worker, video, content)
+
+
+def test_another_object_than_was_probed(worker: VideoWorker, video: str, bucket: str) -> None:
+    Folder(bucket).write("a.mp4", Path(video).read_bytes())
+    uri = f"{bucket}/a.mp4"
+    content = worker.probe(uri).content
+    assert not replaced(worker, uri, content)
+    Folder(bucket).write("a.mp4", b"")
+    worker.close()
+    assert replaced(worker, uri, content)
+    Folder(bucket).write("a.mp4", Path(video).read_bytes())
+    assert not replaced(worker, uri, content), "the child's copy of an object is not the last word"
+
+
+def replaces_its_file(request: Request, out: np.ndarray) -> None:
+    """A decoder during which the file is replaced."""
+    request.path.write_bytes(request.path.read_bytes())
+
+
+@pytest.mark.parametrize("worker", [limits("replaces_its_file")], indirect=True)
+def test_a_file_that_is_replaced_while_it_is_decoded(worker: VideoWorker, video: str) -> None:
+    assert replaced(worker, video, worker.probe(video).content)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
