@@ -60,6 +60,7 @@ def build_api(open_videos: Callable[[], Videos]) -> Guard:
         responses=_ERRORS,
         redirect_slashes=False,
     )
+    _add_unsupported(app)
     _add_videos(app, videos, making)
     _add_content(app, videos)
     _add_sync(app, videos, making)
@@ -88,6 +89,18 @@ def _lifespan(videos: Videos, making: Making) -> Callable[[FastAPI], contextlib.
         videos.close()
 
     return lifespan
+
+
+def _add_unsupported(app: FastAPI) -> None:
+    """What newer clients also call; without routes of their own these would be taken for the ids of videos."""
+
+    async def unsupported(request: Request) -> Response:
+        message = f"There is no {request.url.path[:80]} here: videos are created, remixed and deleted."
+        raise ApiError(404, "unsupported_endpoint", message)
+
+    for name in ("edits", "extensions", "characters"):
+        for path in (f"/v1/videos/{name}", f"/v1/videos/{name}/{{rest:path}}"):
+            app.add_route(path, unsupported, methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 
 
 def _add_videos(app: FastAPI, videos: Videos, making: Making) -> None:

@@ -1,4 +1,4 @@
-"""A request's body, multipart or JSON, as fields and a picture's bytes."""
+"""A request's body, a form of either kind or JSON, as fields and a picture's bytes."""
 
 import base64
 import binascii
@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
@@ -18,9 +19,11 @@ from serving.errors import ApiError, invalid
 
 _KEY = re.compile(r"^([^\[\]]+)((?:\[[^\[\]]*\])*)$")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
+_URL = re.compile(r"(?:data:|https?://)", re.IGNORECASE)
 _MAX_FIELDS, _MAX_FIELD_BYTES, _MAX_DEPTH = 64, 4 << 20, 4
 _MAX_VALUES = 100_000  # of a JSON body, with the commas of two prompts: a bracket of one byte becomes 64 of memory
 _PICTURE = "input_reference"
+_OTHER_NAME = "image_reference"  # of the same field, in vLLM-Omni's and SGLang's clients
 _STEP = 1 << 20  # bytes of base64, whole groups of four
 
 
@@ -41,17 +44,29 @@ async def read_body(request: Request) -> Body:
             return await _read_form(request)
         if kind == "application/json":
             return await run_in_threadpool(_from_json, await request.body())
+        if kind == "application/x-www-form-urlencoded":
+            return await run_in_threadpool(_from_urlencoded, await request.body())
     except ClientDisconnect:  # nobody will read this
         raise ApiError(400, "client_disconnected", "The connection ended before the body did.") from None
     raise ApiError(
         415,
         "unsupported_media_type",
-        f"A body of type '{kind[:80] or 'none'}' is not understood: send multipart/form-data or application/json.",
+        f"A body of type '{kind[:80] or 'none'}' is not understood: send multipart/form-data, application/json or "
+        "application/x-www-form-urlencoded.",
     )
 
 
 def _from_json(data: bytes) -> Body:
     return _take_reference(_parse_json(data))
+
+
+def _from_urlencoded(data: bytes) -> Body:
+    """A form without a file; its picture is the text of a URL."""
+    try:
+        pairs = parse_qsl(data.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError:  # no UTF-8, or too many fields
+        raise invalid(None, "The form is no valid URL-encoded UTF-8, or has too many fields.", "invalid_form") from None
+    return _take_reference(nest(pairs))
 
 
 def _parse_json(data: bytes, param: str | None = None) -> dict[str, Any]:
@@ -108,7 +123,7 @@ async def _from_form(form: FormData) -> Body:
     texts, picture = [], None
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            if name != _PICTURE:
+            if name not in (_PICTURE, _OTHER_NAME):
                 raise invalid(name[:80], f"'{name[:80]}': a file goes into '{_PICTURE}'.", "unknown_parameter")
             picture = await value.read()
         else:
@@ -130,9 +145,14 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
             raise invalid(name[:80], f"'{name[:80]}' is nested too deeply.")
         _place(out, steps, text, name)
     for name, value in out.items():
-        if isinstance(value, str) and name == "extra_params":  # some clients send it as JSON
+        as_json = name == "extra_params" or (name in (_PICTURE, _OTHER_NAME) and _is_object(value))
+        if isinstance(value, str) and as_json:  # so some clients send it
             out[name] = _parse_json(value.encode(), name)
     return out
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith("{")
 
 
 def _place(out: dict[str, Any], steps: list[str], text: str, name: str) -> None:
@@ -152,20 +172,24 @@ def _place(out: dict[str, Any], steps: list[str], text: str, name: str) -> None:
 
 
 def _take_reference(fields: dict[str, Any]) -> Body:
-    body = Body({name: value for name, value in fields.items() if name != _PICTURE})
-    reference = fields.get(_PICTURE)
-    if reference is None:
-        return body
-    url = reference.get("image_url") if isinstance(reference, dict) and set(reference) == {"image_url"} else None
-    if not isinstance(url, str):
-        raise invalid(
-            _PICTURE,
-            f'\'{_PICTURE}\' is to be a file of a multipart body, or {{"image_url": "data:image/png;base64,…"}}.',
-        )
-    if url[:5].lower() == "data:":
-        body.picture = _from_data_url(url)
-    else:
-        body.url = url
+    body = Body({name: value for name, value in fields.items() if name not in (_PICTURE, _OTHER_NAME)})
+    given = {name: fields[name] for name in (_PICTURE, _OTHER_NAME) if fields.get(name) is not None}
+    if len(given) > 1:
+        raise invalid(_PICTURE, f"'{_PICTURE}' and '{_OTHER_NAME}' are the same field: send one.", "contradiction")
+    for name, reference in given.items():
+        url = reference.get("image_url") if isinstance(reference, dict) and set(reference) == {"image_url"} else None
+        if isinstance(reference, str) and _URL.match(reference):
+            url = reference
+        if not isinstance(url, str):
+            raise invalid(
+                name,
+                f"'{name}' is to be a file of a multipart body, a data: URL, or "
+                '{"image_url": "data:image/png;base64,…"}.',
+            )
+        if url[:5].lower() == "data:":
+            body.picture = _from_data_url(url)
+        else:
+            body.url = url
     return body
 
 

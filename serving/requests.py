@@ -82,6 +82,8 @@ class VideoRequest(BaseModel):
     model: Annotated[str, Text] | None = None
     seconds: Annotated[float, Field(gt=0, le=600), Number] | None = None
     size: Annotated[str, Field(pattern=r"^[0-9]{1,5}x[0-9]{1,5}$")] | None = None
+    width: Annotated[int, Field(ge=1, le=99_999), Number] | None = None
+    height: Annotated[int, Field(ge=1, le=99_999), Number] | None = None
     num_frames: Annotated[int, Field(ge=1, le=MAX_FRAMES), Number] | None = None
     fps: Annotated[float, Field(ge=0.1, le=240), Number] | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS), Number] | None = None
@@ -89,6 +91,8 @@ class VideoRequest(BaseModel):
     negative_prompt: Words | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED), Number] | None = None
     extra_params: ExtraParams | None = None
+    user: Words | None = None
+    """Ignored: clients send it for whoever bills them."""
 
 
 class RemixRequest(BaseModel):
@@ -188,7 +192,7 @@ def settle(request: VideoRequest, model: ServedModel) -> Order:
 def _check_model(request: VideoRequest, model: ServedModel) -> None:
     """Within what any model may be asked for, but not this one."""
     size, spacing, steps = f"{model.width}x{model.height}", _extra(request).spacing, request.num_inference_steps
-    if request.size not in (None, size):
+    if _size(request) not in (None, size):
         raise invalid("size", f"'size': {model.id} makes videos of {size} (WIDTHxHEIGHT) alone.", "unsupported_value")
     if spacing is not None and spacing not in model.spacings:
         raise invalid(
@@ -202,6 +206,17 @@ def _check_model(request: VideoRequest, model: ServedModel) -> None:
             f"'num_inference_steps': {model.id} has {model.max_steps} steps: ask for so many or fewer.",
             "unsupported_value",
         )
+
+
+def _size(request: VideoRequest) -> str | None:
+    """WIDTHxHEIGHT, from ``size`` or from both sides."""
+    if (request.width is None) != (request.height is None):
+        missing = "width" if request.width is None else "height"
+        raise invalid(missing, "'width' and 'height' come together, or leave both out.", "missing_parameter")
+    sides = None if request.width is None else f"{request.width}x{request.height}"
+    if sides is not None and request.size not in (None, sides):
+        raise invalid("size", f"'size' is {request.size}, 'width' and 'height' are {sides}: send one.", "contradiction")
+    return sides or request.size
 
 
 def _extra(request: VideoRequest) -> ExtraParams:

@@ -68,7 +68,7 @@ class Videos:
         request = read_fields(VideoRequest, body.fields)
         model = self.models.find(request.model)
         order = settle(request, model)
-        content = {"fields": request.model_dump(mode="json"), "url": body.url}
+        content = {"fields": request.model_dump(mode="json", exclude={"user"}), "url": body.url}
         fingerprint = _fingerprint(content, body.picture)
         if same := self._admit(caller, fingerprint):
             return same

@@ -1,5 +1,6 @@
 """The routes, as serving clients of 2026 expect them."""
 
+import base64
 import io
 import json
 from collections.abc import Iterator
@@ -81,13 +82,36 @@ def test_create_follow_download(client: httpx2.Client) -> None:
 
 
 def test_json_with_a_data_url(client: httpx2.Client) -> None:
-    import base64
-
     url = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     body = {"prompt": "a", "seconds": 1, "input_reference": {"image_url": url}, "extra_params": {"eta": 0.5}}
     answer = client.post("/v1/videos", json=body)
     assert answer.status_code == 200
     assert answer.json()["seconds"] == "1"
+
+
+def test_what_other_clients_send(client: httpx2.Client, server: Server) -> None:
+    server.hold.set()
+    url = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
+    fields = {"prompt": "a", "user": "somebody", "width": 64, "height": 32, "input_reference": url}
+    for how in ({"json": fields}, {"data": fields}):
+        answer = client.post("/v1/videos", **how)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["size"]) == (200, "64x32")
+        assert "somebody" not in answer.text
+    for change, told in (
+        ({"height": None}, "height"), ({"width": 128}, "size"), ({"size": "128x64"}, "size"), ({"width": 0}, "width"),
+    ):  # fmt: skip
+        answer = client.post("/v1/videos", json=fields | change)
+        assert refusal(answer)[::2] == (400, told)
+    key = {"idempotency-key": "k"}
+    same = [client.post("/v1/videos", json=fields | {"user": user}, headers=key).json()["id"] for user in "ab"]
+    assert same[0] == same[1]
+
+
+@pytest.mark.parametrize("name", ["edits", "extensions", "characters", "characters/char_1", "edits/a/b"])
+def test_endpoints_that_are_not_supported(client: httpx2.Client, name: str) -> None:
+    for method in ("GET", "POST", "DELETE"):
+        assert refusal(client.request(method, f"/v1/videos/{name}"))[:2] == (404, "unsupported_endpoint")
+    assert "/edits" not in client.get("/openapi.json").text
 
 
 def test_bracketed_fields(client: httpx2.Client) -> None:

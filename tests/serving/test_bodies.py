@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from serving.bodies import Body, nest, read_body
 from serving.errors import ApiError
 
 PICTURE = b"\x89PNG\r\n\x1a\n--B\r\n\0\xff"
+URLENCODED = "application/x-www-form-urlencoded"
 FORM = "multipart/form-data; boundary=B"
 DATA_URL = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
 
@@ -77,9 +79,30 @@ def test_forms(kind: str, step: int) -> None:
     assert read(kind, form(FILE) + b"after", step) == Body({}, PICTURE)
 
 
-@pytest.mark.parametrize(
-    "kind", [None, "", "text/plain", "application/x-www-form-urlencoded", "image/png", "\xff" * 999]
-)
+def test_a_picture_as_the_text_of_a_url() -> None:
+    """As the examples of vLLM-Omni and SGLang send it, in bodies of every kind and under either name."""
+    for name in ("input_reference", "image_reference"):
+        for value, found in ((DATA_URL, Body({}, PICTURE)), ("https://a", Body({}, None, "https://a"))):
+            whole = json.dumps({"image_url": value})
+            assert read("application/json", as_json({name: value})) == found
+            assert read("application/json", as_json({name: {"image_url": value}})) == found
+            for text in (value, whole):
+                assert read(FORM, form(part(name, text.encode()))) == found
+                assert read(URLENCODED, urlencode({name: text}).encode()) == found
+    assert read(FORM, form(part("image_reference", PICTURE, '; filename="a"'))) == Body({}, PICTURE)
+    both = as_json({"input_reference": DATA_URL, "image_reference": DATA_URL})
+    assert refused("application/json", both) == (400, "contradiction", "input_reference")
+
+
+def test_urlencoded_forms() -> None:
+    sent = "prompt=ein+Stern+%E2%9C%A6&extra_params[eta]=1&negative_prompt="
+    fields = {"prompt": "ein Stern ✦", "extra_params": {"eta": "1"}, "negative_prompt": ""}
+    assert read(URLENCODED, sent.encode(), 7) == Body(fields)
+    for broken in (b"prompt=\xff", b"prompt=%ff", b"&".join(b"a%d=" % number for number in range(99))):
+        assert refused(URLENCODED, broken) == (400, "invalid_form", None)
+
+
+@pytest.mark.parametrize("kind", [None, "", "text/plain", "image/png", "\xff" * 999])
 def test_other_kinds(kind: str | None) -> None:
     assert refused(kind, b"prompt=a") == (415, "unsupported_media_type", None)
 

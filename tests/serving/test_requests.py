@@ -78,7 +78,7 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
         ({"image": 5}, "image", "unknown_parameter", "Did you mean 'input_reference'?"),
         ({"negative": 5}, "negative", "unknown_parameter", "Did you mean 'negative_prompt'?"),
         ({"frames": 5}, "frames", "unknown_parameter", "Did you mean 'num_frames'?"),
-        ({"zzz": 5}, "zzz", "unknown_parameter", "extra_params, input_reference."),
+        ({"zzz": 5}, "zzz", "unknown_parameter", "extra_params, user, input_reference."),
         ({"extra_params": {"steps": 5}}, "extra_params.steps", "unknown_parameter", "There are guidance_rescale, eta,"),
         ({"promt": "x"}, "promt", "unknown_parameter", "Did you mean 'prompt'?"),
         ({"extra_params": {"etta": 1}}, "extra_params.etta", "unknown_parameter", "Did you mean 'eta'?"),
