@@ -12,10 +12,10 @@ from jaxtyping import UInt8
 from PIL import Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL.ImageFile import ImageFile
 
-from diffusion.colour import FrameConverter
+from diffusion.colour import FrameConverter, FrameError, find_fault
 from diffusion.errors import InputError
 from diffusion.picture_limits import find_excess
-from diffusion.placement import place
+from diffusion.placement import place, quarter_turns
 
 Kind = Literal["PNG", "JPEG", "WebP"]
 Code = Literal["invalid_image", "image_too_large", "unsupported_image"]
@@ -97,26 +97,48 @@ def decode_picture(data: bytes, *, max_pixels: int = 40_000_000) -> UInt8[np.nda
         ) from error
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture file as upright RGB, or the first frame of what else has pictures; InputError where it has none."""
+def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture file as upright RGB, or the first frame of a video; InputError where there is none that can be used.
+
+    With ``size`` (height, width) it is scaled to cover it and cropped, a video's frame by the very steps that training
+    frames go through. Without, it has its own size; a video's pixels become square.
+    """
     if not path.is_file():
         raise InputError(f"image {path}: there is no such file.")
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD)
             if find_kind(head):
-                return decode_picture(head + stream.read())
-        with av.open(path) as container:
-            first = next(container.decode(video=0))
-            return np.asarray(first.to_ndarray(format="rgb24"), np.uint8)
+                picture = decode_picture(head + stream.read())
+                return picture if size is None else fit(picture, *size)
+        return _first_frame(path, size)
     except PictureError as error:
         raise InputError(f"image {path}: {error}") from error
+    except FrameError as error:
+        raise InputError(f"image {path}: this video cannot be used: {error}") from error
     except (av.FFmpegError, IndexError, StopIteration):
         raise InputError(
             f"image {path}: this is no picture or video that can be read. Give a JPEG, PNG, WebP or MP4 file."
         ) from None
     except OSError as error:
         raise InputError(f"image {path} cannot be read: {error.strerror}.") from error
+
+
+def _first_frame(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "height width 3"]:
+    with av.open(path) as container:
+        # A cover picture of a song counts as a video stream for FFmpeg.
+        covers = av.stream.Disposition.attached_pic
+        stream = next(found for found in container.streams.video if not found.disposition & covers)
+        frame = next(container.decode(stream))
+        fault = find_fault(stream, frame)
+        if fault is not None:
+            raise fault
+        turns, aspect = quarter_turns(frame), float(stream.sample_aspect_ratio or 1)
+        if size is None:
+            wide = (frame.height, round(frame.width * aspect))
+            size = wide if turns % 2 == 0 else wide[::-1]
+        placement = place((frame.height, frame.width), aspect, turns, size)
+        return np.ascontiguousarray(FrameConverter().convert(frame, placement, size))
 
 
 def fit(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from av.video.frame import VideoFrame
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -33,3 +35,8 @@ def place(stored: tuple[int, int], pixel_aspect: float, turns: int, target: tupl
     top, left = (upright[0] - target[0]) // 2, (upright[1] - target[1]) // 2
     scaled = (upright[1], upright[0]) if turns % 2 else upright
     return Placement(scaled, turns % 4, top, left)
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Quarter turns anticlockwise that bring a stored frame upright, from its display matrix."""
+    return round(frame.rotation / 90) % 4

@@ -10,6 +10,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from diffusion.placement import place
+
 # Kr and Kb: BT.601, BT.709 and BT.2020; and how H.273 numbers the matrices.
 KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 MATRIX_NUMBERS = {"bt601": 6, "bt709": 1, "bt2020": 9}
@@ -58,8 +60,8 @@ def triangle(count: int, wanted: int, known: int, step: float = 1, offset: float
     weights = np.clip(1 - np.abs(places[None] - at[:, None]) / reach, 0, None)
     weights /= weights.sum(axis=1, keepdims=True)
     out = np.zeros((wanted, known))
-    for column, place in enumerate(np.clip(places, 0, known - 1)):  # the edge goes on beyond itself
-        out[:, place] += weights[:, column]
+    for column, sample in enumerate(np.clip(places, 0, known - 1)):  # the edge goes on beyond itself
+        out[:, sample] += weights[:, column]
     return out
 
 
@@ -148,3 +150,10 @@ def psnr(ours: np.ndarray, exact: np.ndarray) -> float:
 def bias(ours: np.ndarray, exact: np.ndarray) -> float:
     """The largest mean difference of a channel, in levels."""
     return float(np.abs((ours.astype(float) - exact).mean(axis=(0, 1))).max())
+
+
+def expected(rgb: np.ndarray, size: tuple[int, int], turns: int = 0, aspect: float = 1.0) -> np.ndarray:
+    """RGB scaled to cover ``size``, upright and cropped."""
+    placement = place(rgb.shape[:2], aspect, turns, size)
+    upright = np.rot90(resize(rgb, *placement.scaled), placement.turns)
+    return upright[placement.top : placement.top + size[0], placement.left : placement.left + size[1]]

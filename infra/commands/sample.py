@@ -142,7 +142,7 @@ class _Run:
             folder.write(name, encode(name, tile(self.kept, rows), self.rate, self.metadata))
 
     def _requests(self, videos: Sequence[_Video]) -> list[Request]:
-        pictures = {video.image: read_image(video.image) for video in videos}
+        pictures = {video.image: read_image(video.image, self.generator.size) for video in videos}
         options = self.options
         return [
             Request(pictures[video.image], video.prompt, video.seed, options.fps, options.negative_prompt)

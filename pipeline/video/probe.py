@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from diffusion.colour import find_fault, is_interlaced, read_colour
+from diffusion.placement import quarter_turns
 from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.timeline import read_timeline
 from pipeline.video.uneven import pack_times
@@ -131,11 +132,6 @@ def first_frame(stream: VideoStream, container: InputContainer) -> VideoFrame:
     if frame is None:
         raise VideoError("NoFrames", "no frame can be decoded")
     return frame
-
-
-def quarter_turns(frame: VideoFrame) -> int:
-    """Quarter turns anticlockwise that bring a stored frame upright, from its display matrix."""
-    return round(frame.rotation / 90) % 4
 
 
 def probe(path: Path) -> Facts:

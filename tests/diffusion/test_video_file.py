@@ -8,6 +8,7 @@ from PIL import Image
 
 from diffusion.grid import arrange, tile
 from diffusion.video_file import encode, encode_gif, encode_video
+from tests.colours import Look, bias, psnr, scene, to_rgb
 
 TEXTS = {
     "long": "a word and another " * 1700,
@@ -48,6 +49,24 @@ def test_an_mp4_holds_the_frames_and_the_same_frames_give_the_same_bytes() -> No
     assert np.abs(found.astype(int) - moving()).mean() < 4
     assert data.index(b"moov") < data.index(b"mdat")
     assert encode_video(moving(), 10.0, crf=0) == data
+
+
+@pytest.mark.parametrize("size", [(96, 128), (34, 50)])
+def test_an_mp4_says_how_its_colours_are_to_be_read_and_they_are(size: tuple[int, int]) -> None:
+    """Against an exact conversion of its samples with the tags' matrix: players see the colours that were encoded."""
+    picture = np.rint(255 * scene(*size)).astype(np.uint8)
+    with av.open(io.BytesIO(encode_video(picture[None], 8.0, crf=0))) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+        frame = next(container.decode(video=0))
+    assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 1)
+    planes = [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        for plane in frame.planes
+    ]
+    shown = to_rgb(planes, Look("bt709"))
+    assert bias(picture, shown) <= 0.5
+    assert psnr(picture, shown) >= 40
 
 
 def test_metadata_of_any_length_and_script_survives() -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusion.placement import place
 from pipeline.video.decoders import Request, decode_with_pyav
 from pipeline.video.errors import VideoError
 from pipeline.video.probe import probe
 from pipeline.video.sampling import Span
-from tests.colours import Look, bias, psnr, resize, scene, to_planes, to_rgb, write_planes
+from tests.colours import Look, bias, expected, psnr, scene, to_planes, to_rgb, write_planes
 from tests.videos import pictures, rotate, write
 
 LOOKS = [Look(*choice) for choice in product(("bt601", "bt709"), (False, True), ("420", "422", "444"), (8, 10))]
@@ -24,12 +23,6 @@ def decoded(path: Path, size: tuple[int, int]) -> np.ndarray:
     out = np.zeros((1, *size, 3), np.uint8)
     decode_with_pyav(request, out)
     return out[0]
-
-
-def expected(rgb: np.ndarray, size: tuple[int, int], turns: int = 0, aspect: float = 1.0) -> np.ndarray:
-    placement = place(rgb.shape[:2], aspect, turns, size)
-    upright = np.rot90(resize(rgb, *placement.scaled), placement.turns)
-    return upright[placement.top : placement.top + size[0], placement.left : placement.left + size[1]]
 
 
 def assert_exact(ours: np.ndarray, exact: np.ndarray) -> None:
