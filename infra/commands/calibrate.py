@@ -36,18 +36,27 @@ def main(args: list[str]) -> None:
 
 def _show(found: Calibration) -> None:
     table = Table(title=f"{found.clips:,} clips")
+    table.add_column("camera")
     table.add_column("normalisation", no_wrap=True)
-    for name in ("0.5 at px a frame", "cells above 0.5", "clips all dark", "clips all lit", "mean weight"):
+    for name in ("0.5 at px a frame", "cells above 0.5", "clips all dark", "mostly lit", "all lit", "mean weight"):
         table.add_column(name, justify="right")
-    for name, effect in found.effects.items():
-        centre = "by clip" if effect.centre_px is None else f"{effect.centre_px:g}"
-        shares = (effect.lit, effect.dark_clips, effect.lit_clips)
-        table.add_row(name, centre, *(f"{share:.1%}" for share in shares), f"{effect.weight:.3f}")
+    for camera, effects in found.cameras.items():
+        for name, effect in effects.items():
+            centre = "by clip" if effect.centre_px is None else f"{effect.centre_px:g}"
+            shares = (effect.lit, effect.dark_clips, effect.mostly_lit_clips, effect.lit_clips)
+            table.add_row(camera, name, centre, *(f"{share:.1%}" for share in shares), f"{effect.weight:.3f}")
+        table.add_section()
     console = Console(file=sys.stderr)
     console.print(table)
-    console.print(
+    lines = [
         "A useful reading lights up what moves: few cells, few clips all dark but still ones, none all lit. The first "
-        "is the default. Take another with --features.heatmaps.normalisation.unit and .fraction.",
-        highlight=False,
-        soft_wrap=True,
-    )
+        "is the default. Take another with --features.heatmaps.normalisation.unit and .fraction."
+    ]
+    mostly = next(iter(found.effects.values())).mostly_lit_clips
+    if len(found.cameras) == 1 and mostly:
+        lines.append(
+            f"In {mostly:.1%} of the clips more than half of the cells are lit. Where a moving camera does that, "
+            "compute heatmaps with --features.heatmaps.camera homography; this table then shows both."
+        )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

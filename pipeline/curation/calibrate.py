@@ -11,60 +11,93 @@ from pipeline.curation.clips import clip_shape
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.schema import Column
-from pipeline.featurizers.heatmaps import stored_heatmap
-from pipeline.motion.heatmap import CONVENTIONS, Normalisation
+from pipeline.featurizers.heatmaps import WITH_CAMERA
+from pipeline.motion.heatmap import CONVENTIONS, Normalisation, stored_heatmap
 
 # A clip counts as lit where this share of its cells is: a camera that pans leaves a few cells dark.
 _ALL = 0.95
+_MOST = 0.5
+_SHARES = ("lit", "dark_clips", "mostly_lit_clips", "lit_clips", "weight")
+Effects = dict[str, "Effect"]
 
 
 @dataclass
 class Effect:
     """What a convention makes of the clips, as shares of 0 to 1.
 
-    ``lit``: cells whose heatmap is above 0.5; ``dark_clips``: clips without such a cell; ``lit_clips``: clips with
-    nothing but such cells (95 %); ``weight``: mean of the squared heatmap, by which the focal loss weights an error.
+    ``lit``: cells whose heatmap is above 0.5; ``dark_clips``: clips without such a cell; ``mostly_lit_clips``: clips
+    with more than half of such cells; ``lit_clips``: clips with nothing but such cells (95 %); ``weight``: mean of the
+    squared heatmap, by which the focal loss weights an error.
     """
 
     centre_px: float | None
     """Pixels a frame at which the heatmap is 0.5; None where it depends on the clip."""
     lit: float = 0.0
     dark_clips: float = 0.0
+    mostly_lit_clips: float = 0.0
     lit_clips: float = 0.0
     weight: float = 0.0
 
 
 @dataclass
 class Calibration:
-    """The effects by convention, over ``clips`` clips."""
+    """The effects by what was done about the camera (``none`` or ``homography``), then by convention.
+
+    Where the camera was subtracted both are there: what the intensity was before is stored, too.
+    """
 
     clips: int = 0
-    effects: dict[str, Effect] = field(default_factory=dict)
+    cameras: dict[str, Effects] = field(default_factory=dict)
+
+    @property
+    def effects(self) -> Effects:
+        """Those of the heatmaps as the dataset has them."""
+        return list(self.cameras.values())[-1]
 
 
 def calibrate(dataset: Folder, artifact: str | None = None, limit: int | None = None) -> Calibration:
     """Compare all conventions on the clips of a dataset (the first ``limit``)."""
     catalog = Catalog.require(dataset)
     name = catalog.pick("heatmaps", artifact)
+    stored = catalog.artifacts[name]
+    columns = {str(stored.identity.get("camera", "none")): "intensity"}
+    if WITH_CAMERA in stored.columns:
+        columns = {"none": WITH_CAMERA} | columns
     shape = clip_shape(catalog)
-    result = Calibration(effects={key: Effect(_centre(n, shape.height, shape.width)) for key, n in CONVENTIONS.items()})
+    result = Calibration(
+        cameras={
+            camera: {key: Effect(_centre(n, shape.height, shape.width)) for key, n in CONVENTIONS.items()}
+            for camera in columns
+        }
+    )
     for part in part_names(dataset / name):
-        table = (dataset / name).read_table(part, ["clip_id", "intensity"])
-        values = Column.of(table.schema.field("intensity")).to_numpy(table.column("intensity"))
-        values = values[np.asarray(table.column("clip_id").is_valid())][
-            : None if limit is None else limit - result.clips
-        ]
-        result.clips += len(values)
-        for key, normalisation in CONVENTIONS.items():
-            _add(result.effects[key], stored_heatmap(normalisation, values, shape.height, shape.width))
+        left = None if limit is None else limit - result.clips
+        added = 0
+        for camera, column in columns.items():
+            mean, greatest = read_cells(dataset / name, part, column, f"{column}_max" in stored.columns)
+            mean, greatest = mean[:left], None if greatest is None else greatest[:left]
+            added = len(mean)
+            for key, normalisation in CONVENTIONS.items():
+                heatmaps = stored_heatmap(normalisation, mean, greatest, shape.height, shape.width)
+                _add(result.cameras[camera][key], heatmaps)
+        result.clips += added
         if limit is not None and result.clips >= limit:
             break
     if not result.clips:
         raise InputError(f"{dataset.uri}: {name} holds no clips.")
-    for effect in result.effects.values():
-        for share in ("lit", "dark_clips", "lit_clips", "weight"):
+    for effect in (effect for effects in result.cameras.values() for effect in effects.values()):
+        for share in _SHARES:
             setattr(effect, share, round(getattr(effect, share) / result.clips, 4))
     return result
+
+
+def read_cells(folder: Folder, part: str, column: str, has_greatest: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Mean and greatest intensity ``[n t h w]`` of the clips of a part that have one, as stored."""
+    names = [column, *([f"{column}_max"] if has_greatest else [])]
+    table = folder.read_table(part, ["clip_id", *names])
+    there = np.asarray(table.column("clip_id").is_valid())
+    values = [Column.of(table.schema.field(name)).to_numpy(table.column(name))[there] for name in names]
+    return values[0], values[1] if has_greatest else None
 
 
 def _centre(normalisation: Normalisation, height: int, width: int) -> float | None:
@@ -77,5 +110,6 @@ def _add(effect: Effect, heatmaps: torch.Tensor) -> None:
     lit = (heatmaps > 0.5).float().mean(dim=(1, 2, 3))
     effect.lit += float(lit.sum())
     effect.dark_clips += float((lit == 0).sum())
+    effect.mostly_lit_clips += float((lit > _MOST).sum())
     effect.lit_clips += float((lit >= _ALL).sum())
     effect.weight += float((heatmaps**2).mean(dim=(1, 2, 3)).sum())

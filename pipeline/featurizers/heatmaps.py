@@ -10,39 +10,46 @@ from torch import Tensor
 
 from pipeline.dataset.schema import Column
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
+from pipeline.motion.camera import Camera, find_camera
 from pipeline.motion.flow import Dis, FlowFunction
-from pipeline.motion.heatmap import Normalisation, agreed_intensity, hold_last, intensity, pool
+from pipeline.motion.heatmap import Normalisation, agreed_intensity, hold_last, intensity, pool, pool_max
 from pipeline.motion.raft import Raft
 from pipeline.motion.similarity import adjacent_ssim, luma
 from pipeline.video.geometry import ClipShape
+
+WITH_CAMERA = "intensity_with_camera"
+"""The column of the intensity from which the camera's motion was not subtracted; its maximum has ``_max`` after it."""
 
 
 @dataclass(frozen=True)
 class Heatmaps(ClipFeature):
     """m' of MotiF: the sigmoid of normalised flow intensity, averaged over ``cell`` x ``cell`` pixels.
 
-    The intensity is stored too (area mean, in pixels a frame), so another normalisation needs no new flow.
-    ``both_ways`` counts as motion only what forward and backward flow agree on; it keeps the motion of an object from
-    running over the background in front of it and costs a second flow. The paper uses forward flow.
+    The intensity is stored too, a cell's mean and maximum in pixels a frame, so another normalisation needs no new
+    flow. ``both_ways`` counts as motion only what forward and backward flow agree on; it keeps the motion of an object
+    from running over the background in front of it and costs a second flow. The paper uses forward flow.
     """
 
     kind: ClassVar[str] = "heatmaps"
 
     flow: Dis | Raft = Raft()
     both_ways: bool = False
+    camera: Literal["none", "homography"] = "none"
+    """Subtract the camera's motion, which lights a background that only seems to move; the paper does not."""
     normalisation: Normalisation = Normalisation()
     cell: int = 8
     dtype: Literal["uint8", "float16"] = "uint8"
 
     def identity(self) -> dict[str, Any]:
-        """Flow, direction, normalisation, grid and number format."""
+        """Flow, direction, camera, normalisation, grid and number format."""
         return {
             "flow": self.flow.identity(),
             "both_ways": self.both_ways,
+            "camera": self.camera,
             "normalisation": self.normalisation.identity(),
             "cell": self.cell,
             "dtype": self.dtype,
-            "version": 1,
+            "version": 2,
         }
 
     def check(self, shape: ClipShape) -> None:
@@ -51,16 +58,26 @@ class Heatmaps(ClipFeature):
             raise ValueError(f"cell {self.cell}: must divide height {shape.height} and width {shape.width}")
 
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
-        """Heatmap, intensity and scores."""
+        """Heatmap, intensity and scores; with a camera also what the intensity was before it was subtracted."""
         grid = (shape.frames, shape.height // self.cell, shape.width // self.cell)
         scale = 1 / 255 if self.dtype == "uint8" else 1.0
-        return (
+        columns = [
             Column("heatmap", self.dtype, grid, "t h w", scale, "motion heatmap, 0 to 1"),
             Column("intensity", "float16", grid, "t h w", 1.0, "mean flow length of the cell, pixels a frame"),
+            Column("intensity_max", "float16", grid, "t h w", 1.0, "greatest flow length in the cell"),
             Column("mean_intensity", "float32", about="mean flow length, pixels a frame"),
             Column("moving_share", "float32", about="share of pixels whose heatmap is above 0.5"),
             Column("mean_ssim", "float32", about="mean SSIM of neighbouring frames, 1 is still"),
-        )
+        ]
+        if self.camera != "none":
+            columns += [
+                Column(WITH_CAMERA, "float16", grid, "t h w", 1.0, "intensity, nothing subtracted"),
+                Column(f"{WITH_CAMERA}_max", "float16", grid, "t h w", 1.0, "the same, greatest in the cell"),
+                Column("camera_motion", "float32", about="mean motion of the camera, pixels a frame"),
+                Column("moving_share_with_camera", "float32", about="moving_share, nothing subtracted"),
+                Column("pairs_without_camera", "int32", about="pairs of frames in which no camera's motion was found"),
+            ]
+        return tuple(columns)
 
     def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
         """Flow for the whole batch at once, the rest clip by clip: the same bits whatever the batch."""
@@ -83,7 +100,35 @@ class Heatmaps(ClipFeature):
     def _one(
         self, shape: ClipShape, frames: UInt8[Tensor, "t h w 3"], ways: list[Tensor], has_next: bool
     ) -> dict[str, np.ndarray]:
-        steps = agreed_intensity(*ways) if self.both_ways else intensity(ways[0])
+        with_camera = self._intensity(ways, None)
+        found = {}
+        if self.camera == "none":
+            steps = with_camera
+        else:
+            camera = find_camera(ways[0][0])
+            steps = self._intensity(ways, camera)
+            used = shape.frames if has_next else shape.frames - 1
+            found["camera_motion"] = np.array(np.linalg.norm(camera.flow()[:used], axis=1).mean(), np.float32)
+            found["pairs_without_camera"] = np.array(camera.found[:used].count(False), np.int32)
+            told = self._told(shape, with_camera, has_next)
+            found[WITH_CAMERA] = told["intensity"]
+            found[f"{WITH_CAMERA}_max"] = told["intensity_max"]
+            found["moving_share_with_camera"] = told["moving_share"]
+        similarity = adjacent_ssim(luma(frames[: shape.frames])).mean().item()
+        return self._told(shape, steps, has_next) | {"mean_ssim": np.array(similarity, np.float32)} | found
+
+    def _intensity(self, ways: list[Tensor], camera: Camera | None) -> Float[Tensor, "1 s h w"]:
+        """Flow length in the steps of a clip, without the camera's part where there is one."""
+        if camera is None:
+            return agreed_intensity(ways[0], ways[1]) if self.both_ways else intensity(ways[0])
+        forth = torch.from_numpy(camera.flow())[None].to(ways[0].device)
+        if not self.both_ways:
+            return intensity(ways[0] - forth)
+        back = torch.from_numpy(camera.back())[None].to(forth.device)
+        return agreed_intensity(ways[0], ways[1], (forth, back))
+
+    def _told(self, shape: ClipShape, steps: Float[Tensor, "1 s h w"], has_next: bool) -> dict[str, np.ndarray]:
+        """What is stored of a clip's intensity."""
         steps = hold_last(steps, shape.frames, torch.tensor([has_next]))
         heat = self.normalisation.heatmap(steps, shape.height, shape.width)
         grid = pool(heat, self.cell)[0]
@@ -91,23 +136,12 @@ class Heatmaps(ClipFeature):
         return {
             "heatmap": stored.cpu().numpy(),
             "intensity": pool(steps, self.cell)[0].half().cpu().numpy(),
+            "intensity_max": pool_max(steps, self.cell)[0].half().cpu().numpy(),
             "mean_intensity": np.array(steps.mean().item(), np.float32),
             "moving_share": np.array((heat > 0.5).float().mean().item(), np.float32),
-            "mean_ssim": np.array(adjacent_ssim(luma(frames[: shape.frames])).mean().item(), np.float32),
         }
 
 
 def _backward(flow: FlowFunction, frames: UInt8[Tensor, "n t h w 3"]) -> Float[Tensor, "n s 2 h w"]:
     """Flow from each frame to the one before it, in the order of the forward steps."""
     return flow(frames.flip(1)).flip(1)
-
-
-def stored_heatmap(
-    normalisation: Normalisation, values: Float[np.ndarray, "n t h w"], height: int, width: int
-) -> Float[Tensor, "n t h w"]:
-    """The heatmap of a stored intensity under another normalisation.
-
-    The sigmoid of a cell's mean instead of the mean of its pixels' sigmoids: close, and free of a new flow.
-    """
-    cells = torch.from_numpy(np.ascontiguousarray(values)).float()
-    return normalisation.heatmap(cells, height, width)

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -56,8 +57,38 @@ class Normalisation:
         scale: Tensor | float = self.scale(height, width)
         if self.unit == "clip_max":
             scale = scale * intensity.amax(dim=(1, 2, 3), keepdim=True).clamp(min=self.floor)
-        x = (intensity / scale).clamp(max=1)
-        return torch.sigmoid(self.slope * (x - self.centre))
+        return self._sigmoid(intensity / scale)
+
+    def from_cells(
+        self, mean: Float[Tensor, "n t gh gw"], greatest: Float[Tensor, "n t gh gw"], height: int, width: int
+    ) -> Float[Tensor, "n t gh gw"]:
+        """The heatmap of cells of which only the mean and the greatest intensity are known, in pixels a frame.
+
+        Exact is the mean of the pixels' sigmoids. Here the pixels are taken to be spread evenly up to the greatest, as
+        far down as the mean says, and the rest of them to be still. ``clip_max`` has the clip's true maximum.
+        """
+        scale: Tensor | float = self.scale(height, width)
+        if self.unit == "clip_max":
+            scale = scale * greatest.amax(dim=(1, 2, 3), keepdim=True).clamp(min=self.floor)
+        mean = torch.minimum(mean, greatest)
+        moving = (2 * mean / greatest.clamp(min=1e-6)).clamp(max=1)
+        spread = self._mean_between((2 * mean - greatest).clamp(min=0) / scale, greatest / scale)
+        return moving * spread + (1 - moving) * self._sigmoid(torch.zeros_like(greatest))
+
+    def _mean_between(self, low: Float[Tensor, "n t h w"], high: Float[Tensor, "n t h w"]) -> Float[Tensor, "n t h w"]:
+        """Mean of the sigmoid of x between two bounds: the difference of its integral, softplus, over theirs."""
+
+        def integral(x: Tensor) -> Tensor:
+            below = F.softplus(self.slope * (x.clamp(max=1) - self.centre)) / self.slope
+            return below + (x - 1).clamp(min=0) * math.exp(-math.log1p(math.exp(-self.slope * (1 - self.centre))))
+
+        apart = high - low
+        narrow = apart < 1e-3 * high.clamp(min=1)  # where the difference would be one of rounding
+        wide = (integral(high) - integral(low)) / apart.clamp(min=1e-6)
+        return torch.where(narrow, self._sigmoid((low + high) / 2), wide)
+
+    def _sigmoid(self, x: Float[Tensor, "n t h w"]) -> Float[Tensor, "n t h w"]:
+        return torch.sigmoid(self.slope * (x.clamp(max=1) - self.centre))
 
     def identity(self) -> dict[str, Any]:
         """All that changes the heatmap; ``floor`` only where it is used."""
@@ -76,13 +107,36 @@ CONVENTIONS: dict[str, Normalisation] = {
 }
 
 
+def stored_heatmap(
+    normalisation: Normalisation,
+    mean: Float[np.ndarray, "n t h w"],
+    greatest: Float[np.ndarray, "n t h w"] | None,
+    height: int,
+    width: int,
+) -> Float[Tensor, "n t h w"]:
+    """The heatmap under another normalisation from the cells that a dataset stores; no flow is computed.
+
+    ``greatest`` is missing in artifacts of version 1: the sigmoid is then that of a cell's mean.
+    """
+    cells = torch.from_numpy(np.array(mean, np.float32))
+    if greatest is None:
+        return normalisation.heatmap(cells, height, width)
+    return normalisation.from_cells(cells, torch.from_numpy(np.array(greatest, np.float32)), height, width)
+
+
 def intensity(flow: Float[Tensor, "n t 2 h w"]) -> Float[Tensor, "n t h w"]:
     """Length of the flow vector, in its unit."""
     return torch.sqrt(flow[:, :, 0] ** 2 + flow[:, :, 1] ** 2)
 
 
-def agreed_intensity(flow: Float[Tensor, "n t 2 h w"], back: Float[Tensor, "n t 2 h w"]) -> Float[Tensor, "n t h w"]:
+def agreed_intensity(
+    flow: Float[Tensor, "n t 2 h w"],
+    back: Float[Tensor, "n t 2 h w"],
+    camera: tuple[Float[Tensor, "n t 2 h w"], Float[Tensor, "n t 2 h w"]] | None = None,
+) -> Float[Tensor, "n t h w"]:
     """Intensity on which both directions agree: min(|f(p)|, |b(p + f(p))|), b the flow back from the next frame.
+
+    ``camera`` is the camera's part of both, which is subtracted from their lengths, but not from where f(p) leads.
 
     In front of a moving object lies background that the next frame hides; it has no partner there, and forward flow
     lets the object's motion run over. Followed there and looked at from the other side it stands still.
@@ -92,13 +146,19 @@ def agreed_intensity(flow: Float[Tensor, "n t 2 h w"], back: Float[Tensor, "n t 
     columns = torch.arange(w, device=flow.device)
     x = (columns + flow[:, :, 0]).round().clamp(0, w - 1)
     y = (rows + flow[:, :, 1]).round().clamp(0, h - 1)
-    seen = intensity(back).view(n, t, h * w).gather(2, (y * w + x).long().view(n, t, h * w))
-    return torch.minimum(intensity(flow), seen.view(n, t, h, w))
+    forth, other = (flow, back) if camera is None else (flow - camera[0], back - camera[1])
+    seen = intensity(other).view(n, t, h * w).gather(2, (y * w + x).long().view(n, t, h * w))
+    return torch.minimum(intensity(forth), seen.view(n, t, h, w))
 
 
 def pool(values: Float[Tensor, "n t h w"], cell: int) -> Float[Tensor, "n t gh gw"]:
     """Area mean over cells of ``cell`` x ``cell`` pixels: the latent grid."""
     return F.avg_pool2d(values, cell)
+
+
+def pool_max(values: Float[Tensor, "n t h w"], cell: int) -> Float[Tensor, "n t gh gw"]:
+    """The greatest value of each cell of ``cell`` x ``cell`` pixels."""
+    return F.max_pool2d(values, cell)
 
 
 def hold_last(steps: Float[Tensor, "n s h w"], frames: int, has_next: Tensor) -> Float[Tensor, "n t h w"]:

@@ -1,5 +1,6 @@
 """Which clips a report shows: spread evenly over how much they move, so that both ends are seen."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -9,22 +10,29 @@ import pyarrow as pa
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
+from pipeline.curation.clips import clip_shape
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.rules import Rule
 from pipeline.dataset.schema import Column
 from pipeline.dataset.view import scalars
+from pipeline.featurizers.heatmaps import WITH_CAMERA
+from pipeline.motion.heatmap import Normalisation, stored_heatmap
 
 MOTION = "mean_intensity"
 
 
 @dataclass
 class Shown:
-    """A clip on the page: its columns, its scores, and its heatmap (0 to 1, ``[t h w]``) where it has one."""
+    """A clip on the page: its columns, its scores, and its heatmap (0 to 1, ``[t h w]``) where it has one.
+
+    ``with_camera`` is the heatmap before the camera's motion was subtracted, where it was.
+    """
 
     clip: dict[str, Any]
     scores: dict[str, float] = field(default_factory=dict)
     heatmap: np.ndarray | None = None
+    with_camera: np.ndarray | None = None
 
 
 def choose(dataset: Folder, heatmaps: str | None, num: int, seed: int, where: tuple[str, ...]) -> list[Shown]:
@@ -47,7 +55,11 @@ def choose(dataset: Folder, heatmaps: str | None, num: int, seed: int, where: tu
     for row in table.take(pa.array(rows, pa.int64())).to_pylist():
         shown.append(Shown(row, {name: row[name] for name in names if name in row}))
     if heatmaps:
-        _add_heatmaps(dataset / heatmaps, {one.clip["clip_id"]: one for one in shown})
+        by_id = {one.clip["clip_id"]: one for one in shown}
+        _add_heatmaps(dataset / heatmaps, by_id)
+        catalog = Catalog.require(dataset)
+        if WITH_CAMERA in catalog.artifacts[heatmaps].columns:
+            _add_with_camera(dataset / heatmaps, by_id, catalog, heatmaps)
     return shown
 
 
@@ -57,12 +69,26 @@ def _score_columns(dataset: Folder, heatmaps: str) -> list[str]:
 
 
 def _add_heatmaps(folder: Folder, shown: dict[str, Shown]) -> None:
+    for clip, (heatmap,) in _values(folder, shown, ["heatmap"]):
+        shown[clip].heatmap = heatmap
+
+
+def _add_with_camera(folder: Folder, shown: dict[str, Shown], catalog: Catalog, heatmaps: str) -> None:
+    settings = catalog.artifacts[heatmaps].identity["normalisation"]
+    shape = clip_shape(catalog)
+    for clip, (mean, greatest) in _values(folder, shown, [WITH_CAMERA, f"{WITH_CAMERA}_max"]):
+        heatmap = stored_heatmap(Normalisation(**settings), mean[None], greatest[None], shape.height, shape.width)
+        shown[clip].with_camera = heatmap[0].numpy()
+
+
+def _values(folder: Folder, shown: dict[str, Shown], names: list[str]) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Columns of the clips that are shown, in their units."""
     for part in part_names(folder):
         ids = folder.read_table(part, ["clip_id"]).column("clip_id").to_pylist()
         rows = [row for row, clip in enumerate(ids) if clip in shown]
         if rows:
-            table = folder.read_table(part, ["heatmap"]).take(pa.array(rows))
-            column = Column.of(table.schema.field("heatmap"))
-            values = column.to_numpy(table.column("heatmap")).astype(np.float32) * column.scale
-            for row, value in zip(rows, values, strict=True):
-                shown[ids[row]].heatmap = value
+            table = folder.read_table(part, names).take(pa.array(rows))
+            columns = [Column.of(table.schema.field(name)) for name in names]
+            found = [c.to_numpy(table.column(c.name)).astype(np.float32) * c.scale for c in columns]
+            for at, row in enumerate(rows):
+                yield ids[row], [values[at] for values in found]

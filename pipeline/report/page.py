@@ -149,11 +149,15 @@ def _pictures(one: Shown, decoder: ClipDecoder) -> str:
         return f'<div class="gone">The video cannot be shown: {escape(error.kind)}: {escape(error.message)}</div>'
     frames = pictures.shrink(frames)
     fps = min(30.0, max(1.0, one.clip["fps"]))
-    videos = [frames] if one.heatmap is None else [frames, pictures.overlay(frames, one.heatmap)]
+    # Where the camera was subtracted, the heatmap before that comes last, to be compared.
+    heatmaps = {"heatmap": one.heatmap, "heatmap, camera not subtracted": one.with_camera}
+    videos = {"clip": frames} | {
+        name: pictures.overlay(frames, values) for name, values in heatmaps.items() if values is not None
+    }
     return "".join(
-        f'<video muted loop playsinline preload="none" poster="{pictures.poster(shown[0])}" '
+        f'<video muted loop playsinline preload="none" title="{name}" poster="{pictures.poster(shown[0])}" '
         f'src="{pictures.video(shown, fps)}"></video>'
-        for shown in videos
+        for name, shown in videos.items()
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from diffusion.errors import InputError, StorageError
 from diffusion.model_folder import Part
@@ -19,7 +18,7 @@ from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.identity import text_id
 from pipeline.dataset.reading import FeatureReader, Sample, TextReader
 from pipeline.dataset.view import View
-from pipeline.motion.heatmap import Normalisation
+from pipeline.motion.heatmap import Normalisation, stored_heatmap
 from training.data.order import Place
 
 ENCODERS: dict[str, Part] = {"latents": "vae", "text": "text_encoder", "image": "image_encoder"}
@@ -77,7 +76,9 @@ class Source:
         self.facts = self._facts()
         latents, heatmaps = self.names["latents"], self.names["heatmaps"]
         variance = [c for c in ("logvar",) if c in self.catalog.artifacts[latents].columns]
-        wanted = {latents: ["mean", *variance], heatmaps: ["intensity" if self.normalisation else "heatmap"]}
+        stored = self.catalog.artifacts[heatmaps].columns
+        cells = [name for name in ("intensity", "intensity_max") if name in stored]
+        wanted = {latents: ["mean", *variance], heatmaps: cells if self.normalisation else ["heatmap"]}
         if image:
             wanted[self.names["image"]] = ["tokens"]
         self.reader = FeatureReader(self.dataset, wanted, ("text_id", "fps", "caption"))
@@ -216,8 +217,10 @@ class Source:
             stored = np.asarray(raw[f"{folder}/heatmap"])
             scale = np.float32(self.catalog.artifacts[folder].columns["heatmap"]["scale"])
             return np.asarray(stored, np.float32) * scale
-        cells = torch.from_numpy(np.asarray(raw[f"{folder}/intensity"], np.float32))
-        heatmap: np.ndarray = self.normalisation.heatmap(cells[None], *self.facts.pixels)[0].numpy()
+        mean, greatest = raw[f"{folder}/intensity"], raw.get(f"{folder}/intensity_max")
+        heatmap: np.ndarray = stored_heatmap(
+            self.normalisation, mean[None], None if greatest is None else greatest[None], *self.facts.pixels
+        )[0].numpy()
         return heatmap
 
     def _states(self, key: str) -> np.ndarray:

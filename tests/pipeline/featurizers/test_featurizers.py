@@ -8,11 +8,11 @@ from diffusion.autoencoder import Autoencoder
 from diffusion.text import ClipText
 from diffusion.weights import Weights
 from pipeline.featurizers.base import ClipBatch, ClipFeature
-from pipeline.featurizers.heatmaps import Heatmaps, stored_heatmap
+from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.latents import PixelLatents, VaeLatents
 from pipeline.featurizers.text import ClipTextStates, HashedTextStates
 from pipeline.motion.flow import Dis
-from pipeline.motion.heatmap import Normalisation
+from pipeline.motion.heatmap import Normalisation, stored_heatmap
 from pipeline.sprites.files import draw_clips
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World
@@ -71,8 +71,8 @@ def test_another_normalisation_from_stored_intensity(batch: ClipBatch) -> None:
     """The mean is taken before the sigmoid instead of after it; on the grid the two are close."""
     other = Normalisation("short_side", 0.1)
     exact = Heatmaps(flow=Dis(), cell=8, normalisation=other, dtype="float16").load(SHAPE, CPU)(batch)["heatmap"]
-    stored = Heatmaps(flow=Dis(), cell=8).load(SHAPE, CPU)(batch)["intensity"]
-    again = stored_heatmap(other, stored, SHAPE.height, SHAPE.width)
+    stored = Heatmaps(flow=Dis(), cell=8).load(SHAPE, CPU)(batch)
+    again = stored_heatmap(other, stored["intensity"], stored["intensity_max"], SHAPE.height, SHAPE.width)
     assert np.abs(again.numpy() - exact.astype(np.float32)).mean() < 0.02
 
 
@@ -131,3 +131,35 @@ def test_hashed_text_states() -> None:
     states = HashedTextStates().load(CPU)(["the red circle", ""])["states"]
     assert states.shape == (2, *HashedTextStates().columns(SHAPE)[0].shape)
     assert states.dtype == np.float16
+
+
+def test_a_camera_is_subtracted_and_what_was_before_is_kept() -> None:
+    """A picture that pans by six pixels, with a square before it that moves by itself."""
+    rng = np.random.default_rng(0)
+    scene = np.kron(rng.integers(0, 256, (40, 60, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    thing = np.kron(rng.integers(0, 256, (8, 8, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+    frames = np.stack([scene[40:168, 6 * t : 6 * t + 128] for t in range(5)])
+    for t in range(5):
+        frames[t, 48:80, 30 + 4 * t : 62 + 4 * t] = thing
+    batch = ClipBatch(frames[None], np.array([True]))
+    none = Heatmaps(flow=Dis()).load(SHAPE, CPU)(batch)
+    found = Heatmaps(flow=Dis(), camera="homography").load(SHAPE, CPU)(batch)
+    columns = {column.name for column in Heatmaps(flow=Dis(), camera="homography").columns(SHAPE)}
+    assert found.keys() == columns
+    assert found["pairs_without_camera"].tolist() == [0]
+    assert found["camera_motion"][0] == pytest.approx(6, abs=0.1)
+    for name in ("intensity", "intensity_max"):
+        np.testing.assert_array_equal(found[name.replace("intensity", "intensity_with_camera")], none[name])
+    assert found["moving_share_with_camera"] == none["moving_share"] > 0.8
+    assert found["moving_share"][0] < 0.2
+    both = Heatmaps(flow=Dis(), camera="homography", both_ways=True).load(SHAPE, CPU)(batch)
+    assert both["moving_share"][0] < 0.15
+    inside = both["intensity"][0, 1][7:9, 5:8]  # cells that the square covers in the second frame
+    assert (abs(inside - 10) < 2).all()  # its own four pixels to the right, and the picture's six to the left
+
+
+def test_a_still_camera_changes_no_heatmap(batch: ClipBatch) -> None:
+    """The world of the sprites stands still: the same heatmaps but for rounding."""
+    none = Heatmaps(flow=Dis(), cell=16).load(SHAPE, CPU)(batch)["heatmap"].astype(int)
+    found = Heatmaps(flow=Dis(), cell=16, camera="homography").load(SHAPE, CPU)(batch)["heatmap"].astype(int)
+    assert np.abs(found - none).mean() < 1

@@ -1,0 +1,93 @@
+"""The camera's part of a dense flow: a homography that most of the picture follows.
+
+Between two frames of a camera that turns or zooms, or of one that moves before a flat or distant scene, the still part
+of the picture moves by a homography (Hartley & Zisserman 2004, section 8.4). It is found by RANSAC among vectors on a
+grid of the flow and subtracted; what is left is what moves by itself.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Vectors are taken every so many pixels: 2,560 of a frame of 320 x 512.
+_GRID = 8
+# A vector agrees with the camera where it ends so near to it, as a share of the frame's diagonal (1.8 pixels of
+# 320 x 512); the heatmap is dark at such a length.
+_AGREES = 0.003
+_LEAST_AGREEING = 0.5
+# No camera moves the picture's corners further than this share of the diagonal from one frame to the next.
+_FURTHEST = 0.5
+_SEED, _CONFIDENCE, _ITERATIONS = 0, 0.999, 2000
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What the camera did in each step of a clip: a 3 x 3 homography of pixels (x, y), or None where none was found."""
+
+    steps: tuple[np.ndarray | None, ...]
+    height: int
+    width: int
+
+    @property
+    def found(self) -> tuple[bool, ...]:
+        """In which steps a homography was found."""
+        return tuple(step is not None for step in self.steps)
+
+    def flow(self) -> Float[np.ndarray, "s 2 h w"]:
+        """Where it moves each pixel of a step's first frame, in pixels, x before y; zero where none was found."""
+        return np.stack([self._displacement(step) for step in self.steps])
+
+    def back(self) -> Float[np.ndarray, "s 2 h w"]:
+        """Where each pixel of a step's second frame came from, relative to it."""
+        return np.stack([self._displacement(None if step is None else np.linalg.inv(step)) for step in self.steps])
+
+    def _displacement(self, matrix: np.ndarray | None) -> Float[np.ndarray, "2 h w"]:
+        if matrix is None:
+            return np.zeros((2, self.height, self.width), np.float32)
+        rows, columns = np.arange(self.height, dtype=np.float64)[:, None], np.arange(self.width, dtype=np.float64)
+        x, y, w = (line[0] * columns + (line[1] * rows + line[2]) for line in matrix)
+        return np.stack([x / w - columns, y / w - rows]).astype(np.float32)
+
+
+def find_camera(flow: Float[Tensor, "s 2 h w"]) -> Camera:
+    """The camera's motion in the steps of a clip; the same flow gives the same bits.
+
+    No camera is found, and nothing is to be subtracted, in a step where fewer than half of the vectors agree on a
+    homography, or where it folds the picture or throws its corners out of it. What covers up to two fifths of the
+    picture is not taken for the camera, however it moves; what covers more than half of it is.
+    """
+    height, width = flow.shape[-2:]
+    rows, columns = (torch.arange(_GRID // 2, size, _GRID, device=flow.device) for size in (height, width))
+    vectors = flow[:, :, rows][..., columns].flatten(2).transpose(1, 2).double().cpu().numpy()
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).reshape(-1, 2).double().cpu().numpy()
+    return Camera(tuple(_homography(grid, grid + step, height, width) for step in vectors), height, width)
+
+
+def _homography(start: np.ndarray, end: np.ndarray, height: int, width: int) -> np.ndarray | None:
+    """The 3 x 3 matrix that most vectors follow, or None."""
+    if not np.isfinite(end).all():
+        return None
+    settings = cv2.UsacParams()
+    settings.randomGeneratorState = _SEED
+    settings.confidence, settings.maxIterations = _CONFIDENCE, _ITERATIONS
+    settings.threshold = _AGREES * float(np.hypot(height, width))
+    settings.sampler, settings.score = cv2.SAMPLING_UNIFORM, cv2.SCORE_METHOD_MSAC
+    settings.loMethod, settings.final_polisher = cv2.LOCAL_OPTIM_INNER_LO, cv2.LSQ_POLISHER
+    settings.isParallel = False
+    matrix, agreeing = cv2.findHomography(start, end, settings)
+    if matrix is None or agreeing.mean() < _LEAST_AGREEING:
+        return None
+    return matrix if _is_plausible(matrix, height, width) else None
+
+
+def _is_plausible(matrix: np.ndarray, height: int, width: int) -> bool:
+    corners = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]], np.float64)
+    moved = corners @ matrix.T
+    if not np.isfinite(matrix).all() or np.linalg.det(matrix) <= 0 or (moved[:, 2] <= 0).any():
+        return False
+    distances = np.linalg.norm(moved[:, :2] / moved[:, 2:] - corners[:, :2], axis=1)
+    return bool(distances.max() <= _FURTHEST * np.hypot(height, width))
