@@ -24,18 +24,16 @@ from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoo
 from diffusion.errors import MotifError
 from diffusion.uri import split
 from pipeline.cluster import release
-from pipeline.dataset.lock import Fence
 from pipeline.featurizers.base import ClipFeature, TextFeature
 from pipeline.layout import lay_out
 from pipeline.monitor import Reporter
-from pipeline.passes import ClipPass, TextPass, WorkersLost
+from pipeline.passes import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.recipes import Resources
 from pipeline.stages.decode import decode_rows
 from pipeline.stages.featurize import Featurizing
 from pipeline.stages.text import TextEncoding, TextTarget
 from pipeline.tasks import decode_task, probe_task, video_worker, write_task
 from pipeline.video.geometry import ClipShape
-from pipeline.video.worker import DecodeLimits
 from pipeline.work import open_work, read_rows
 
 _SOURCES_A_TASK = 256
@@ -49,18 +47,18 @@ def _set_limits(memory: int | None) -> None:
     options.resource_limits = ExecutionResources() if memory is None else ExecutionResources(object_store_memory=memory)
 
 
-def probe_sources(work: str, rows: int, fence: Fence, limits: DecodeLimits, monitor: Any) -> Iterator[int]:
+def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
     """Probe every source of the work file and write their facts; yields how many are done."""
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    blocks = max(math.ceil(rows / _SOURCES_A_TASK), min(cpus, math.ceil(rows / 8)))
-    stream = ray.data.range(rows, override_num_blocks=blocks).map_batches(
+    blocks = max(math.ceil(job.rows / _SOURCES_A_TASK), min(cpus, math.ceil(job.rows / 8)))
+    stream = ray.data.range(job.rows, override_num_blocks=blocks).map_batches(
         probe_task,
         fn_kwargs={
-            "work": work,
-            "fence": fence,
-            "order": str(len((fence.place / "sources").files(".parquet"))),
-            "limits": limits,
+            "work": job.work,
+            "fence": job.fence,
+            "order": job.order,
+            "limits": job.limits,
             "reporter": Reporter(monitor, "probe"),
         },
         batch_size=None,

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,39 +12,38 @@ import pyarrow.parquet as pq
 
 from diffusion.errors import Incomplete
 from diffusion.uri import split
-from pipeline import cluster, graph
 from pipeline.accounting import Account, plan_lines
 from pipeline.artifacts import Targets, choose_targets
 from pipeline.dataset.identity import fingerprint, text_id
 from pipeline.dataset.ledger import FAILED, Ledger, Sources
 from pipeline.dataset.lock import WriteLock
 from pipeline.dataset.parts import PLANNED, TEXT_KEYS, part_names, read_parts
+from pipeline.executor import RayExecutor
 from pipeline.featurizers.base import TextFeature
 from pipeline.job import Job, Rejected
 from pipeline.manifest import read_manifest
-from pipeline.passes import ClipPass, TextPass, WorkersLost
+from pipeline.passes import ClipPass, Executor, ProbePass, TextPass, WorkersLost
 from pipeline.plan import DryRun, Plan, Planner, PlanSink, Retry
-from pipeline.progress import Progress
 from pipeline.records import write_record
 from pipeline.settle import LEAST, check_failures, settle
 from pipeline.stages.flow import WORK
 from pipeline.stages.text import TextTarget
 from pipeline.stages.write import PartWriter
-from pipeline.work import WorkFile, WorkSink, decode_order
+from pipeline.work import WorkFile, WorkSink, decode_order, delete_leftovers
 
 _SOURCE = pa.schema([("uri", pa.string()), ("stamp", pa.string())])
-_CLIP_STAGES = ("decode", "featurize", "write")
 
 
 class Run:
-    """One run over a dataset. ``say`` takes lines for the user."""
+    """One run over a dataset. ``say`` takes lines for the user; the passes run on Ray unless ``executor`` is given."""
 
-    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
+    def __init__(self, job: Job, say: Callable[[str], None], executor: Executor | None = None) -> None:
         self.job = job = replace(job, recipe=job.recipe.settled())
         self.recipe = job.recipe
         self.dataset = job.dataset
         self.lock = WriteLock(job.dataset, say=say)
         self.say = say
+        self.executor = executor or RayExecutor(job.recipe.resources)
         read_manifest(job.manifest, job.columns)  # one that cannot be read fails here, before anything is written
         self.targets: Targets = choose_targets(job.recipe, job.dataset)
         self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -65,6 +63,7 @@ class Run:
         """Do what is to do. The dataset is consistent at every moment, whenever this is killed."""
         started = time.monotonic()
         with self.lock:
+            delete_leftovers(self.dataset / "runs")
             first = self._say_plan(self._plan(DryRun()).plan)
             try:
                 self.targets.catalog.write(self.dataset)
@@ -77,6 +76,7 @@ class Run:
                 settle(self.account, self.planned, final, self._lacking_parts(), self.dataset)
             finally:
                 self.account.seconds = time.monotonic() - started
+                self.account.stage_seconds = dict(self.executor.stage_seconds)
                 write_record(self.account, self.job)
         for line in self.account.lines():
             self.say(line)
@@ -119,12 +119,11 @@ class Run:
         sources = plan.sources_to_probe
         if not sources:
             return
-        cluster.connect()
+        order = Sources.read(self.dataset).next_order
         with self._work("sources", _SOURCE) as work:
             work.add(pa.table([list(sources), list(sources.values())], schema=_SOURCE))
-        with self._watched(("probe",), work.rows) as monitor:
-            for _ in graph.probe_sources(work.uri, work.rows, self.lock.fence, self.recipe.decode, monitor):
-                self.lock.check()
+        for _ in self.executor.probe(ProbePass(work.uri, work.rows, self.lock.fence, self.recipe.decode, order)):
+            self.lock.check()
         work.delete()
         self.retry = Retry(self.retry.slots, frozenset(sources))
         known = self._plan(DryRun()).plan
@@ -151,7 +150,10 @@ class Run:
         self.retry = Retry()
 
     def _add_artifacts(self) -> None:
-        """Artifacts that clips of earlier runs lack, part by part, aligned with the clips."""
+        """Artifacts that clips of earlier runs lack, part by part, aligned with the clips.
+
+        It ends: each pass leaves fewer parts that lack an artifact, or names clips that kill workers, or is the last.
+        """
         while groups := self._lacking_groups():
             folders, parts = groups.popitem()
             with self._work("artifacts", WORK, max(self._part_rows(part) for part in parts)) as work:
@@ -161,6 +163,16 @@ class Run:
                 self.account.artifacts_added += sum(self._part_rows(part) for part in parts)
                 for folder in folders:
                     self.again.get(folder, set()).difference_update(parts)
+                self._check_added(folders, parts)
+
+    def _check_added(self, folders: frozenset[str], parts: list[str]) -> None:
+        """Incomplete where a pass did not bring what it was for: it would be run again and again."""
+        lacking = self._lacking_parts()
+        if without := [folder for folder in sorted(folders) if set(parts) & set(lacking[folder])]:
+            raise Incomplete(
+                f"{self.dataset.uri}: a pass over {len(parts):,} parts left them without {', '.join(without)}. Is "
+                "something else deleting files there? Run the same command again; what was written is kept."
+            )
 
     def _lacking_groups(self) -> dict[frozenset[str], list[str]]:
         """Parts of clips by the artifacts that they lack."""
@@ -195,7 +207,6 @@ class Run:
 
     def _run_graph(self, work: WorkFile, folders: frozenset[str], *, adds_to_clips: bool) -> bool:
         """Run the clip graph over a work file; False where workers died and the clips that kill them are now known."""
-        cluster.connect()
         job = ClipPass(
             work=work.uri,
             rows=work.rows,
@@ -205,28 +216,29 @@ class Run:
             limits=self.recipe.decode,
             writer=self._writer(folders, adds_to_clips=adds_to_clips),
             killers=frozenset(self.killers),
+            clips=work.clips,
         )
         settled = failed = 0
-        with self._watched(_CLIP_STAGES, work.clips) as monitor:
-            try:
-                for status in graph.compute_clips(job, self.recipe.resources, monitor):
+        try:
+            with closing(self.executor.compute_clips(job)) as parts:
+                for status in parts:
                     self.lock.check()
                     settled += status.num_rows
                     failed += pc.sum(pc.equal(status.column("outcome"), FAILED)).as_py() or 0
                     self._check_failures(failed, settled)
-                return True
-            except WorkersLost as lost:
-                killers = graph.find_killers(job, self.recipe.resources, monitor) - self.killers
-                if not killers:
-                    raise Incomplete(
-                        f"worker processes keep dying ({lost}) and no clip is to blame. Look at the memory and the Ray "
-                        "logs, then run the same command again; what was written is kept."
-                    ) from lost
-                self.killers |= killers
-                self.say(f"{len(killers)} clips kill the worker that computes them; the run goes on without them")
-                return False
-            finally:
-                work.delete()
+            return True
+        except WorkersLost as lost:
+            killers = lost.killers - self.killers
+            if not killers:
+                raise Incomplete(
+                    f"worker processes keep dying ({lost}) and no clip is to blame. Look at the memory and the Ray "
+                    "logs, then run the same command again; what was written is kept."
+                ) from lost
+            self.killers |= killers
+            self.say(f"{len(killers)} clips kill the worker that computes them; the run goes on without them")
+            return False
+        finally:
+            work.delete()
 
     def _encode_text(self) -> None:
         """States of captions that have none yet."""
@@ -237,7 +249,6 @@ class Run:
                     work.add(captions)
             if not work.rows:
                 continue
-            cluster.connect()
             columns = target.feature.columns(self.recipe.shape)
             place = TextTarget(
                 self.dataset,
@@ -247,10 +258,8 @@ class Run:
                 self.recipe.store,
                 self.lock.fence,
             )
-            job = TextPass(work.uri, work.parts, target.feature, place)
-            with self._watched(("text",), work.rows) as monitor:
-                for count in graph.encode_text(job, self.recipe.resources, monitor):
-                    self.account.captions += count
+            for count in self.executor.encode_text(TextPass(work.uri, work.parts, target.feature, place, work.rows)):
+                self.account.captions += count
             work.delete()
 
     def _new_captions(self, folder: str) -> Iterator[pa.Table]:
@@ -274,19 +283,7 @@ class Run:
     # -- around them -------------------------------------------------------------------------------------------------
 
     def _work(self, name: str, schema: pa.Schema, part_rows: int | None = None) -> WorkFile:
-        return WorkFile(self.dataset / "runs", f"{self.name}.{name}.parquet", schema, part_rows)
-
-    @contextmanager
-    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[Any]:
-        """A monitor whose counts are shown while the graph runs and kept in the account afterwards."""
-        monitor = cluster.new_monitor()
-        try:
-            with Progress(stages, total, lambda: cluster.read_counts(monitor, stages)):
-                yield monitor
-        finally:
-            cluster.release(monitor)
-        for stage, count in cluster.read_counts(monitor, stages).items():
-            self.account.stage_seconds[stage] = self.account.stage_seconds.get(stage, 0.0) + count.seconds
+        return WorkFile(self.dataset / "runs", f"{self.name}.{name}", schema, part_rows)
 
     def _check_failures(self, failed: int, settled: int) -> None:
         """Stop where too many clips have failed, those that the plan already knows of counted in."""

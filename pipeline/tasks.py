@@ -26,15 +26,15 @@ def video_worker(limits: DecodeLimits) -> VideoWorker:
 
 
 def probe_task(
-    batch: pa.Table, *, work: str, fence: Fence, order: str, limits: DecodeLimits, reporter: Reporter
+    batch: pa.Table, *, work: str, fence: Fence, order: int, limits: DecodeLimits, reporter: Reporter
 ) -> pa.Table:
     """Probe the sources with these numbers and write their facts; ``order`` tells newer facts from older ones."""
     sources = read_rows(batch, work)
     with reporter.watch(sources) as leave:
         facts = probe_rows(sources, video_worker(limits))
-        name = f"part-{digest('sources', order, *sources.column('uri').to_pylist())[:16]}.parquet"
+        name = f"part-{digest('sources', str(order), *sources.column('uri').to_pylist())[:16]}.parquet"
         fence.check()
-        write_part(fence.place / "sources", name, facts, FACTS, {"order": order})
+        write_part(fence.place / "sources", name, facts, FACTS, {"order": str(order)})
         leave(pa.table({"stage": facts.column("error_class")}))
     return pa.table({"rows": [batch.num_rows]})
 

@@ -1,5 +1,6 @@
 """The work of a run as a Parquet file in its dataset: one row group a part, read by the graph's tasks."""
 
+import uuid
 from functools import lru_cache
 from types import TracebackType
 
@@ -13,16 +14,19 @@ from pipeline.dataset.identity import digest
 from pipeline.dataset.parts import FACTS, write_part
 from pipeline.stages.flow import WORK
 
+_SUFFIX = ".work.parquet"
+
 
 class WorkFile:
     """Rows written part by part: ``rows`` of them, ``clips`` without the blank ones.
 
-    With ``part_rows`` every part but the last is filled up to it with blank rows.
+    With ``part_rows`` every part but the last is filled up to it with blank rows. The file's name is ``name`` with a
+    token that no other file has: processes keep work files open by their names.
     """
 
     def __init__(self, folder: Folder, name: str, schema: pa.Schema, part_rows: int | None = None) -> None:
         self.folder = folder
-        self.name = name
+        self.name = f"{name}.{uuid.uuid4().hex}{_SUFFIX}"
         self.schema = schema
         self.part_rows = part_rows
         self.rows = 0
@@ -73,6 +77,12 @@ class WorkFile:
         self.folder.delete(self.name)
 
 
+def delete_leftovers(folder: Folder) -> None:
+    """Remove the work files of runs that were killed; only the holder of the dataset's lock may do so."""
+    for entry in folder.files(_SUFFIX):
+        folder.delete(entry.name)
+
+
 class WorkSink:
     """Puts the plan's clips into a work file and its rejects into the dataset."""
 
@@ -107,7 +117,7 @@ def decode_order(part: str, rows: pa.Table) -> pa.Table:
 
 @lru_cache(maxsize=4)
 def open_work(uri: str) -> pq.ParquetFile:
-    """A work file, kept open by the process."""
+    """A work file, kept open by the process: no other file ever has its name (see :class:`WorkFile`)."""
     fs, path = split(uri)
     return pq.ParquetFile(fs.open_input_file(path))
 

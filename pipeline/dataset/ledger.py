@@ -86,10 +86,14 @@ def committed_rejects(dataset: Folder, clip_parts: set[str]) -> pa.Table:
 
 
 class Sources:
-    """The sources that were probed, by uri; of a source that has changed, the latest state."""
+    """The sources that were probed, by uri; of a source that has changed, the latest state.
 
-    def __init__(self, table: pa.Table) -> None:
+    ``next_order`` is higher than the order of every part: what is probed next is the latest.
+    """
+
+    def __init__(self, table: pa.Table, next_order: int = 0) -> None:
         self.table = table
+        self.next_order = next_order
         uris = table.column("uri").to_pylist() if table.num_rows else []
         self.rows = {uri: row for row, uri in enumerate(uris)}
 
@@ -99,9 +103,14 @@ class Sources:
         folder = dataset / "sources"
         with ThreadPoolExecutor(16) as pool:
             tables = list(pool.map(folder.read_table, part_names(folder)))
-        tables.sort(key=lambda table: int((table.schema.metadata or {}).get(b"order", b"0")))
+        tables.sort(key=_order)
+        next_order = _order(tables[-1]) + 1 if tables else 0
         joined = pa.concat_tables(t.replace_schema_metadata(None) for t in tables) if tables else SOURCES.empty_table()
         del tables
         joined = joined.combine_chunks()
         pa.default_memory_pool().release_unused()
-        return cls(joined)
+        return cls(joined, next_order)
+
+
+def _order(table: pa.Table) -> int:
+    return int((table.schema.metadata or {}).get(b"order", b"0"))

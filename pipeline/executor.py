@@ -1,0 +1,54 @@
+"""Executes the passes of a run on a Ray cluster: joins it, shows the progress, ends the actors, finds poison clips."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import cluster, graph
+from pipeline.passes import ClipPass, ProbePass, TextPass, WorkersLost
+from pipeline.progress import Progress
+from pipeline.recipes import Resources
+
+_CLIP_STAGES = ("decode", "featurize", "write")
+
+
+class RayExecutor:
+    """The passes as Ray Data graphs (:mod:`pipeline.graph`). Ray is joined, or started, by the first pass."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self.stage_seconds: dict[str, float] = {}
+
+    def probe(self, job: ProbePass) -> Generator[int, None, None]:
+        """Probe every source and write the facts; yields how many are done."""
+        with self._watched(("probe",), job.rows) as monitor:
+            yield from graph.probe_sources(job, monitor)
+
+    def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
+        """Compute every clip; yields the status rows of a part once it is on disk. Raises WorkersLost."""
+        with self._watched(_CLIP_STAGES, job.clips) as monitor:
+            try:
+                yield from graph.compute_clips(job, self.resources, monitor)
+            except WorkersLost as lost:
+                killers = graph.find_killers(job, self.resources, monitor)
+                raise WorkersLost(str(lost), frozenset(killers)) from lost
+
+    def encode_text(self, job: TextPass) -> Generator[int, None, None]:
+        """Encode every caption, a part a row group; yields how many are written."""
+        with self._watched(("text",), job.captions) as monitor:
+            yield from graph.encode_text(job, self.resources, monitor)
+
+    @contextmanager
+    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[Any]:
+        """A monitor whose counts are shown while the graph runs and summed up afterwards."""
+        cluster.connect()
+        monitor = cluster.new_monitor()
+        try:
+            with Progress(stages, total, lambda: cluster.read_counts(monitor, stages)):
+                yield monitor
+        finally:
+            cluster.release(monitor)
+        for stage, count in cluster.read_counts(monitor, stages).items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + count.seconds

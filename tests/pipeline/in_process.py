@@ -1,0 +1,83 @@
+"""The passes of a run in this process: the graph's own task functions in a plain loop, without Ray."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from types import SimpleNamespace
+
+import pyarrow as pa
+import torch
+
+from pipeline.monitor import Reporter
+from pipeline.passes import ClipPass, ProbePass, TextPass, WorkersLost
+from pipeline.stages.featurize import Featurizing
+from pipeline.stages.text import TextEncoding
+from pipeline.tasks import decode_task, probe_task, write_task
+from pipeline.work import open_work, read_rows
+
+_SILENT = SimpleNamespace(enter=SimpleNamespace(remote=lambda *_: None), leave=SimpleNamespace(remote=lambda *_: None))
+REPORTER = Reporter(_SILENT, "")
+
+
+class WorkerDies(BaseException):
+    """What a feature raises here where it would kill its worker process."""
+
+
+class InProcess:
+    """Executes passes part by part, in the order that ``arrange`` gives: on a cluster it is any order.
+
+    ``block`` is how many clips are decoded and featurized together, ``task`` how many sources a probe task has.
+    """
+
+    def __init__(
+        self,
+        arrange: Callable[[Sequence[int]], Sequence[int]] = lambda numbers: numbers,
+        block: int = 3,
+        task: int = 3,
+    ) -> None:
+        self.arrange = arrange
+        self.block = block
+        self.task = task
+        self.passes = 0
+        self.stage_seconds: dict[str, float] = {}
+
+    def probe(self, job: ProbePass) -> Generator[int, None, None]:
+        self.passes += 1
+        fixed = {"work": job.work, "fence": job.fence, "order": job.order, "limits": job.limits}
+        for numbers in self._pieces(job.rows, self.task):
+            probe_task(numbers, **fixed, reporter=REPORTER)
+            yield len(numbers)
+
+    def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
+        self.passes += 1
+        stage = Featurizing(job.features, job.shape, torch.device("cpu"))
+        for numbers in self._pieces(job.rows, job.part_rows):
+            rows = read_rows(numbers, job.work)
+            blocks = [self._compute(rows.slice(at, self.block), stage, job) for at in range(0, len(rows), self.block)]
+            yield write_task(pa.concat_tables(blocks), writer=job.writer, reporter=REPORTER)
+
+    def _compute(self, rows: pa.Table, stage: Featurizing, job: ClipPass) -> pa.Table:
+        def run(some: pa.Table, killers: frozenset[str]) -> pa.Table:
+            return stage(decode_task(some, limits=job.limits, shape=job.shape, killers=killers, reporter=REPORTER))
+
+        try:
+            return run(rows, job.killers)
+        except WorkerDies as death:
+            killers = set()
+            for row in range(rows.num_rows):
+                try:
+                    run(rows.slice(row, 1), job.killers)
+                except WorkerDies:
+                    killers.add(rows.column("slot")[row].as_py())
+            raise WorkersLost("a worker died", frozenset(killers)) from death
+
+    def encode_text(self, job: TextPass) -> Generator[int, None, None]:
+        self.passes += 1
+        stage = TextEncoding(job.feature, job.target, torch.device("cpu"))
+        for number in self.arrange(range(job.parts)):
+            captions = open_work(job.work).read_row_groups([number])
+            stage(captions)
+            yield captions.num_rows
+
+    def _pieces(self, rows: int, size: int) -> Iterator[pa.Table]:
+        """Row numbers, ``size`` at a time."""
+        for first in self.arrange(range(0, rows, size)):
+            yield pa.table({"id": range(first, min(first + size, rows))})
