@@ -24,7 +24,7 @@ from benchmarks.loop import Loop, loop_seconds
 from benchmarks.report import arguments, report
 from diffusion.storage import Folder
 from pipeline.artifacts import choose_targets
-from pipeline.dataset.identity import fingerprint
+from pipeline.dataset.footers import make_label
 from pipeline.layout import lay_out
 from pipeline.passes import ClipPass
 from pipeline.recipes import sprites
@@ -51,11 +51,11 @@ def prepare(root: Path, parts: list[tuple[str, pa.Table]]) -> Loop:
         for name, rows in parts:
             sink.clips(name, rows)
     artifacts = {
-        folder: (feature.columns(RECIPE.shape), targets.catalog.artifacts[folder].fingerprint)
+        folder: (feature.columns(RECIPE.shape), targets.catalog.artifacts[folder].label)
         for folder, feature in features.items()
     }
-    clips_fingerprint = fingerprint(RECIPE.clips_identity())
-    writer = PartWriter(dataset, clips_fingerprint, artifacts, RECIPE.store, RECIPE.rules, "benchmark", {})
+    clips_label = make_label("clips", RECIPE.clips_identity())
+    writer = PartWriter(dataset, clips_label, artifacts, RECIPE.store, RECIPE.rules, "benchmark", {})
     layout = lay_out(RECIPE.resources, RECIPE.shape, work.rows, part_rows, {"CPU": CORES})
     limits = RECIPE.decode
     return Loop(work.uri, work.rows, part_rows, layout.clips_a_block, features, RECIPE.shape, limits, writer)

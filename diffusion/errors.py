@@ -31,6 +31,15 @@ class StorageError(MotifError):
     exit_code = 4
 
 
+class DamagedFile(StorageError):  # noqa: N818
+    """A file of a dataset is not whole, or another one than its place says. ``uri`` names it."""
+
+    def __init__(self, uri: str, what: str = "") -> None:
+        super().__init__(f"{uri} is damaged: {what}" if what else uri)
+        self.uri = uri
+        self.what = what
+
+
 class Incomplete(MotifError):  # noqa: N818
     """A run ended without accounting for every clip that it had planned."""
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from diffusion.damage import named_damage
 from diffusion.store_errors import explained
 from diffusion.uri import is_remote, local_path, split
 
@@ -165,6 +166,15 @@ class Folder:
         with explained(self.uri), contextlib.suppress(FileNotFoundError):
             fs.delete_file(path)
 
+    def move(self, name: str, target: "Folder") -> None:
+        """Move a file into another folder of the same store, under its own name."""
+        fs, path = split(self.file(name))
+        _, there = split(target.file(name))
+        with explained(self.uri):
+            if not self.remote:
+                target.path.mkdir(parents=True, exist_ok=True)
+            fs.move(path, there)
+
     def delete_all(self) -> None:
         """Remove this folder with all that is in it; nothing happens where there is none."""
         if self.remote:
@@ -178,9 +188,9 @@ class Folder:
                         shutil.rmtree(self.path)
 
     def read_table(self, name: str, columns: "list[str] | None" = None) -> pa.Table:
-        """A Parquet file as a table, or only some of its columns."""
+        """A Parquet file as a table, or only some of its columns; DamagedFile where its bytes are broken."""
         fs, path = split(self.file(name))
-        with explained(self.file(name)):
+        with explained(self.file(name)), named_damage(self.file(name)):
             return pq.read_table(path, columns=columns, filesystem=fs, partitioning=None, use_threads=False)
 
     def write_table(self, name: str, table: pa.Table, **options: Any) -> int:

@@ -14,7 +14,8 @@ from diffusion.errors import Incomplete
 from diffusion.uri import split
 from pipeline.accounting import Account, plan_lines
 from pipeline.artifacts import Targets, choose_targets
-from pipeline.dataset.identity import fingerprint, text_id
+from pipeline.dataset.footers import make_label
+from pipeline.dataset.identity import text_id
 from pipeline.dataset.ledger import FAILED, Ledger, Sources
 from pipeline.dataset.lock import WriteLock
 from pipeline.dataset.parts import PLANNED, TEXT_KEYS, part_names, read_parts
@@ -189,11 +190,11 @@ class Run:
         features = self.targets.features(folders)
         return PartWriter(
             dataset=self.dataset,
-            clips_fingerprint=fingerprint(self.recipe.clips_identity()),
+            clips_label=make_label("clips", self.recipe.clips_identity()),
             artifacts={
                 folder: (
                     feature.columns(self.recipe.shape),
-                    self.targets.catalog.artifacts[folder].fingerprint,
+                    self.targets.catalog.artifacts[folder].label,
                 )
                 for folder, feature in features.items()
             },
@@ -251,12 +252,7 @@ class Run:
                 continue
             columns = target.feature.columns(self.recipe.shape)
             place = TextTarget(
-                self.dataset,
-                target.folder,
-                target.artifact.fingerprint,
-                columns,
-                self.recipe.store,
-                self.lock.fence,
+                self.dataset, target.folder, columns, self.recipe.store, target.artifact.label, self.lock.fence
             )
             for count in self.executor.encode_text(TextPass(work.uri, work.parts, target.feature, place, work.rows)):
                 self.account.captions += count

@@ -34,7 +34,7 @@ def probe_task(
         facts = probe_rows(sources, video_worker(limits))
         name = f"part-{digest('sources', str(order), *sources.column('uri').to_pylist())[:16]}.parquet"
         fence.check()
-        write_part(fence.place / "sources", name, facts, FACTS, {"order": str(order)})
+        write_part(fence.place / "sources", name, facts, FACTS, {"kind": "sources", "order": str(order)})
         leave(pa.table({"stage": facts.column("error_class")}))
     return pa.table({"rows": [batch.num_rows]})
 

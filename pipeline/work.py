@@ -99,7 +99,7 @@ class WorkSink:
         """Slots that the plan rejects; they need no part of clips to count."""
         rows = rows.set_column(rows.column_names.index("run"), "run", pa.array([self.run] * rows.num_rows))
         name = f"part-{digest('rejects', *rows.column('slot').to_pylist())[:16]}.parquet"
-        write_part(self.dataset / "rejects", name, rows, FACTS, {"clips_part": ""})
+        write_part(self.dataset / "rejects", name, rows, FACTS, {"kind": "rejects", "clips_part": ""})
 
     def recaption(self, slot: str, caption: str) -> None:
         """Nothing: a run leaves captions that are written as they are."""

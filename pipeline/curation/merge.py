@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
 from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.footers import digest_ids
 from pipeline.dataset.identity import differences, fingerprint, part_name
 from pipeline.dataset.lock import WriteLock
 from pipeline.dataset.parts import FACTS, REJECTS, part_facts, part_names, part_options, write_part
@@ -89,7 +89,7 @@ class _Merger:
         for part in part_names(dataset / "sources"):
             table = (dataset / "sources").read_table(part)
             order = str(self.inputs * 1_000_000 + int(part_facts(dataset / "sources", part).get("order", "0")))
-            write_part(self.out / "sources", f"{self.inputs}-{part}", table, FACTS, {"order": order})
+            write_part(self.out / "sources", f"{self.inputs}-{part}", table, FACTS, {"kind": "sources", "order": order})
         self._add_rejects(dataset, renamed)
         self.inputs += 1
 
@@ -106,7 +106,7 @@ class _Merger:
         name = part if keep.all() else part_name(fingerprint(self.catalog.clips), kept)
         self.lock.check()
         for here, there in (*artifacts.items(), ("clips", "clips")):
-            _copy(dataset / there, part, self.out / here, name, None if keep.all() else pa.array(keep))
+            _copy(dataset / there, part, self.out / here, name, None if keep.all() else (keep, kept))
         return name
 
     def _add_text(self, folder: Folder, name: str, part: str) -> None:
@@ -116,7 +116,7 @@ class _Merger:
         if keep.any():
             kept = [text for text, kept in zip(ids, keep, strict=True) if kept]
             renamed = part if keep.all() else part_name(self.catalog.artifacts[name].fingerprint, kept)
-            _copy(folder, part, self.out / name, renamed, None if keep.all() else pa.array(keep))
+            _copy(folder, part, self.out / name, renamed, None if keep.all() else (keep, kept))
         known.update(ids)
 
     def _add_rejects(self, dataset: Folder, renamed: dict[str, str]) -> None:
@@ -125,14 +125,17 @@ class _Merger:
             parts = [renamed.get(part or "") or None for part in table.column("part").to_pylist()]
             table = table.set_column(table.column_names.index("part"), "part", pa.array(parts, pa.string()))
             name = part_name(str(self.inputs), table.column("slot").to_pylist())
-            write_part(self.out / "rejects", name, table.cast(REJECTS), FACTS, {"clips_part": ""})
+            write_part(self.out / "rejects", name, table.cast(REJECTS), FACTS, {"kind": "rejects", "clips_part": ""})
 
 
-def _copy(source: Folder, part: str, target: Folder, name: str, keep: pa.Array | None) -> None:
+def _copy(source: Folder, part: str, target: Folder, name: str, keep: tuple[np.ndarray, list[str]] | None) -> None:
+    """Copy a part, or the rows to keep of it; with their ids."""
     if keep is None:
         target.write(name, source.read(part))
     else:
         table = source.read_table(part)
-        write_part(
-            target, name, table.filter(pc.fill_null(keep, False)), part_options(source, part), part_facts(source, part)
-        )
+        rows, ids = keep
+        facts = part_facts(source, part)
+        if "ids" in facts:
+            facts["ids"] = digest_ids(ids)
+        write_part(target, name, table.filter(pa.array(rows)), part_options(source, part), facts)

@@ -7,6 +7,7 @@ from typing import Any
 from diffusion.errors import InputError, StorageError
 from diffusion.storage import Folder
 from diffusion.uri import split
+from pipeline.dataset.footers import make_label
 from pipeline.dataset.identity import differences, fingerprint
 
 SCHEMA_VERSION = 1
@@ -29,6 +30,11 @@ class Artifact:
     def fingerprint(self) -> str:
         """The configuration in 16 hex digits."""
         return fingerprint(self.identity)
+
+    @property
+    def label(self) -> dict[str, str]:
+        """What each of its parts says of itself (:mod:`pipeline.dataset.footers`)."""
+        return make_label(self.kind, self.identity, self.facts)
 
     @property
     def per_clip(self) -> bool:

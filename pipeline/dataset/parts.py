@@ -108,11 +108,11 @@ FACTS = StoreOptions(1 << 20, 1 << 20)
 
 
 def write_part(folder: Folder, name: str, table: pa.Table, options: StoreOptions, facts: dict[str, str]) -> int:
-    """Write one part atomically; ``facts`` go into the file's metadata. Returns its size in bytes."""
+    """Write one part atomically; ``facts`` go into the file's metadata, its name too. Returns its size in bytes."""
     tensors = columns_of(table.schema)
     return folder.write_table(
         name,
-        table.replace_schema_metadata(facts),
+        table.replace_schema_metadata(facts | {"part": name}),
         row_group_size=options.clips_a_row_group,
         compression=options.compression,
         use_dictionary=False,

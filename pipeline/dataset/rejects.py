@@ -41,9 +41,8 @@ def tidy_rejects(dataset: Folder, is_stale: Callable[[dict[str, Any]], bool]) ->
         if not kept:
             folder.delete(name)
         elif len(kept) < len(rows):
-            needs = part_facts(folder, name).get("clips_part", "")
             table = pa.Table.from_pylist(kept, schema=REJECTS)
-            write_part(folder, name, table, FACTS, {"clips_part": needs})
+            write_part(folder, name, table, FACTS, part_facts(folder, name))
 
 
 def _keys(table: pa.Table) -> list[tuple[str, str, str]]:

@@ -1,11 +1,13 @@
 """Text: captions in, their states written as one part, how many and how long out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import torch
 
 from diffusion.storage import Folder
+from pipeline.dataset.footers import digest_ids
 from pipeline.dataset.identity import part_name
 from pipeline.dataset.lock import Fence
 from pipeline.dataset.parts import TEXT_KEYS, StoreOptions, write_part
@@ -15,13 +17,13 @@ from pipeline.featurizers.base import TextFeature
 
 @dataclass(frozen=True)
 class TextTarget:
-    """Where text states go: the artifact's folder, fingerprint and columns."""
+    """Where text states go: the artifact's folder, what its parts say of themselves, and its columns."""
 
     dataset: Folder
     folder: str
-    fingerprint: str
     columns: tuple[Column, ...]
     store: StoreOptions
+    label: Mapping[str, str] = field(hash=False)
     fence: Fence | None = None
 
 
@@ -39,8 +41,10 @@ class TextEncoding:
         fields = [*TEXT_KEYS, *(column.field() for column in target.columns)]
         arrays = [table.column("text_id"), table.column("caption")]
         arrays += [column.to_arrow(values[column.name]) for column in target.columns]
-        name = part_name(target.fingerprint, table.column("text_id").to_pylist())
+        ids = table.column("text_id").to_pylist()
+        name = part_name(target.label["fingerprint"], ids)
         part = pa.table(arrays, schema=pa.schema(fields))
         if target.fence is not None:
             target.fence.check()
-        write_part(target.dataset / target.folder, name, part, target.store, {"fingerprint": target.fingerprint})
+        facts = dict(target.label) | {"ids": digest_ids(ids)}
+        write_part(target.dataset / target.folder, name, part, target.store, facts)

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from diffusion.storage import Folder
+from pipeline.dataset.footers import REJECTS as REJECTS_KIND
+from pipeline.dataset.footers import digest_ids
 from pipeline.dataset.ledger import FAILED, FILTERED
 from pipeline.dataset.lock import Fence
 from pipeline.dataset.parts import CLIPS, FACTS, REJECTS, StoreOptions, write_part
@@ -23,13 +25,14 @@ WRITTEN = "written"
 class PartWriter:
     """Writes the parts of a run.
 
-    ``artifacts`` maps a folder to its columns and fingerprint. With ``adds_to_clips`` the parts of clips exist
-    already and only the artifacts are written, aligned with them: a clip that fails becomes a row of nulls.
+    ``artifacts`` maps a folder to its columns and what its parts say of themselves (:attr:`Artifact.label`). With
+    ``adds_to_clips`` the parts of clips exist already and only the artifacts are written, aligned with them: a clip
+    that fails becomes a row of nulls.
     """
 
     dataset: Folder
-    clips_fingerprint: str
-    artifacts: Mapping[str, tuple[tuple[Column, ...], str]]
+    clips_label: Mapping[str, str]
+    artifacts: Mapping[str, tuple[tuple[Column, ...], Mapping[str, str]]]
     store: StoreOptions
     rules: tuple[Rule, ...]
     run: str
@@ -64,7 +67,7 @@ class PartWriter:
             self._write_rejects(name, rejects, needs=name if kept.any() else "")
         if kept.any():
             clips = table.filter(pa.array(kept)).select(CLIPS.names).cast(CLIPS)
-            write_part(self.dataset / "clips", name, clips, FACTS, {"fingerprint": self.clips_fingerprint})
+            write_part(self.dataset / "clips", name, clips, FACTS, dict(self.clips_label) | _ids(clips))
         return self._status(name, outcomes, failures, table)
 
     def _filter(
@@ -88,14 +91,14 @@ class PartWriter:
                     failures[row] = Failure("filter", str(rule), f"{rule.column} is {value:g}")
 
     def _write_artifacts(self, name: str, table: pa.Table) -> None:
-        for folder, (columns, fingerprint) in self.artifacts.items():
+        for folder, (columns, label) in self.artifacts.items():
             fields = [pa.field("clip_id", pa.string()), *(column.field() for column in columns)]
             arrays = [table.column("clip_id"), *(table.column(f"{folder}/{column.name}") for column in columns)]
             part = pa.table(arrays, schema=pa.schema(fields))
             failed = np.asarray(table.column("stage").is_valid())
             if failed.any():  # a row of nulls, the id included, joins with nothing
                 part = part.take(pa.array(np.arange(part.num_rows), mask=failed))
-            write_part(self.dataset / folder, name, part, self.store, {"fingerprint": fingerprint})
+            write_part(self.dataset / folder, name, part, self.store, dict(label) | _ids(table))
 
     def _add(self, name: str, table: pa.Table, rejects: list[dict[str, Any]]) -> None:
         """Write artifacts beside clips that are there, and what failed of each."""
@@ -129,7 +132,7 @@ class PartWriter:
     def _write_rejects(self, name: str, rows: list[dict[str, Any]], needs: str) -> None:
         """Replace a part of the rejects; ``needs`` is the part of clips without which it does not count."""
         table = pa.Table.from_pylist(rows, schema=REJECTS)
-        write_part(self.dataset / "rejects", name, table, FACTS, {"clips_part": needs})
+        write_part(self.dataset / "rejects", name, table, FACTS, {"kind": REJECTS_KIND, "clips_part": needs})
 
     def _status(self, name: str, outcomes: list[str], failures: list[Failure | None], table: pa.Table) -> pa.Table:
         rows = [
@@ -144,6 +147,11 @@ class PartWriter:
         ]
         status = pa.Table.from_pylist(rows, schema=pa.schema([f for f in STATUS if f.name != "seconds"]))
         return status.append_column("seconds", table.column("seconds"))
+
+
+def _ids(clips: pa.Table) -> dict[str, str]:
+    """The rows of a part, for its metadata: those of clips that failed are counted in."""
+    return {"ids": digest_ids(clips.column("clip_id").to_pylist())}
 
 
 def _beside(part: str, folder: str) -> str:

@@ -10,11 +10,18 @@ from pipeline.monitor import Reporter
 from pipeline.passes import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.stages.featurize import Featurizing
 from pipeline.stages.text import TextEncoding
-from pipeline.tasks import decode_task, probe_task, write_task
+from pipeline.tasks import decode_task, probe_task, video_worker, write_task
+from pipeline.video.worker import DecodeLimits
 from pipeline.work import open_work, read_rows
 
 _SILENT = SimpleNamespace(enter=SimpleNamespace(remote=lambda *_: None), leave=SimpleNamespace(remote=lambda *_: None))
 REPORTER = Reporter(_SILENT, "")
+
+
+def close_child() -> None:
+    """End the decode child that the tasks keep in this process."""
+    video_worker(DecodeLimits()).close()
+    video_worker.cache_clear()
 
 
 class WorkerDies(BaseException):

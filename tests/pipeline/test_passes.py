@@ -1,6 +1,6 @@
 """That a run ends, whatever is already there; in this process, without Ray."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from pipeline.run import Run
 from pipeline.video.sampling import Sampling
 from pipeline.work import WorkFile, open_work
 from tests.pipeline.features import Brightness, Moody
-from tests.pipeline.in_process import InProcess
+from tests.pipeline.in_process import InProcess, close_child
 from tests.videos import pictures, write
 
 TINY = Preprocess(
@@ -60,8 +60,8 @@ class Idle(Bounded):
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two folders of eight videos."""
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two folders of eight videos; their decode child ends with them."""
     folder = tmp_path_factory.mktemp("videos")
     for number in range(16):
         frames = pictures(6, 64, 64)
@@ -69,7 +69,8 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         place = folder / ("first" if number < 8 else "second")
         place.mkdir(exist_ok=True)
         write(place / f"{number}.mp4", frames)
-    return folder
+    yield folder
+    close_child()
 
 
 def execute(manifest: Path, dataset: Path, recipe: Preprocess, executor: InProcess | None = None) -> Account:

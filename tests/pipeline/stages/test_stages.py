@@ -266,9 +266,11 @@ def dataset(tmp_path: Path) -> Folder:
 
 
 def writer(dataset: Folder, features: Mapping[str, ClipFeature], **more: Any) -> PartWriter:
-    artifacts = {name: (feature.columns(SHAPE), f"print of {name}") for name, feature in features.items()}
+    artifacts = {
+        name: (feature.columns(SHAPE), {"fingerprint": f"print of {name}"}) for name, feature in features.items()
+    }
     given: dict[str, Any] = {"store": StoreOptions(8, 2), "rules": (), "run": "run1", "attempts": {"slot09": 4}} | more
-    return PartWriter(dataset, "print of clips", artifacts, **given)
+    return PartWriter(dataset, {"fingerprint": "print of clips"}, artifacts, **given)
 
 
 def compute(dataset: Folder, table: pa.Table, features: Mapping[str, ClipFeature], **more: Any) -> pa.Table:
