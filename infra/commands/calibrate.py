@@ -36,7 +36,7 @@ def main(args: list[str]) -> None:
 
 def _show(found: Calibration) -> None:
     table = Table(title=f"{found.clips:,} clips")
-    table.add_column("camera")
+    table.add_column("camera", no_wrap=True)
     table.add_column("normalisation", no_wrap=True)
     for name in ("0.5 at px a frame", "cells above 0.5", "clips all dark", "mostly lit", "all lit", "mean weight"):
         table.add_column(name, justify="right")

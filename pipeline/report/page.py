@@ -63,6 +63,9 @@ def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
         shown=len(shown),
         total=f"{stats.clips:,}",
         sorts="".join(f'<option value="{_key(name)}">{escape(name)}</option>' for name in [*names, "fps", "stride"]),
+        compared=", below it the one without the camera subtracted"
+        if any(one.with_camera is not None for one in shown)
+        else "",
         clips=cards or "<p>There are no clips.</p>",
         rejected=f"{rejects.num_rows:,}",
         rejects=_rejects(stats, rejects),
