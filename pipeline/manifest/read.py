@@ -125,7 +125,11 @@ def _kind(source: str) -> pafs.FileType:
 def _is_folder(source: str) -> bool:
     kind = _kind(source)
     if kind == pafs.FileType.NotFound:
-        raise InputError(f"manifest '{source}': there is no such file or folder.")
+        try:
+            with explained(source):  # of a bucket that is missing, too, a store says no more than this
+                raise FileNotFoundError(source)
+        except FileNotFoundError as error:
+            raise InputError(f"manifest '{source}': there is no such file or folder.") from error
     return bool(kind == pafs.FileType.Directory)
 
 
