@@ -3,9 +3,9 @@
     python -m benchmarks.plan [--rows 1000000] [--local-rows 100000] [--save]
 
 The dataset is written with the project's own planner and schemas: every source is known, in parts of 256 as probing
-leaves them; nine tenths of the manifest are written clips, in parts of 256; the artifacts of clips are there as empty
-files, for a plan reads nothing of them but their names. The dry run then happens in a process of its own and must say
-"reuse 900,000, compute 100,000". Seconds count from that process's start, Python's and all imports with it.
+leaves them; nine tenths of the manifest are written clips, in parts of 256; the artifacts of clips are there without
+values, for a plan reads nothing of them but their footers. The dry run then happens in a process of its own and must
+say "reuse 900,000, compute 100,000". Seconds count from that process's start, Python's and all imports with it.
 
 The million rows are ``s3://`` videos: their stamps are trusted, so nothing is asked of the store. What a local file
 costs beyond that, one ``stat``, is measured on fewer rows with files that exist (of one byte, in folders of a
@@ -29,7 +29,7 @@ from diffusion.storage import Folder
 from pipeline.artifacts import choose_targets
 from pipeline.dataset.identity import part_name
 from pipeline.dataset.ledger import Ledger, Sources
-from pipeline.dataset.parts import FACTS, SOURCES, write_part
+from pipeline.dataset.parts import FACTS, SOURCES, StoreOptions, write_part
 from pipeline.manifest import ManifestColumns, read_manifest
 from pipeline.plan import DryRun, Planner
 from pipeline.recipes import Preprocess, sprites
@@ -55,12 +55,11 @@ class Writer(DryRun):
         self.folders = folders
 
     def clips(self, part: str, rows: pa.Table) -> None:
-        """One part, and empty files for its artifacts."""
+        """One part, and artifacts beside it without values: a plan reads their footers."""
         rows = rows.append_column("decoder", pa.array(["pyav"] * len(rows)))
         write_part(self.dataset / "clips", part, rows, FACTS, {})
         for folder in self.folders:
-            (self.dataset / folder).path.mkdir(exist_ok=True)
-            ((self.dataset / folder).path / part).touch()
+            write_part(self.dataset / folder, part, rows.select(["clip_id"]), StoreOptions(), {})
 
 
 def names(rows: int, root: str) -> Iterator[str]:

@@ -7,9 +7,10 @@ import pyarrow as pa
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from pipeline.dataset.catalog import RESERVED, Artifact, Catalog
+from pipeline.dataset.catalog import RESERVED, Artifact, BrokenCatalog, Catalog
 from pipeline.dataset.identity import differences
 from pipeline.dataset.parts import PLANNED
+from pipeline.dataset.recovery import recover_catalog
 from pipeline.dataset.schema import describe
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.recipes import Preprocess
@@ -34,6 +35,8 @@ class Targets:
     catalog: Catalog
     clips: tuple[Target, ...]
     text: tuple[Target, ...]
+    recovered: bool = False
+    """Whether dataset.json was lost or broken, and the catalog was made from what the parts say."""
 
     def features(self, folders: frozenset[str]) -> dict[str, ClipFeature]:
         """The clip features of these artifacts."""
@@ -47,7 +50,8 @@ def choose_targets(recipe: Preprocess, dataset: Folder) -> Targets:
     InputError where the recipe cannot be computed, or its clips differ from the dataset's; WeightsError where weights
     are missing.
     """
-    catalog = Catalog.read(dataset) or Catalog(recipe.clips_identity(), {})
+    catalog, recovered = _read_catalog(dataset)
+    catalog = catalog or Catalog(recipe.clips_identity(), {})
     if catalog.clips != recipe.clips_identity():
         differing = "; ".join(differences(catalog.clips, recipe.clips_identity()))
         raise InputError(
@@ -68,7 +72,19 @@ def choose_targets(recipe: Preprocess, dataset: Folder) -> Targets:
         targets.append(target)
     clips = tuple(target for target in targets if isinstance(target.feature, ClipFeature))
     text = tuple(target for target in targets if isinstance(target.feature, TextFeature))
-    return Targets(catalog, clips, text)
+    return Targets(catalog, clips, text, recovered)
+
+
+def _read_catalog(dataset: Folder) -> tuple[Catalog | None, bool]:
+    """The catalog, if there is one, and whether it had to be made from the parts."""
+    try:
+        catalog = Catalog.read(dataset)
+    except BrokenCatalog:
+        return recover_catalog(dataset), True
+    if catalog is not None:
+        return catalog, False
+    catalog = recover_catalog(dataset)
+    return catalog, catalog is not None
 
 
 def _check_rules(recipe: Preprocess) -> None:

@@ -1,7 +1,7 @@
 """A preprocessing run in its order: check, plan, probe, plan again, compute, encode text, account for every clip."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,15 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from diffusion.errors import Incomplete
+from diffusion.errors import DamagedFile, Incomplete
 from diffusion.uri import split
 from pipeline.accounting import Account, plan_lines
 from pipeline.artifacts import Targets, choose_targets
 from pipeline.dataset.footers import make_label
-from pipeline.dataset.identity import text_id
 from pipeline.dataset.ledger import FAILED, Ledger, Sources
 from pipeline.dataset.lock import WriteLock
-from pipeline.dataset.parts import PLANNED, TEXT_KEYS, part_names, read_parts
+from pipeline.dataset.parts import PLANNED, TEXT_KEYS, part_names
 from pipeline.executor import RayExecutor
 from pipeline.featurizers.base import TextFeature
 from pipeline.job import Job, Rejected
@@ -26,11 +25,12 @@ from pipeline.manifest import read_manifest
 from pipeline.passes import ClipPass, Executor, ProbePass, TextPass, WorkersLost
 from pipeline.plan import DryRun, Plan, Planner, PlanSink, Retry
 from pipeline.records import write_record
+from pipeline.repair import Repair
 from pipeline.settle import LEAST, check_failures, settle
 from pipeline.stages.flow import WORK
 from pipeline.stages.text import TextTarget
 from pipeline.stages.write import PartWriter
-from pipeline.work import WorkFile, WorkSink, decode_order, delete_leftovers
+from pipeline.work import WorkFile, WorkSink, decode_order, delete_leftovers, new_captions
 
 _SOURCE = pa.schema([("uri", pa.string()), ("stamp", pa.string())])
 
@@ -49,6 +49,7 @@ class Run:
         self.targets: Targets = choose_targets(job.recipe, job.dataset)
         self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         self.account = Account(self.name)
+        self.repair = Repair(job.dataset, self.targets, self.name)
         rejected = job.retry.find(job.dataset) if job.retry else Rejected()
         self.retry = Retry(rejected.slots)
         self.again = rejected.parts
@@ -58,15 +59,16 @@ class Run:
 
     def dry_run(self) -> Plan:
         """Plan and print; nothing is written, no model is loaded, Ray is not started."""
-        return self._say_plan(self._plan(DryRun()).plan)
+        return self._first_plan()
 
     def execute(self) -> Account:
         """Do what is to do. The dataset is consistent at every moment, whenever this is killed."""
         started = time.monotonic()
         with self.lock:
             delete_leftovers(self.dataset / "runs")
-            first = self._say_plan(self._plan(DryRun()).plan)
+            first = self._first_plan()
             try:
+                self.repair.set_aside()
                 self.targets.catalog.write(self.dataset)
                 self._probe(first)
                 self._compute_clips()
@@ -74,7 +76,8 @@ class Run:
                 self._encode_text()
                 final = self._plan(DryRun(), limit=0 if self.job.limit is not None else None)
                 assert self.planned is not None
-                settle(self.account, self.planned, final, self._lacking_parts(), self.dataset)
+                wrong = self.repair.finish(self.say)
+                settle(self.account, self.planned, final, self._lacking_parts(), self.dataset, wrong)
             finally:
                 self.account.seconds = time.monotonic() - started
                 self.account.stage_seconds = dict(self.executor.stage_seconds)
@@ -86,10 +89,25 @@ class Run:
 
     # -- the plan ----------------------------------------------------------------------------------------------------
 
+    def _first_plan(self) -> Plan:
+        """The plan before anything is done, without what is damaged."""
+        self.repair.survey()
+        while True:
+            try:
+                plan = self._plan(DryRun()).plan
+                break
+            except DamagedFile as error:  # of a part that is not noted yet: it ends with the parts
+                self.repair.note(error)
+        for line in self.repair.lines():
+            self.say(line)
+        return self._say_plan(plan)
+
     def _plan(self, sink: PlanSink, limit: int | None = None) -> Planner:
-        self.ledger = Ledger.read(self.dataset)
+        damage = self.repair.damage
+        self.ledger = Ledger.read(self.dataset, damage)
         limit = self.job.limit if limit is None else limit
-        planner = Planner(self.recipe, self.ledger, Sources.read(self.dataset), sink, limit=limit, retry=self.retry)
+        sources = Sources.read(self.dataset, damage)
+        planner = Planner(self.recipe, self.ledger, sources, sink, limit=limit, retry=self.retry)
         planner.run(read_manifest(self.job.manifest, self.job.columns))
         return planner
 
@@ -105,7 +123,7 @@ class Run:
         """Parts of clips that an artifact does not have yet, or in which failed clips are to be tried again."""
         lacking = {}
         for target in self.targets.clips:
-            there = set(part_names(self.dataset / target.folder))
+            there = set(part_names(self.dataset / target.folder)) - self.repair.damage.get(target.folder, {}).keys()
             again = self.again.get(target.folder, set())
             lacking[target.folder] = [part for part in self.ledger.clip_parts if part not in there or part in again]
         return lacking
@@ -246,7 +264,7 @@ class Run:
         for target in self.targets.text:
             assert isinstance(target.feature, TextFeature)
             with self._work("text", TEXT_KEYS) as work:
-                for captions in self._new_captions(target.folder):
+                for captions in new_captions(self.dataset, target.folder):
                     work.add(captions)
             if not work.rows:
                 continue
@@ -257,24 +275,6 @@ class Run:
             for count in self.executor.encode_text(TextPass(work.uri, work.parts, target.feature, place, work.rows)):
                 self.account.captions += count
             work.delete()
-
-    def _new_captions(self, folder: str) -> Iterator[pa.Table]:
-        """Captions without states, by the part of clips that has them first: that is how they will be read.
-
-        The empty caption is always among them: training drops text, and guidance needs it.
-        """
-        there = part_names(self.dataset / folder)
-        known = read_parts(self.dataset / folder, ["text_id"], there) if there else None
-        done = set(known.column("text_id").to_pylist()) if known is not None else set()
-        for part in ("", *part_names(self.dataset / "clips")):
-            captions = {text_id(""): ""}
-            if part:
-                columns = (self.dataset / "clips").read_table(part, TEXT_KEYS.names)
-                captions = dict(zip(*(columns.column(name).to_pylist() for name in TEXT_KEYS.names), strict=True))
-            new = {key: caption for key, caption in captions.items() if key not in done}
-            done |= new.keys()
-            if new:
-                yield pa.table([list(new), list(new.values())], schema=TEXT_KEYS)
 
     # -- around them -------------------------------------------------------------------------------------------------
 

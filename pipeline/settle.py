@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion.errors import Incomplete, TooManyFailures
@@ -48,11 +48,19 @@ def _some(uris: set[str], dataset: Folder) -> str:
     return f" Failed: {said}; `{ask}` tells why."
 
 
-def settle(account: Account, planned: Plan, final: Planner, lacking: Mapping[str, list[str]], dataset: Folder) -> None:
+def settle(
+    account: Account,
+    planned: Plan,
+    final: Planner,
+    lacking: Mapping[str, list[str]],
+    dataset: Folder,
+    damaged: Sequence[str] = (),
+) -> None:
     """Fill in the account from the plans before and after, tidy the rejects, and check that all adds up.
 
     ``planned`` is the plan before anything was computed, ``final`` the plan made from what now lies in the dataset,
-    ``lacking`` the parts that an artifact still lacks. Raises Incomplete where a clip is lost or there twice.
+    ``lacking`` the parts that an artifact still lacks, ``damaged`` sentences on parts that are not whole. Raises
+    Incomplete where a clip is lost or there twice, or something is lacking.
     """
     after = final.plan
     account.reused = planned.reused
@@ -67,7 +75,7 @@ def settle(account: Account, planned: Plan, final: Planner, lacking: Mapping[str
         if row["outcome"] == FAILED and row["run"] == account.run
     )
     account.failures = dict(failures.most_common())
-    wrong = _inconsistencies(account, after, final.ledger, lacking)
+    wrong = [*_inconsistencies(account, after, final.ledger, lacking), *damaged]
     if wrong:
         raise Incomplete(f"{dataset.uri}: {'; '.join(wrong)}. Run the same command again.")
     account.complete = True

@@ -1,6 +1,7 @@
 """The work of a run as a Parquet file in its dataset: one row group a part, read by the graph's tasks."""
 
 import uuid
+from collections.abc import Iterator
 from functools import lru_cache
 from types import TracebackType
 
@@ -10,8 +11,8 @@ import pyarrow.parquet as pq
 from diffusion.storage import Folder
 from diffusion.store_errors import explained
 from diffusion.uri import split
-from pipeline.dataset.identity import digest
-from pipeline.dataset.parts import FACTS, write_part
+from pipeline.dataset.identity import digest, text_id
+from pipeline.dataset.parts import FACTS, TEXT_KEYS, part_names, read_parts, write_part
 from pipeline.stages.flow import WORK
 
 _SUFFIX = ".work.parquet"
@@ -81,6 +82,25 @@ def delete_leftovers(folder: Folder) -> None:
     """Remove the work files of runs that were killed; only the holder of the dataset's lock may do so."""
     for entry in folder.files(_SUFFIX):
         folder.delete(entry.name)
+
+
+def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:
+    """Captions without states in a text artifact, by the part of clips that has them first: so they will be read.
+
+    The empty caption is always among them: training drops text, and guidance needs it.
+    """
+    there = part_names(dataset / folder)
+    known = read_parts(dataset / folder, ["text_id"], there) if there else None
+    done = set(known.column("text_id").to_pylist()) if known is not None else set()
+    for part in ("", *part_names(dataset / "clips")):
+        captions = {text_id(""): ""}
+        if part:
+            columns = (dataset / "clips").read_table(part, TEXT_KEYS.names)
+            captions = dict(zip(*(columns.column(name).to_pylist() for name in TEXT_KEYS.names), strict=True))
+        new = {key: caption for key, caption in captions.items() if key not in done}
+        done |= new.keys()
+        if new:
+            yield pa.table([list(new), list(new.values())], schema=TEXT_KEYS)
 
 
 class WorkSink:

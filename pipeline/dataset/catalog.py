@@ -14,7 +14,11 @@ SCHEMA_VERSION = 1
 FILE = "dataset.json"
 _LARGEST_VIEW = 256 << 20
 # Folders that are not artifacts of features.
-RESERVED = ("clips", "sources", "rejects", "runs")
+RESERVED = ("clips", "sources", "rejects", "runs", "damaged")
+
+
+class BrokenCatalog(InputError):  # noqa: N818
+    """dataset.json cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,16 @@ class Catalog:
         except StorageError:
             _refuse_view(dataset)
             raise
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{dataset.file(FILE)} is not readable JSON ({error}): restore it, or use another folder"
+        except ValueError as error:
+            raise BrokenCatalog(
+                f"{dataset.file(FILE)} is not readable JSON ({error}): restore it, or run `motif preprocess` again, "
+                "which makes it from the parts."
             ) from error
+        if not isinstance(data, dict) or "schema_version" not in data:
+            raise BrokenCatalog(
+                f"{dataset.file(FILE)} is not what motif writes: restore it, or run `motif preprocess` again, which "
+                "makes it from the parts."
+            )
         if data.get("schema_version") != SCHEMA_VERSION:
             raise InputError(
                 f"{dataset.uri} has schema version {data.get('schema_version')}, this motif reads {SCHEMA_VERSION}: "

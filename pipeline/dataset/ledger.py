@@ -1,8 +1,9 @@
 """What a dataset already holds, as far as a plan must know it: slots written or rejected, known sources, parts."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow as pa
 from diffusion.storage import Folder
 from pipeline.dataset.parts import SOURCES, part_facts, part_names, read_parts
 
+Parts = Mapping[str, Container[str]]
 FAILED, FILTERED = "failed", "filtered"
 # Classes of videos that can be read and are not used: filtered, not failed. See diffusion.colour.
 UNSUITABLE = frozenset({"HighDynamicRange", "UnknownColour", "Interlaced"})
@@ -37,11 +39,13 @@ class Ledger:
     """Rows of all parts of clips; more than there are ids where a clip is there twice."""
 
     @classmethod
-    def read(cls, dataset: Folder) -> "Ledger":
-        """Read slots, ids and rejects; no tensor is touched."""
-        ledger = cls(clip_parts=part_names(dataset / "clips"))
+    def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Ledger":
+        """Read slots, ids and rejects; no tensor is touched. ``without``: damaged parts, by folder."""
+        ledger = cls(
+            clip_parts=[part for part in part_names(dataset / "clips") if part not in without.get("clips", ())]
+        )
         ledger._read_clips(dataset / "clips")
-        for row in _rows(committed_rejects(dataset, set(ledger.clip_parts))):
+        for row in _rows(committed_rejects(dataset, set(ledger.clip_parts), without.get("rejects", ()))):
             if row["artifact"] == "" and row["slot"] not in ledger.written:
                 ledger.rejected[row["slot"]] = (row["outcome"], row["error_class"])
                 ledger.attempts[row["slot"]] = max(row["attempts"], ledger.attempts.get(row["slot"], 0))
@@ -64,23 +68,23 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def committed_reject_parts(dataset: Folder, clip_parts: set[str]) -> list[str]:
-    """Parts of the rejects that count.
+def committed_reject_parts(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> list[str]:
+    """Parts of the rejects that count, but those ``without``.
 
     Rejects of a part of clips are written before it; they count once it is there. A run killed in between leaves
     rejects that do not count, and the next run writes both again.
     """
     folder = dataset / "rejects"
-    names = part_names(folder)
+    names = [name for name in part_names(folder) if name not in without]
     with ThreadPoolExecutor(16) as pool:
         needs = list(pool.map(lambda name: part_facts(folder, name).get("clips_part", ""), names))
     return [name for name, need in zip(names, needs, strict=True) if not need or need in clip_parts]
 
 
-def committed_rejects(dataset: Folder, clip_parts: set[str]) -> pa.Table:
+def committed_rejects(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> pa.Table:
     """Slot, artifact, outcome, error class and attempts of the rejects that count, older runs first."""
     columns = ["slot", "artifact", "outcome", "error_class", "attempts", "run"]
-    table = read_parts(dataset / "rejects", columns, committed_reject_parts(dataset, clip_parts))
+    table = read_parts(dataset / "rejects", columns, committed_reject_parts(dataset, clip_parts, without))
     # The latest run's verdict on a slot comes last.
     return table.sort_by("run") if table.num_rows else table
 
@@ -98,11 +102,12 @@ class Sources:
         self.rows = {uri: row for row, uri in enumerate(uris)}
 
     @classmethod
-    def read(cls, dataset: Folder) -> "Sources":
-        """Read all parts, older ones first."""
+    def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Sources":
+        """Read all parts, older ones first. ``without``: damaged parts, by folder."""
         folder = dataset / "sources"
+        names = [name for name in part_names(folder) if name not in without.get("sources", ())]
         with ThreadPoolExecutor(16) as pool:
-            tables = list(pool.map(folder.read_table, part_names(folder)))
+            tables = list(pool.map(folder.read_table, names))
         tables.sort(key=_order)
         next_order = _order(tables[-1]) + 1 if tables else 0
         joined = pa.concat_tables(t.replace_schema_metadata(None) for t in tables) if tables else SOURCES.empty_table()

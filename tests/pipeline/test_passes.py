@@ -18,6 +18,7 @@ from pipeline.recipes import Preprocess
 from pipeline.run import Run
 from pipeline.video.sampling import Sampling
 from pipeline.work import WorkFile, open_work
+from tests.pipeline.conftest import Preprocessing, part_bytes
 from tests.pipeline.features import Brightness, Moody
 from tests.pipeline.in_process import InProcess, close_child
 from tests.videos import pictures, write
@@ -88,6 +89,21 @@ def test_parts_that_lack_different_artifacts_are_each_done_once(videos: Path, tm
     assert (account.reused, account.planned, account.complete) == (16, 0, True)
     for folder in ("brightness", "moody"):
         assert part_names(Folder(str(dataset / folder))) == part_names(Folder(str(dataset / "clips")))
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes(preprocess: Preprocessing, videos: Path, tmp_path: Path) -> None:
+    """What holds of runs in this process holds of runs on Ray."""
+    steps = (
+        ("first", recipe(brightness=Brightness(), text=HashedTextStates())),
+        ("second", recipe(brightness=Brightness(2.0), text=HashedTextStates())),
+        ("", recipe(brightness=Brightness(), moody=Moody(mood="nan"), text=HashedTextStates())),
+    )
+    for folder, wanted in steps:
+        execute(videos / folder, tmp_path / "here", wanted)
+        account = preprocess(videos / folder, tmp_path / "ray", wanted)
+        assert account.complete
+        assert part_bytes(tmp_path / "ray") == part_bytes(tmp_path / "here")
 
 
 def test_a_pass_that_brings_nothing_ends_the_run(videos: Path, tmp_path: Path) -> None:
