@@ -84,7 +84,9 @@ def test_another_schema_version(dataset: Folder) -> None:
 @pytest.mark.parametrize("text", [b"", b'{"schema_version": 1, "clips"', b"\x00\x01"])
 def test_a_broken_file(dataset: Folder, text: bytes) -> None:
     dataset.write("dataset.json", text)
-    with pytest.raises(InputError, match=r"dataset.json is not readable JSON .*: restore it, or use another folder"):
+    with pytest.raises(
+        InputError, match=r"dataset.json is not readable JSON .*: restore it, or run `motif preprocess`"
+    ):
         Catalog.read(dataset)
 
 
