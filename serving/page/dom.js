@@ -19,6 +19,24 @@ export function setShape(node, size) {
   node.style.setProperty("--shape", size.replace("x", " / "));
 }
 
+/** Whether a job is to be seen: on a phone it then stands before the form, which is folded. */
+export function setWatching(watching) {
+  document.body.classList.toggle("watching", watching);
+  if (watching) document.body.classList.remove("unfolded");
+}
+
+/** Open the form where it is folded. */
+export function unfold() {
+  document.body.classList.add("unfolded");
+}
+
+/** Let a text field grow with its text, where the browser does not do so by itself. */
+export function grow(field) {
+  if (CSS.supports("field-sizing", "content")) return;
+  field.style.height = "auto";
+  field.style.height = `${field.scrollHeight + 2}px`;
+}
+
 /** Say something to those who hear the page. */
 export function announce(text) {
   byId("live").textContent = text;

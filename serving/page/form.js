@@ -1,6 +1,6 @@
 /** The form of a new video: what the model can do as limits and defaults, checks, errors next to their fields. */
 
-import { byId, element, secondsText, setShape, show } from "./dom.js";
+import { byId, element, grow, secondsText, setShape, show, unfold } from "./dom.js";
 import { image, setLargest } from "./image.js";
 import { clearProblem, setFieldError, showProblem } from "./problem.js";
 
@@ -83,7 +83,15 @@ export function fill(job) {
   }
   for (const id of [...WORDS, "size", ...NUMBERS]) byId(id).value = job[id] ?? byId(id).value;
   byId("advanced").open = true;
+  unfold();
+  grow(byId("prompt"));
   showShape();
+}
+
+/** Put the prompt of a job into the form, where nothing is written yet. */
+export function offerPrompt(prompt) {
+  if (!byId("prompt").value) byId("prompt").value = prompt ?? "";
+  grow(byId("prompt"));
 }
 
 /** A remark about what the form holds, until it is sent. */
@@ -123,6 +131,7 @@ function rule({ min, max, step }) {
 
 /** Show an error of the server next to its field, or above the button with a way to try again. */
 export function showError(error, retry) {
+  unfold();
   const id = fieldOf(error);
   if (FIELDS.includes(id) && isShown(id)) {
     setFieldError(id, error.message);
@@ -145,6 +154,7 @@ export function clearErrors() {
 function focusFirstError() {
   const first = byId("form").querySelector("[aria-invalid]");
   if (!first) return false;
+  unfold();
   const folded = first.closest("details");
   if (folded) folded.open = true;
   first.focus();
@@ -153,6 +163,10 @@ function focusFirstError() {
 
 export function watchForm() {
   byId("model").addEventListener("change", setModel);
+  byId("unfold").addEventListener("click", () => {
+    unfold();
+    byId("prompt").focus();
+  });
   byId("reset").addEventListener("click", setDefaults);
   byId("last-seed").addEventListener("click", () => {
     byId("seed").value = lastSeed;
@@ -162,7 +176,10 @@ export function watchForm() {
     if (target.hasAttribute("aria-invalid") && target.id !== "input_reference") setFieldError(target.id, "");
     showShape();
   });
-  for (const id of ["prompt", "remix-prompt"]) byId(id).addEventListener("keydown", submitOnControlEnter);
+  for (const id of ["prompt", "remix-prompt"]) {
+    byId(id).addEventListener("keydown", submitOnControlEnter);
+    byId(id).addEventListener("input", () => grow(byId(id)));
+  }
 }
 
 function submitOnControlEnter(event) {

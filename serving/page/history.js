@@ -127,7 +127,7 @@ function addRow(job) {
     element("span", { class: "meta" }, badge, when),
   );
   const name = `Delete: ${job.prompt ?? job.id}`;
-  const button = element("button", { type: "button", class: "quiet", "aria-label": name }, "Delete");
+  const button = element("button", { type: "button", class: "quiet faint", "aria-label": name }, "Delete");
   button.addEventListener("click", () => onDelete(jobOf(job.id)));
   const row = { item: element("li", {}, link, button), thumbnail, badge, picture: new Held(), asked: false };
   show(thumbnail, false);

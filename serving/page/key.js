@@ -2,14 +2,16 @@
 
 import { gate, hasKey, useKey } from "./api.js";
 import { byId, show } from "./dom.js";
+import { forgetAll } from "./kept.js";
 import { setFieldError } from "./problem.js";
 
 /** Watch for refusals; `onKey` is called when there is a new key. */
 export function watchKey(onKey) {
   show(byId("forget-key"), hasKey());
   gate.addEventListener("unauthorised", askForKey);
-  byId("forget-key").addEventListener("click", () => {
+  byId("forget-key").addEventListener("click", async () => {
     useKey("");
+    await forgetAll();
     location.reload();
   });
   byId("key-form").addEventListener("submit", (event) => {
@@ -20,6 +22,7 @@ export function watchKey(onKey) {
 
 function askForKey() {
   show(byId("key-form"), true);
+  show(byId("forget-key"), false); // there is none that works
   setFieldError("key", hasKey() ? "The server does not take this key. Give another one." : "");
   byId("key").focus();
 }

@@ -1,11 +1,12 @@
 /** The page as a whole: a form, a panel with one job, the list of all. The open job is the one in the address. */
 
 import * as api from "./api.js";
-import { announce, ask, byId, show } from "./dom.js";
+import { announce, ask, byId, grow, setWatching, show } from "./dom.js";
 import { follow, isActive } from "./follow.js";
 import * as form from "./form.js";
 import * as history from "./history.js";
 import { chooseImage, image, watchImage } from "./image.js";
+import * as images from "./kept.js";
 import { watchKey } from "./key.js";
 import * as panel from "./panel.js";
 import { clearProblem, setFieldError, showProblem } from "./problem.js";
@@ -22,6 +23,7 @@ async function start() {
     const [models, jobs] = await Promise.all([api.models(), history.refresh()]);
     form.setModels(models);
     form.offerSeed(jobs[0]?.seed);
+    images.forgetOthers(jobs.filter(isActive).map(({ id }) => id));
     const active = jobs.find(isActive);
     if (!openId() && active) window.history.replaceState(null, "", `#${active.id}`);
     await openFromAddress();
@@ -54,6 +56,7 @@ async function openFromAddress() {
 function close() {
   current?.abort.abort();
   current = null;
+  setWatching(false);
   panel.clearPanel();
 }
 
@@ -69,14 +72,18 @@ function leave(note) {
 async function open(job) {
   const mine = { job, abort: new AbortController(), running: true };
   current = mine;
+  setWatching(true);
   history.markOpen(job.id);
   try {
+    if (isActive(job) && !made.has(job.id)) await recall(job);
+    if (mine !== current) return;
     const last = isActive(job) ? await followShown(mine) : job;
     if (mine !== current) return;
     if (last === null) {
       deleted(job.id, CANCELLED);
       return;
     }
+    images.forget(job.id);
     form.offerSeed(last.seed);
     await panel.showEnd(last, mine.abort.signal);
   } catch (error) {
@@ -84,6 +91,15 @@ async function open(job) {
   } finally {
     mine.running = false;
   }
+}
+
+/** After a reload: the image of a job that still runs, and what it was asked for, back into the form. */
+async function recall(job) {
+  const file = await images.kept(job.id);
+  if (!file) return;
+  made.set(job.id, { file, since: job.created_at * 1000 });
+  if (image() || !(await chooseImage(file))) return;
+  form.offerPrompt(job.prompt);
 }
 
 function followShown(mine) {
@@ -99,6 +115,7 @@ function followShown(mine) {
 
 function deleted(id, note) {
   history.dropJob(id);
+  images.forget(id);
   if (openId() === id) leave(note);
 }
 
@@ -108,6 +125,7 @@ async function submit() {
   const since = Date.now();
   sending = new AbortController();
   close();
+  setWatching(true);
   panel.showSending(file);
   byId("panel").scrollIntoView({ block: "nearest" });
   try {
@@ -140,6 +158,7 @@ function onceKey(values, file) {
 
 function started(job, facts) {
   made.set(job.id, facts);
+  if (facts.file) images.keep(job.id, facts.file);
   history.putJob(job);
   if (openId() === job.id) openFromAddress();
   else location.hash = job.id; // opens it
@@ -170,6 +189,7 @@ function toggleRemix() {
   byId("remix").setAttribute("aria-expanded", String(opened));
   if (!opened) return;
   byId("remix-prompt").value = current.job.prompt ?? "";
+  grow(byId("remix-prompt"));
   byId("remix-prompt").select();
 }
 

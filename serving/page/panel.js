@@ -130,6 +130,8 @@ function showFacts(job) {
     Seed: job.seed,
     Size: job.size?.replace("x", " × "),
     Length: job.seconds && secondsText(Number(job.seconds)),
+    Steps: job.num_inference_steps,
+    Guidance: job.guidance_scale,
     Took: job.inference_time_s && secondsText(job.inference_time_s),
     Model: job.model,
     "Kept until": job.expires_at && timeText(job.expires_at),

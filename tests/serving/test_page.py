@@ -143,6 +143,55 @@ def test_history_and_running_jobs_outlive_a_reload(visit: Visit, picture: Path, 
 
 
 @pytest.mark.slow
+def test_a_reload_keeps_image_and_prompt_of_a_running_job(visit: Visit, picture: Path, server: Server) -> None:
+    tab = visit.tab
+    server.hold.set()
+    visit.ask(picture, "the star moves far")
+    tab.wait_for_selector("#stage:has-text('Waiting')")
+    tab.reload()
+    tab.wait_for_selector("#still[src]", state="visible")
+    assert tab.text_content("#job-prompt") == "the star moves far"
+    assert tab.text_content("#image-name") == "star.png, 200 × 120"
+    assert tab.input_value("#prompt") == "the star moves far"
+    server.hold.clear()
+    visit.video()
+    facts = tab.evaluate(
+        "Object.fromEntries([...facts.children].map(one => [...one.children].map(c => c.textContent)))"
+    )
+    assert facts.items() >= {("Steps", "5"), ("Guidance", "7.5")}
+    tab.reload()
+    visit.video()
+    assert tab.is_hidden("#image-name")  # of what is done nothing is kept here
+
+
+@pytest.mark.slow
+def test_the_prompt_grows_and_delete_is_quiet(visit: Visit, picture: Path) -> None:
+    tab = visit.tab
+    before = tab.locator("#prompt").bounding_box()["height"]
+    visit.ask(picture, "a star that moves to the right, slowly, " * 12)
+    assert tab.locator("#prompt").bounding_box()["height"] > 2 * before
+    visit.video()
+    loud = "id => [getComputedStyle(document.getElementById(id)).backgroundColor, getComputedStyle(generate).color]"
+    for name in ("remove-job", "confirm-yes"):
+        assert tab.evaluate(loud, name)[0] == "rgba(0, 0, 0, 0)"
+
+
+@pytest.mark.slow
+def test_on_a_phone_the_video_comes_before_the_folded_form(browser: Any, server: Server, picture: Path) -> None:
+    size = {"width": 360, "height": 740}
+    with visiting(browser, server, viewport=size, is_mobile=True, has_touch=True) as visit:
+        tab = visit.tab
+        assert tab.is_visible("#prompt")
+        assert tab.is_hidden("#unfold")
+        visit.ask(picture)
+        visit.video()
+        assert tab.is_hidden("#prompt")
+        assert tab.locator("#panel").bounding_box()["y"] < tab.locator("#form").bounding_box()["y"]
+        tab.click("#unfold")
+        assert tab.evaluate("document.activeElement.id") == "prompt"
+
+
+@pytest.mark.slow
 def test_it_can_be_used_with_the_keyboard_alone(visit: Visit, picture: Path) -> None:
     tab = visit.tab
     tab.on("filechooser", lambda chooser: None)  # from here on the browser hands its dialogs over
@@ -273,6 +322,7 @@ def test_a_server_with_keys_is_given_one(browser: Any, tiny: ServedModel, settin
             visit.tab.fill("#key", key)
             visit.tab.keyboard.press("Enter")
             visit.tab.wait_for_selector(f"#key-error:has-text('{told}')")
+            assert visit.tab.is_hidden("#forget-key")  # there is none that works
         visit.tab.fill("#key", "0123456789abcdef")
         visit.tab.click("#key-form button")
         visit.tab.wait_for_selector("#key-form", state="hidden")
