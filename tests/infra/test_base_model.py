@@ -26,7 +26,7 @@ TEXT = ["--features.text.architecture", TOWER, "--features.text.width", WIDTH]
 # A CPU is twenty times slower in float16.
 FLOAT32 = [f"--features.{name}.precision=float32" for name in ("heatmaps.flow", "latents", "text")]
 ONE_STEP = [
-    *("--steps", "2", "--batch", "1", "--workers", "0", "--hardware.micro-batch", "1"),
+    *("--steps", "2", "--batch", "1", "--hardware.workers", "0", "--hardware.micro-batch", "1"),
     *("--hardware.precision", "float32", "--samples.every", "0"),
 ]
 
@@ -49,11 +49,13 @@ def raft(path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_checkpoint_to_video_with_the_defaults(
     motif: Motif, ray_cluster: None, sprites_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     flow = ["--features.heatmaps.flow.size", "small", "--features.heatmaps.flow.updates", "1"]
+    flow += ["--features.heatmaps.flow.clips-a-batch", "1"]  # a group is filled up with copies
     flow += ["--features.heatmaps.flow.weights.source", raft(tmp_path / "raft.pth"), *TEXT, *FLOAT32]
     asked = ["--manifest", sprites_folder / "manifest.csv", "--out", tmp_path / "data", "--limit", "1"]
     status, _, said = motif("preprocess", "motif", *asked, *flow)
