@@ -10,13 +10,10 @@ import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
-from diffusion.damage import named_damage
 from diffusion.store_errors import explained
 from diffusion.uri import is_remote, local_path, split
 
@@ -186,20 +183,6 @@ class Folder:
                 while self.path.exists():  # a file that another process removes meanwhile ends one round
                     with contextlib.suppress(FileNotFoundError):
                         shutil.rmtree(self.path)
-
-    def read_table(self, name: str, columns: "list[str] | None" = None) -> pa.Table:
-        """A Parquet file as a table, or only some of its columns; DamagedFile where its bytes are broken."""
-        fs, path = split(self.file(name))
-        with explained(self.file(name)), named_damage(self.file(name)):
-            return pq.read_table(path, columns=columns, filesystem=fs, partitioning=None, use_threads=False)
-
-    def write_table(self, name: str, table: pa.Table, **options: Any) -> int:
-        """Write a table as one Parquet file, atomically; returns its size in bytes."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, **options)
-        buffer = sink.getvalue()
-        self.write(name, buffer)
-        return int(buffer.size)
 
 
 def _create_on_s3(uri: str, data: bytes) -> bool:

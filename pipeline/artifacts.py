@@ -7,13 +7,20 @@ import pyarrow as pa
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from pipeline.dataset.catalog import RESERVED, Artifact, BrokenCatalog, Catalog
+from pipeline.dataset.catalog import RESERVED, SCHEMA_VERSION, Artifact, BrokenCatalog, Catalog
 from pipeline.dataset.identity import differences
-from pipeline.dataset.parts import PLANNED
+from pipeline.dataset.part_file import read_footer
+from pipeline.dataset.parts import PLANNED, part_names
 from pipeline.dataset.recovery import recover_catalog
 from pipeline.dataset.schema import describe
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.recipes import Preprocess
+
+# What version 2 of the schema changed in the clips, for people who have datasets of version 1.
+CHANGES = (
+    "chooses frames by their time and checks them, converts colours exactly, and stores checksums; frames of both must "
+    "not mix"
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ def choose_targets(recipe: Preprocess, dataset: Folder) -> Targets:
     """
     catalog, recovered = _read_catalog(dataset)
     catalog = catalog or Catalog(recipe.clips_identity(), {})
+    refuse_old_version(catalog, dataset)
     if catalog.clips != recipe.clips_identity():
         differing = "; ".join(differences(catalog.clips, recipe.clips_identity()))
         raise InputError(
@@ -85,6 +93,19 @@ def _read_catalog(dataset: Folder) -> tuple[Catalog | None, bool]:
         return catalog, False
     catalog = recover_catalog(dataset)
     return catalog, catalog is not None
+
+
+def refuse_old_version(catalog: Catalog, dataset: Folder) -> None:
+    """InputError where nothing may be added to a dataset because an earlier version of motif made it."""
+    if catalog.version == SCHEMA_VERSION:
+        return
+    clips = sum(read_footer(dataset / "clips", part).metadata.num_rows for part in part_names(dataset / "clips"))
+    raise InputError(
+        f"{dataset.uri} is of schema version {catalog.version}: it stays readable (train, stats, inspect, explain, "
+        f"filter, export, merge, recaption), but nothing is added to it. Its {clips:,} clips and "
+        f"{', '.join(catalog.artifacts) or 'artifacts'} would all be computed again, because version "
+        f"{SCHEMA_VERSION} {CHANGES}. Choose another --out."
+    )
 
 
 def _check_rules(recipe: Preprocess) -> None:

@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from diffusion.errors import DamagedFile, Incomplete
-from diffusion.uri import split
 from pipeline.accounting import Account, plan_lines
 from pipeline.artifacts import Targets, choose_targets
 from pipeline.dataset.footers import make_label
 from pipeline.dataset.ledger import FAILED, Ledger, Sources
 from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.part_file import read_footer, read_part
 from pipeline.dataset.parts import PLANNED, TEXT_KEYS, part_names
 from pipeline.executor import RayExecutor
 from pipeline.featurizers.base import TextFeature
@@ -129,8 +128,7 @@ class Run:
         return lacking
 
     def _part_rows(self, part: str) -> int:
-        fs, path = split((self.dataset / "clips").file(part))
-        return int(pq.read_metadata(path, filesystem=fs).num_rows)
+        return int(read_footer(self.dataset / "clips", part).metadata.num_rows)
 
     # -- the stages --------------------------------------------------------------------------------------------------
 
@@ -177,7 +175,7 @@ class Run:
             folders, parts = groups.popitem()
             with self._work("artifacts", WORK, max(self._part_rows(part) for part in parts)) as work:
                 for part in parts:
-                    work.add(decode_order(part, (self.dataset / "clips").read_table(part, PLANNED.names)))
+                    work.add(decode_order(part, read_part(self.dataset / "clips", part, PLANNED.names)))
             if self._run_graph(work, folders, adds_to_clips=True):
                 self.account.artifacts_added += sum(self._part_rows(part) for part in parts)
                 for folder in folders:

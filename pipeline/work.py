@@ -12,6 +12,7 @@ from diffusion.storage import Folder
 from diffusion.store_errors import explained
 from diffusion.uri import split
 from pipeline.dataset.identity import digest, text_id
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import FACTS, TEXT_KEYS, part_names, read_parts, write_part
 from pipeline.stages.flow import WORK
 
@@ -95,7 +96,7 @@ def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:
     for part in ("", *part_names(dataset / "clips")):
         captions = {text_id(""): ""}
         if part:
-            columns = (dataset / "clips").read_table(part, TEXT_KEYS.names)
+            columns = read_part(dataset / "clips", part, TEXT_KEYS.names)
             captions = dict(zip(*(columns.column(name).to_pylist() for name in TEXT_KEYS.names), strict=True))
         new = {key: caption for key, caption in captions.items() if key not in done}
         done |= new.keys()

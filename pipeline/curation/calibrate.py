@@ -9,6 +9,7 @@ from diffusion.errors import InputError
 from diffusion.storage import Folder
 from pipeline.curation.clips import clip_shape
 from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.schema import Column
 from pipeline.featurizers.heatmaps import WITH_CAMERA
@@ -94,7 +95,7 @@ def calibrate(dataset: Folder, artifact: str | None = None, limit: int | None = 
 def read_cells(folder: Folder, part: str, column: str, has_greatest: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Mean and greatest intensity ``[n t h w]`` of the clips of a part that have one, as stored."""
     names = [column, *([f"{column}_max"] if has_greatest else [])]
-    table = folder.read_table(part, ["clip_id", *names])
+    table = read_part(folder, part, ["clip_id", *names])
     there = np.asarray(table.column("clip_id").is_valid())
     values = [Column.of(table.schema.field(name)).to_numpy(table.column(name))[there] for name in names]
     return values[0], values[1] if has_greatest else None

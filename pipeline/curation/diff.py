@@ -9,6 +9,7 @@ import pyarrow as pa
 from diffusion.storage import Folder
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.identity import differences
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.schema import Column
 
@@ -64,7 +65,7 @@ def diff(a: Folder, b: Folder) -> Difference:
 
 
 def _ids(folder: Folder, part: str, *more: str) -> Iterator[tuple[str, ...]]:
-    table = folder.read_table(part, ["clip_id", *more])
+    table = read_part(folder, part, ["clip_id", *more])
     yield from zip(*(table.column(name).to_pylist() for name in ("clip_id", *more)), strict=True)
 
 
@@ -81,14 +82,14 @@ def _compare(a: Folder, b: Folder, places: dict[str, tuple[str, int]]) -> Values
     result = Values()
     there = set(part_names(b))
     for part in part_names(a):
-        table = a.read_table(part)
+        table = read_part(a, part)
         rows: dict[str, list[tuple[int, int]]] = {}
         for row, clip in enumerate(table.column("clip_id").to_pylist()):
             if clip in places and places[clip][0] in there:
                 rows.setdefault(places[clip][0], []).append((row, places[clip][1]))
         for other, pairs in rows.items():
             mine, theirs = (pa.array([pair[side] for pair in pairs]) for side in (0, 1))
-            _count(table.take(mine), b.read_table(other).take(theirs), result)
+            _count(table.take(mine), read_part(b, other).take(theirs), result)
     return result
 
 

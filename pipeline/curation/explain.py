@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from pipeline.artifacts import choose_targets
-from pipeline.dataset.catalog import Catalog
+from pipeline.artifacts import CHANGES, choose_targets
+from pipeline.dataset.catalog import SCHEMA_VERSION, Catalog
 from pipeline.dataset.identity import differences
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.rejects import read_rejects
@@ -40,7 +40,11 @@ def _settings(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 def explain_recipe(dataset: Folder, recipe: Preprocess) -> list[str]:
     """What a recipe would reuse, and what it would compute because of which settings."""
-    clips, wanted = Catalog.require(dataset).clips, recipe.clips_identity()
+    catalog = Catalog.require(dataset)
+    clips, wanted = catalog.clips, recipe.clips_identity()
+    if catalog.version != SCHEMA_VERSION:
+        said = f"schema version {catalog.version}: this recipe makes a new dataset (another --out), because version"
+        return [f"{said} {SCHEMA_VERSION} {CHANGES}", *(f"  {reason}" for reason in differences(clips, wanted))]
     if clips != wanted:
         said = "clips: of another configuration, so this recipe makes a new dataset (another --out), because"
         return [said, *(f"  {reason}" for reason in differences(clips, wanted))]

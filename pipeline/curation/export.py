@@ -13,6 +13,7 @@ from diffusion.storage import Folder
 from diffusion.video_file import encode_video
 from pipeline.curation.clips import ClipDecoder
 from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import CLIPS, part_names
 from pipeline.dataset.schema import Column
 from pipeline.dataset.view import View
@@ -76,7 +77,7 @@ def _write_arrays(dataset: Folder, catalog: Catalog, folders: list[str], ids: se
     for part in part_names(dataset / "clips"):
         values: dict[str, dict[str, np.ndarray]] = {}
         for folder in folders:
-            table = (dataset / folder).read_table(part)
+            table = read_part(dataset / folder, part)
             columns = [Column.of(table.schema.field(name)) for name in catalog.artifacts[folder].columns]
             arrays = {column.name: _scaled(column, table) for column in columns}
             for row, clip in enumerate(table.column("clip_id").to_pylist()):

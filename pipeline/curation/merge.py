@@ -12,6 +12,7 @@ from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.footers import digest_ids
 from pipeline.dataset.identity import differences, fingerprint, part_name
 from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import FACTS, REJECTS, part_facts, part_names, part_options, write_part
 from pipeline.dataset.rejects import read_rejects
 
@@ -37,13 +38,19 @@ def merge(inputs: Sequence[Folder], out: Folder) -> Merged:
     for dataset, catalog in zip(inputs[1:], catalogs[1:], strict=True):
         if differing := differences(catalogs[0].clips, catalog.clips):
             raise InputError(f"{dataset.uri} holds other clips than {inputs[0].uri} ({'; '.join(differing)}).")
+    if len(versions := {catalog.version for catalog in catalogs}) > 1:
+        raise InputError(
+            f"schema versions {' and '.join(map(str, sorted(versions)))} are not merged: their frames were chosen in "
+            "other ways. Make the older dataset again with `motif preprocess`, with another --out."
+        )
     shared, left_out = _shared_artifacts(catalogs)
     with WriteLock(out) as lock:
         merger = _Merger(out, catalogs[0], lock)
         for number, dataset in enumerate(inputs):
             names = {name: found[number] for name, found in shared.items()}
             merger.add(dataset, names)
-        Catalog(catalogs[0].clips, {name: catalogs[0].artifacts[name] for name in shared}).write(out)
+        artifacts = {name: catalogs[0].artifacts[name] for name in shared}
+        Catalog(catalogs[0].clips, artifacts, catalogs[0].version).write(out)
     return Merged(merger.clips, merger.duplicates, tuple(left_out))
 
 
@@ -87,7 +94,7 @@ class _Merger:
                 for part in part_names(dataset / there):
                     self._add_text(dataset / there, name, part)
         for part in part_names(dataset / "sources"):
-            table = (dataset / "sources").read_table(part)
+            table = read_part(dataset / "sources", part)
             order = str(self.inputs * 1_000_000 + int(part_facts(dataset / "sources", part).get("order", "0")))
             write_part(self.out / "sources", f"{self.inputs}-{part}", table, FACTS, {"kind": "sources", "order": order})
         self._add_rejects(dataset, renamed)
@@ -95,7 +102,7 @@ class _Merger:
 
     def _add_part(self, dataset: Folder, part: str, artifacts: dict[str, str]) -> str:
         """Copy a part of all artifacts, without the clips that are there; the clips last. Returns its name here."""
-        ids = (dataset / "clips").read_table(part, ["clip_id"])[0].to_pylist()
+        ids = read_part(dataset / "clips", part, ["clip_id"])[0].to_pylist()
         keep = np.array([clip not in self.seen for clip in ids])
         self.seen.update(ids)
         self.clips += int(keep.sum())
@@ -111,7 +118,7 @@ class _Merger:
 
     def _add_text(self, folder: Folder, name: str, part: str) -> None:
         known = self.texts.setdefault(name, set())
-        ids = folder.read_table(part, ["text_id"])[0].to_pylist()
+        ids = read_part(folder, part, ["text_id"])[0].to_pylist()
         keep = np.array([text not in known for text in ids])
         if keep.any():
             kept = [text for text, kept in zip(ids, keep, strict=True) if kept]
@@ -133,7 +140,7 @@ def _copy(source: Folder, part: str, target: Folder, name: str, keep: tuple[np.n
     if keep is None:
         target.write(name, source.read(part))
     else:
-        table = source.read_table(part)
+        table = read_part(source, part)
         rows, ids = keep
         facts = part_facts(source, part)
         if "ids" in facts:

@@ -6,6 +6,7 @@ from diffusion.storage import Folder
 from pipeline.dataset.identity import text_id
 from pipeline.dataset.ledger import Ledger, Sources
 from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import part_facts, part_names, part_options, write_part
 from pipeline.manifest import ManifestColumns, read_manifest
 from pipeline.plan import DryRun, Planner
@@ -39,7 +40,7 @@ def recaption(dataset: Folder, manifest: str, columns: ManifestColumns) -> int:
 
 
 def _rewrite(folder: Folder, name: str, captions: dict[str, str], lock: WriteLock) -> int:
-    table = folder.read_table(name)
+    table = read_part(folder, name)
     rows = table.select(["slot", "caption"]).to_pylist()
     changed = sum(row["slot"] in captions for row in rows)
     if changed:

@@ -10,7 +10,10 @@ from diffusion.uri import split
 from pipeline.dataset.footers import make_label
 from pipeline.dataset.identity import differences, fingerprint
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# Version 1: parts without checksums, tensors as fixed-size binary, contents as bare hex of BLAKE2b-128. It is read
+# everywhere, but nothing is added to it: its frames were chosen and converted in another way.
+READABLE_VERSIONS = (1, SCHEMA_VERSION)
 FILE = "dataset.json"
 _LARGEST_VIEW = 256 << 20
 # Folders that are not artifacts of features.
@@ -52,6 +55,8 @@ class Catalog:
 
     clips: dict[str, Any]
     artifacts: dict[str, Artifact]
+    version: int = SCHEMA_VERSION
+    """The schema version of the files."""
 
     @classmethod
     def read(cls, dataset: Folder) -> "Catalog | None":
@@ -74,16 +79,17 @@ class Catalog:
                 f"{dataset.file(FILE)} is not what motif writes: restore it, or run `motif preprocess` again, which "
                 "makes it from the parts."
             )
-        if data.get("schema_version") != SCHEMA_VERSION:
+        version = data["schema_version"]
+        if version not in READABLE_VERSIONS:
+            known = " and ".join(map(str, READABLE_VERSIONS))
             raise InputError(
-                f"{dataset.uri} has schema version {data.get('schema_version')}, this motif reads {SCHEMA_VERSION}: "
-                "use the motif that wrote it."
+                f"{dataset.uri} has schema version {version}, this motif reads {known}: use the motif that wrote it."
             )
         artifacts = {
             name: Artifact(entry["kind"], entry["identity"], entry["facts"], entry["columns"])
             for name, entry in data["artifacts"].items()
         }
-        return cls(data["clips"]["identity"], artifacts)
+        return cls(data["clips"]["identity"], artifacts, version)
 
     @classmethod
     def require(cls, dataset: Folder) -> "Catalog":
@@ -96,7 +102,7 @@ class Catalog:
     def write(self, dataset: Folder) -> None:
         """Write dataset.json atomically."""
         data = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": self.version,
             "clips": {"fingerprint": fingerprint(self.clips), "identity": self.clips},
             "artifacts": {
                 name: {

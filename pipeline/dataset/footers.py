@@ -25,6 +25,7 @@ from diffusion.errors import DamagedFile
 from diffusion.storage import Entry, Folder
 from diffusion.store_errors import explained
 from diffusion.uri import split
+from pipeline.dataset import part_file
 from pipeline.dataset.identity import digest, fingerprint
 
 _MAGIC = b"PAR1"
@@ -76,11 +77,11 @@ def read_footer(folder: Folder, name: str, size: int | None = None) -> Footer:
         size = file.size() if size is None else size
         if file.read_at(len(_MAGIC), 0) != _MAGIC:
             raise DamagedFile(folder.file(name), "it does not begin as a Parquet file" if size else "it has no bytes")
-        metadata = pq.read_metadata(file)
+        sealed = part_file.footer_of(file, folder, name)
+        metadata = sealed.metadata
     if _end(metadata) > size - metadata.serialized_size - 2 * len(_MAGIC):
         raise DamagedFile(folder.file(name), "bytes are missing from its middle")
-    found = {key.decode(): value.decode() for key, value in (metadata.metadata or {}).items() if key != b"ARROW:schema"}
-    return Footer(name, metadata.num_rows, _nulls(metadata), found)
+    return Footer(name, metadata.num_rows, _nulls(metadata), sealed.facts)
 
 
 def read_footers(folder: Folder) -> tuple[dict[str, Footer], dict[str, DamagedFile]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from diffusion.storage import Folder
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import SOURCES, part_facts, part_names, read_parts
 
 Parts = Mapping[str, Container[str]]
@@ -107,7 +108,7 @@ class Sources:
         folder = dataset / "sources"
         names = [name for name in part_names(folder) if name not in without.get("sources", ())]
         with ThreadPoolExecutor(16) as pool:
-            tables = list(pool.map(folder.read_table, names))
+            tables = list(pool.map(lambda name: read_part(folder, name), names))
         tables.sort(key=_order)
         next_order = _order(tables[-1]) + 1 if tables else 0
         joined = pa.concat_tables(t.replace_schema_metadata(None) for t in tables) if tables else SOURCES.empty_table()

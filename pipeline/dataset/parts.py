@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from diffusion.storage import Folder
-from diffusion.store_errors import explained
-from diffusion.uri import split
+from pipeline.dataset.part_file import encode_part, read_footer, read_part
 from pipeline.dataset.schema import columns_of
 
 SOURCES = pa.schema(
@@ -110,30 +108,25 @@ FACTS = StoreOptions(1 << 20, 1 << 20)
 def write_part(folder: Folder, name: str, table: pa.Table, options: StoreOptions, facts: dict[str, str]) -> int:
     """Write one part atomically; ``facts`` go into the file's metadata, its name too. Returns its size in bytes."""
     tensors = columns_of(table.schema)
-    return folder.write_table(
-        name,
+    data = encode_part(
         table.replace_schema_metadata(facts | {"part": name}),
-        row_group_size=options.clips_a_row_group,
+        options.clips_a_row_group,
         compression=options.compression,
         use_dictionary=False,
         write_statistics=[name for name in table.column_names if name not in tensors],
-        store_schema=True,
     )
+    folder.write(name, data)
+    return int(data.size)
 
 
 def part_facts(folder: Folder, name: str) -> dict[str, str]:
     """The metadata of a part."""
-    fs, path = split(folder.file(name))
-    with explained(folder.uri):
-        metadata = pq.read_schema(path, filesystem=fs).metadata or {}
-    return {key.decode(): value.decode() for key, value in metadata.items() if key != b"ARROW:schema"}
+    return read_footer(folder, name).facts
 
 
 def part_options(folder: Folder, name: str) -> StoreOptions:
     """How a part was cut and compressed, to write another version of it alike."""
-    fs, path = split(folder.file(name))
-    with explained(folder.uri):
-        group = pq.read_metadata(path, filesystem=fs).row_group(0)
+    group = read_footer(folder, name).metadata.row_group(0)
     compression = group.column(0).compression.lower()
     known: dict[str, Compression] = {"uncompressed": "none", "lz4": "lz4", "zstd": "zstd"}
     return StoreOptions(group.num_rows, group.num_rows, known.get(compression, StoreOptions.compression))
@@ -148,5 +141,5 @@ def read_parts(folder: Folder, columns: list[str], names: list[str] | None = Non
     """Some columns of all parts (or the named ones), one after the other in the order of the names."""
     names = part_names(folder) if names is None else names
     with ThreadPoolExecutor(16) as pool:
-        tables = list(pool.map(lambda name: folder.read_table(name, columns), names))
+        tables = list(pool.map(lambda name: read_part(folder, name, columns), names))
     return pa.concat_tables(table.replace_schema_metadata(None) for table in tables) if tables else pa.table({})

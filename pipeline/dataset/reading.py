@@ -17,14 +17,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from diffusion.errors import InputError
 from diffusion.storage import Folder
-from diffusion.store_errors import explained
-from diffusion.uri import split
 from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.parts import part_names, read_parts
+from pipeline.dataset.part_file import PartFile, damaged, read_part
+from pipeline.dataset.parts import part_names
 from pipeline.dataset.schema import Column
 
 Sample = dict[str, Any]
@@ -68,7 +66,7 @@ class FeatureReader:
         shared = sorted(set.intersection(*parts))
         if not shared:
             raise InputError(f"{dataset.uri}: no part holds all of clips, {', '.join(self.columns)}. Is it empty?")
-        self._files: OrderedDict[tuple[str, str], tuple[pq.ParquetFile, list[int]]] = OrderedDict()
+        self._files: OrderedDict[tuple[str, str], tuple[PartFile, list[int]]] = OrderedDict()
         self._clips: OrderedDict[str, dict[str, list[Any]]] = OrderedDict()
         self.groups = [group for part in shared for group in self._groups(part)]
 
@@ -90,17 +88,15 @@ class FeatureReader:
         for number, (first, end) in enumerate(pairwise(starts)):
             yield RowGroup(part, number, end - first, first)
 
-    def _open(self, folder: str, part: str) -> tuple[pq.ParquetFile, list[int]]:
+    def _open(self, folder: str, part: str) -> tuple[PartFile, list[int]]:
         """A part and the first row of each of its row groups, and one more: the end."""
         key = (folder, part)
         if key not in self._files:
-            place = self.dataset / folder
-            fs, path = split(place.file(part))
-            with explained(place.uri):
-                source = path if not place.remote else fs.open_input_file(path)
-                file = pq.ParquetFile(source, memory_map=not place.remote, pre_buffer=place.remote)
-            sizes = (file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
-            self._files[key] = file, [0, *accumulate(sizes)]
+            try:
+                file = PartFile(self.dataset / folder, part)
+            except FileNotFoundError as error:
+                raise damaged(self.dataset / folder, part, "it is gone") from error
+            self._files[key] = file, [0, *accumulate(file.group_rows)]
             if len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)[1][0].close()
         self._files.move_to_end(key)
@@ -111,13 +107,16 @@ class FeatureReader:
         file, starts = self._open(folder, group.part)
         first = bisect_right(starts, group.first) - 1
         last = bisect_left(starts, group.first + group.rows)
-        table = file.read_row_groups(list(range(first, last)), self.columns[folder], use_threads=False)
-        return table.slice(group.first - starts[first], group.rows)
+        table = file.read(self.columns[folder], range(first, last)).slice(group.first - starts[first], group.rows)
+        pairs = zip(self.clip_ids(group), table.column("clip_id").to_pylist(), strict=False)
+        if table.num_rows < group.rows or any(there not in (clip, None) for clip, there in pairs):
+            raise damaged(self.dataset / folder, group.part, "its clips are not those of the same part of clips")
+        return table
 
     def _clip_values(self, part: str) -> dict[str, list[Any]]:
         """The columns of the clips of a part; small, so that they are read at once and kept for its other groups."""
         if part not in self._clips:
-            table = (self.dataset / "clips").read_table(part, self.clip_columns)
+            table = read_part(self.dataset / "clips", part, self.clip_columns)
             self._clips[part] = {name: table.column(name).to_pylist() for name in self.clip_columns}
             if len(self._clips) > _OPEN_FILES:
                 self._clips.popitem(last=False)
@@ -182,12 +181,11 @@ class TextReader:
         self._groups: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._places: dict[str, tuple[str, int, int]] = {}
         for part in part_names(self.folder):
-            fs, path = split(self.folder.file(part))
-            metadata = pq.read_metadata(path, filesystem=fs)
-            ids = iter(read_parts(self.folder, ["text_id"], [part]).column("text_id").to_pylist())
-            for number in range(metadata.num_row_groups):
-                for row in range(metadata.row_group(number).num_rows):
-                    self._places[next(ids)] = (part, number, row)
+            with PartFile(self.folder, part) as file:
+                ids = iter(file.read(["text_id"]).column("text_id").to_pylist())
+                for number, rows in enumerate(file.group_rows):
+                    for row in range(rows):
+                        self._places[next(ids)] = (part, number, row)
 
     def __contains__(self, text_id: str) -> bool:
         """Whether that caption was encoded."""
@@ -197,9 +195,8 @@ class TextReader:
         """The states ``[l d]`` of a caption; KeyError where it was never encoded."""
         part, number, row = self._places[text_id]
         if (part, number) not in self._groups:
-            fs, path = split(self.folder.file(part))
-            with pq.ParquetFile(fs.open_input_file(path)) as file:
-                self._groups[part, number] = _values(file.read_row_group(number, ["states"]), "states")
+            with PartFile(self.folder, part) as file:
+                self._groups[part, number] = _values(file.read(["states"], [number]), "states")
             if len(self._groups) > self.kept_groups:
                 self._groups.popitem(last=False)
         self._groups.move_to_end((part, number))

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from diffusion.storage import Folder
 from pipeline.dataset.ledger import committed_reject_parts
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import FACTS, REJECTS, part_facts, part_names, read_parts, write_part
 
 
@@ -28,7 +29,7 @@ def tidy_rejects(dataset: Folder, is_stale: Callable[[dict[str, Any]], bool]) ->
     clip_parts = set(part_names(dataset / "clips"))
     counted = set(committed_reject_parts(dataset, clip_parts))
     latest: dict[tuple[str, str], str] = {}
-    tables = {name: folder.read_table(name) for name in counted}
+    tables = {name: read_part(folder, name) for name in counted}
     for table in tables.values():
         for slot, artifact, run in _keys(table):
             latest[slot, artifact] = max(run, latest.get((slot, artifact), ""))

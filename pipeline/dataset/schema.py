@@ -1,6 +1,7 @@
-"""Columns of a part file: scalars as they are, tensors as fixed-size binary with shape and dtype in the metadata.
+"""Columns of a part file: scalars as they are, tensors as large binary with shape and dtype in the metadata.
 
-Any Parquet reader opens a tensor with one ``np.frombuffer``; list columns would read ten times slower.
+Any Parquet reader opens a tensor with one ``np.frombuffer``; list columns would read ten times slower. Datasets of
+version 1 hold fixed-size binary, which Hugging Face `datasets` does not read; both are read here.
 """
 
 import math
@@ -46,7 +47,7 @@ class Column:
             "axes": self.axes,
             "scale": repr(self.scale),
         }
-        return pa.field(self.name, pa.binary(self.nbytes), metadata=facts | about)
+        return pa.field(self.name, pa.large_binary(), metadata=facts | about)
 
     @classmethod
     def of(cls, field: pa.Field) -> "Column":
@@ -68,21 +69,43 @@ class Column:
             return pa.array(values, mask=mask)
         data = pa.py_buffer(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
         bitmap = None if mask is None else pa.array(~mask).buffers()[1]
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(self.nbytes), len(values), [bitmap, data])
+        ends = pa.py_buffer(np.arange(len(values) + 1, dtype=np.int64) * self.nbytes)
+        return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(values), [bitmap, ends, data])
 
     def to_numpy(self, array: "pa.Array | pa.ChunkedArray") -> np.ndarray:
-        """Stored values ``[n, *shape]`` of an Arrow array, zero-copy for one chunk; nulls hold arbitrary values."""
+        """Stored values ``[n, *shape]`` of an Arrow array, zero-copy for one chunk; nulls hold arbitrary values.
+
+        ValueError where a tensor is not of the size that the column declares.
+        """
         if isinstance(array, pa.ChunkedArray):
             array = array.chunk(0) if array.num_chunks == 1 else pa.concat_arrays(array.chunks)
         if not self.shape:  # nulls would turn integers into floats
             return np.asarray(array.fill_null(0).to_numpy(zero_copy_only=False))
-        data = np.frombuffer(array.buffers()[1], np.uint8, array_nbytes(array, self), array.offset * self.nbytes)
+        if pa.types.is_fixed_size_binary(array.type):  # version 1
+            data = _bytes(array.buffers()[1], array.offset * self.nbytes, len(array) * self.nbytes)
+        else:
+            data = self._large(array)
         return data.view(self.dtype).reshape(len(array), *self.shape)
 
+    def _large(self, array: pa.Array) -> np.ndarray:
+        _, offsets, buffer = array.buffers()
+        ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+        if len(array) == 0:
+            return np.empty(0, np.uint8)
+        if (np.diff(ends) == self.nbytes).all():
+            return _bytes(buffer, int(ends[0]), len(array) * self.nbytes)
+        valid = np.asarray(array.is_valid())
+        if wrong := np.flatnonzero(valid & (np.diff(ends) != self.nbytes)).tolist():
+            size = int(ends[wrong[0] + 1] - ends[wrong[0]])
+            raise ValueError(f"column {self.name}: a value of {size} bytes, {self.nbytes} are declared")
+        spread = np.zeros((len(array), self.nbytes), np.uint8)  # a null takes no bytes in a file
+        for row in np.flatnonzero(valid):
+            spread[row] = _bytes(buffer, int(ends[row]), self.nbytes)
+        return spread.reshape(-1)
 
-def array_nbytes(array: pa.Array, column: Column) -> int:
-    """Bytes of a tensor array's values."""
-    return len(array) * column.nbytes
+
+def _bytes(buffer: pa.Buffer, first: int, size: int) -> np.ndarray:
+    return np.frombuffer(buffer, np.uint8, size, first)
 
 
 def columns_of(schema: pa.Schema) -> "dict[str, Column]":

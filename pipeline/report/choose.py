@@ -12,6 +12,7 @@ from diffusion.errors import InputError
 from diffusion.storage import Folder
 from pipeline.curation.clips import clip_shape
 from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.rules import Rule
 from pipeline.dataset.schema import Column
@@ -84,10 +85,10 @@ def _add_with_camera(folder: Folder, shown: dict[str, Shown], catalog: Catalog, 
 def _values(folder: Folder, shown: dict[str, Shown], names: list[str]) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Columns of the clips that are shown, in their units."""
     for part in part_names(folder):
-        ids = folder.read_table(part, ["clip_id"]).column("clip_id").to_pylist()
+        ids = read_part(folder, part, ["clip_id"]).column("clip_id").to_pylist()
         rows = [row for row, clip in enumerate(ids) if clip in shown]
         if rows:
-            table = folder.read_table(part, names).take(pa.array(rows))
+            table = read_part(folder, part, names).take(pa.array(rows))
             columns = [Column.of(table.schema.field(name)) for name in names]
             found = [c.to_numpy(table.column(c.name)).astype(np.float32) * c.scale for c in columns]
             for at, row in enumerate(rows):

@@ -2,7 +2,6 @@ import errno
 import os
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from diffusion.errors import StorageError
@@ -60,13 +59,6 @@ def test_create_succeeds_once(folder: Folder) -> None:
     assert folder.create("lock", b"first")
     assert not folder.create("lock", b"second")
     assert folder.read("lock") == b"first"
-
-
-def test_tables_round_trip(folder: Folder) -> None:
-    table = pa.table({"a": [1, 2], "b": ["x", "y"]})
-    size = folder.write_table("t.parquet", table)
-    assert folder.files()[0].size == size
-    assert folder.read_table("t.parquet", ["b"]).to_pydict() == {"b": ["x", "y"]}
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

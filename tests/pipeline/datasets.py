@@ -9,7 +9,17 @@ import pyarrow as pa
 from diffusion.storage import Folder
 from pipeline.dataset.catalog import Artifact, Catalog
 from pipeline.dataset.identity import text_id
-from pipeline.dataset.parts import CLIPS, REJECTS, SOURCES, TEXT_KEYS, StoreOptions, write_part
+from pipeline.dataset.part_file import read_part
+from pipeline.dataset.parts import (
+    CLIPS,
+    REJECTS,
+    SOURCES,
+    TEXT_KEYS,
+    StoreOptions,
+    part_facts,
+    part_options,
+    write_part,
+)
 from pipeline.dataset.schema import Column, describe
 
 STORE = StoreOptions(8, 2)
@@ -85,6 +95,13 @@ def write_sources(dataset: Folder, part: str, sources: Sequence[dict[str, Any]],
     """Write a part of sources; a later one has a higher order."""
     table = pa.Table.from_pylist(sources, schema=SOURCES)
     write_part(dataset / "sources", part, table, STORE, {"order": str(order)})
+
+
+def set_values(folder: Folder, part: str, column: str, values: pa.Array) -> None:
+    """Write a part anew with other values of one column, as one that was computed so."""
+    table, options, facts = read_part(folder, part), part_options(folder, part), part_facts(folder, part)
+    at = table.column_names.index(column)
+    write_part(folder, part, table.set_column(at, table.schema.field(column), values), options, facts)
 
 
 def values(artifact: str, number: int) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from diffusion.storage import Folder
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import StoreOptions
 from pipeline.dataset.schema import Column
 from pipeline.featurizers.heatmaps import Heatmaps
@@ -355,7 +356,7 @@ def test_on_s3(preprocess: Preprocessing, sprites_folder: Path, sprites_dataset:
     remote_ids = [
         i
         for entry in Folder(f"{dataset}/clips").files()
-        for i in Folder(f"{dataset}/clips").read_table(entry.name, ["clip_id"])[0].to_pylist()
+        for i in read_part(Folder(f"{dataset}/clips"), entry.name, ["clip_id"])[0].to_pylist()
     ]
     for clip, value in zip(remote_ids, latents_of(Folder(dataset)), strict=True):
         assert value == local[clip]
@@ -363,7 +364,7 @@ def test_on_s3(preprocess: Preprocessing, sprites_folder: Path, sprites_dataset:
 
 def latents_of(dataset: Folder) -> list[bytes]:
     folder = dataset / "latents"
-    return [v for entry in folder.files(".parquet") for v in folder.read_table(entry.name, ["mean"])[0].to_pylist()]
+    return [v for entry in folder.files(".parquet") for v in read_part(folder, entry.name, ["mean"])[0].to_pylist()]
 
 
 def test_a_missing_bucket(preprocess: Preprocessing, sprites_folder: Path, s3_endpoint: str) -> None:

@@ -10,6 +10,7 @@ from diffusion.errors import Incomplete, TooManyFailures
 from diffusion.storage import Folder
 from pipeline.accounting import Account
 from pipeline.dataset.ledger import Ledger, Sources
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import StoreOptions, part_names
 from pipeline.dataset.rejects import read_rejects
 from pipeline.manifest import ROWS
@@ -121,7 +122,7 @@ def test_a_clip_that_is_lost_is_no_success(dataset: Folder) -> None:
 def test_a_clip_that_is_there_twice_is_no_success(dataset: Folder) -> None:
     planned = compute(dataset)
     part = part_names(dataset / "clips")[0]
-    again = (dataset / "clips").read_table(part).to_pylist()[:2]
+    again = read_part(dataset / "clips", part).to_pylist()[:2]
     write_clips(dataset, "part-again.parquet", again)
     with pytest.raises(Incomplete, match="d: 2 clips are there twice. Run the same command again"):
         end(dataset, planned)

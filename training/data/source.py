@@ -7,12 +7,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from diffusion.errors import InputError, StorageError
+from diffusion.errors import InputError
 from diffusion.model_folder import Part
 from diffusion.storage import Folder
-from diffusion.store_errors import explained
 from diffusion.weights import Weights
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.identity import text_id
@@ -197,15 +195,7 @@ class Source:
         """The clips of a row group by id; the groups used last are kept."""
         if number not in self._groups:
             group = self.reader.groups[number]
-            try:
-                with explained(self.dataset.uri):
-                    self._groups[number] = {str(sample["clip_id"]): sample for sample in self.reader.read(group)}
-            except (pa.ArrowException, OSError) as error:
-                raise StorageError(
-                    f"{self.dataset.uri}: row group {group.number} of {group.part} cannot be read "
-                    f"({str(error).splitlines()[0]}). Delete this part of {', '.join(self.reader.columns)} and run "
-                    "`motif preprocess` again: it computes what is missing."
-                ) from error
+            self._groups[number] = {str(sample["clip_id"]): sample for sample in self.reader.read(group)}
             if len(self._groups) > self.kept_groups:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(number)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -27,6 +28,7 @@ from pipeline.featurizers.text import HashedTextStates
 from pipeline.manifest import ManifestColumns
 from pipeline.motion.heatmap import CONVENTIONS
 from tests.pipeline.conftest import SMALL, Preprocessing, part_bytes
+from tests.pipeline.datasets import set_values
 
 BOTH = ("heatmaps", "latents")
 
@@ -191,7 +193,7 @@ def test_diff(halves: tuple[Path, Path], sprites_dataset: Path, own_copy: Path) 
     column = Column.of(table.schema.field("mean"))
     changed = column.to_numpy(table["mean"]).copy()
     changed[0, 0, 0, 0, 0] += 2
-    pq.write_table(table.set_column(1, table.schema.field("mean"), column.to_arrow(changed)), path)
+    set_values(Folder(str(own_copy / "latents")), path.name, "mean", column.to_arrow(changed))
     found = diff(Folder(str(sprites_dataset)), Folder(str(own_copy)))
     assert (found.values["latents"].same, found.values["latents"].different) == (15, 1)
     assert found.values["latents"].largest_difference == pytest.approx(2, abs=0.01)
@@ -222,8 +224,8 @@ def test_export_is_a_videofolder(sprites_dataset: Path, tmp_path: Path) -> None:
 def test_export_goes_on_without_a_video_that_is_gone(own_copy: Path, tmp_path: Path) -> None:
     part = next((own_copy / "clips").iterdir())
     table = pq.read_table(part)
-    uris = ["/nowhere/gone.mp4", *table["uri"].to_pylist()[1:]]
-    pq.write_table(table.set_column(table.column_names.index("uri"), "uri", [uris]), part)
+    uris = pa.array(["/nowhere/gone.mp4", *table["uri"].to_pylist()[1:]])
+    set_values(Folder(str(own_copy / "clips")), part.name, "uri", uris)
     said: list[str] = []
     result = export(View(str(own_copy), ("heatmaps",)), Folder(str(tmp_path / "out")), (), said.append)
     assert (result.written, result.failed) == (15, 1)

@@ -44,7 +44,7 @@ def test_a_catalog_is_read_as_it_was_written(dataset: Folder, catalog: Catalog) 
 def test_the_file_names_the_configuration_of_each_artifact(dataset: Folder, catalog: Catalog) -> None:
     catalog.write(dataset)
     data = json.loads((dataset.path / "dataset.json").read_text())
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == 2
     assert data["clips"]["identity"] == CLIPS
     assert data["artifacts"]["latents"]["fingerprint"] == LATENTS.fingerprint
     assert data["artifacts"]["latents"]["identity"] == {"encoder": "vae", "cell": 8}
@@ -76,12 +76,14 @@ def test_a_view_in_a_bucket(bucket: str, catalog: Catalog) -> None:
 
 
 def test_another_schema_version(dataset: Folder) -> None:
-    dataset.write("dataset.json", b'{"schema_version": 2}')
-    with pytest.raises(InputError, match="d has schema version 2, this motif reads 1: use the motif that wrote it"):
+    dataset.write("dataset.json", b'{"schema_version": 3}')
+    with pytest.raises(
+        InputError, match="d has schema version 3, this motif reads 1 and 2: use the motif that wrote it"
+    ):
         Catalog.read(dataset)
 
 
-@pytest.mark.parametrize("text", [b"", b'{"schema_version": 1, "clips"', b"\x00\x01"])
+@pytest.mark.parametrize("text", [b"", b'{"schema_version": 2, "clips"', b"\x00\x01"])
 def test_a_broken_file(dataset: Folder, text: bytes) -> None:
     dataset.write("dataset.json", text)
     with pytest.raises(

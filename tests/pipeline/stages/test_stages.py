@@ -13,6 +13,7 @@ from diffusion.errors import Incomplete, StorageError
 from diffusion.storage import Folder
 from pipeline.dataset.ledger import Ledger
 from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import StoreOptions, part_names
 from pipeline.dataset.rejects import read_rejects
 from pipeline.dataset.rules import Rule
@@ -279,7 +280,7 @@ def compute(dataset: Folder, table: pa.Table, features: Mapping[str, ClipFeature
 
 def column(dataset: Folder, folder: str, name: str = "clip_id") -> list[Any]:
     (part,) = part_names(dataset / folder)
-    return list((dataset / folder).read_table(part)[name].to_pylist())
+    return list(read_part(dataset / folder, part)[name].to_pylist())
 
 
 BRIGHTNESS = {"brightness": Brightness()}
