@@ -180,12 +180,13 @@ def test_dataset_json_of_another_dataset_is_refused(history: History, tmp_path: 
 
 
 def test_parts_that_do_not_say_how_they_were_made_are_refused(history: History) -> None:
+    from pipeline.dataset.part_file import read_part
     from pipeline.dataset.parts import FACTS, write_part
 
     folder = Folder(str(history.dataset))
     (history.dataset / "dataset.json").unlink()
     for name in part_names(folder / "clips"):
-        write_part(folder / "clips", name, (folder / "clips").read_table(name), FACTS, {"fingerprint": "f"})
+        write_part(folder / "clips", name, read_part(folder / "clips", name), FACTS, {"fingerprint": "f"})
     with pytest.raises(InputError, match=r"d/clips: dataset.json is missing or broken, and these parts do not say"):
         history.run(step(), Life())
 
