@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from diffusion.retries import direct, retry
 from diffusion.store_errors import explained
 from diffusion.uri import is_remote, local_path, split
 
@@ -44,6 +45,14 @@ class Folder:
         """The local path; asking it of a remote folder is our mistake."""
         assert not self.remote, self.uri
         return local_path(self.uri)
+
+    def absolute(self) -> "Folder":
+        """The same folder from whatever working directory it is looked at."""
+        return self if self.remote else Folder(str(self.path))
+
+    def __reduce__(self) -> "tuple[type[Folder], tuple[str]]":
+        """Travel by the absolute path: processes elsewhere work in other directories."""
+        return Folder, (self.absolute().uri,)
 
     def __truediv__(self, name: str) -> "Folder":
         """The folder of that name inside this one."""
@@ -110,9 +119,7 @@ class Folder:
         """Move a local file in under its own name, atomically; large files are streamed."""
         with explained(self.uri):
             if self.remote:
-                fs, path = split(self.file(source.name))
-                with source.open("rb") as stream, fs.open_output_stream(path) as sink:
-                    shutil.copyfileobj(stream, sink, _CHUNK)
+                retry(lambda: self._upload(source))
                 source.unlink()
             else:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -120,16 +127,25 @@ class Folder:
                     os.fsync(stream.fileno())
                 shutil.move(source, self.path / source.name)
 
+    def _upload(self, source: Path) -> None:
+        fs, path = split(self.file(source.name))
+        with source.open("rb") as stream, direct(fs).open_output_stream(path) as sink:
+            shutil.copyfileobj(stream, sink, _CHUNK)
+
     def fetch(self, name: str, target: Path) -> None:
         """Copy a file to a local path, streamed."""
         with explained(self.file(name)), self.open(name) as stream, target.open("wb") as sink:
             shutil.copyfileobj(stream, sink, _CHUNK)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file only if there is none of that name, atomically; False where there is one."""
+        """Write a file only if there is none of that name, atomically; False where there is one.
+
+        In an object store it may be this very one, where the store carried out a request and then answered that it was
+        overloaded: ``data`` should tell.
+        """
         with explained(self.uri):
             if self.uri.startswith("s3://"):
-                return _create_on_s3(self.file(name), data)
+                return retry(lambda: _create_on_s3(self.file(name), data))
             if self.remote:
                 if self.exists(name):
                     return False

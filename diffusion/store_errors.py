@@ -21,6 +21,10 @@ _STORE_ERRORS = (
     ),
     (r"ACCESS_DENIED|AccessDenied|HTTP response code 403|Forbidden", "access is denied to these credentials"),
     (
+        r"SLOW_?DOWN|SERVICE_?UNAVAILABLE|INTERNAL_?FAILURE|INTERNAL_?ERROR|HTTP status 5\d\d|reached max retries",
+        "the object store is overloaded and did not answer for two minutes: run the same command again later",
+    ),
+    (
         r"NETWORK_CONNECTION|curlCode|Could not connect|EndpointConnectionError|Couldn't connect",
         "the object store does not answer: check the network and AWS_ENDPOINT_URL",
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 from diffusion.errors import StorageError
+from diffusion.retries import s3_filesystem
 
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
@@ -31,7 +32,7 @@ def filesystem(root: str) -> pafs.FileSystem:
         return pafs.LocalFileSystem()
     scheme = root.split("://", 1)[0].lower()
     if scheme == "s3":
-        return pafs.S3FileSystem(
+        return s3_filesystem(
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
             endpoint_override=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
             connect_timeout=10,

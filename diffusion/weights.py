@@ -33,6 +33,11 @@ class Weights:
     revision: str | None = None
     subfolder: str = ""
 
+    def __reduce__(self) -> "tuple[type[Weights], tuple[str, str | None, str]]":
+        """Travel by the absolute path: elsewhere a relative one would not be found, or be taken for a hub id."""
+        local = not is_remote(self.source) and local_path(self.source).exists()
+        return Weights, (str(local_path(self.source)) if local else self.source, self.revision, self.subfolder)
+
     def facts(self) -> dict[str, str | None]:
         """Where they came from, for the record of what was computed with them."""
         return {"weights": self.source, "revision": self.revision, "subfolder": self.subfolder}

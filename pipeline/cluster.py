@@ -4,11 +4,12 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
 from ray.data import DataContext
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from diffusion.errors import Incomplete
 from diffusion.quiet import silent_stderr
@@ -20,12 +21,7 @@ def connect() -> None:
     if not ray.is_initialized():
         # Ray's core complains of our actors' constructor arguments, and announces on stderr that it shall not.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        try:
-            with silent_stderr():
-                ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-        except Exception as error:  # of no type of its own; also a ConnectionError where RAY_ADDRESS is wrong
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise Incomplete(f"Ray does not start: {said[0]} `motif doctor` tells more; then run again.") from error
+        start_ray(lambda: ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False))
     # One progress display is enough, and it is ours.
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -34,6 +30,20 @@ def connect() -> None:
     # The options of _RESTARTS have no other name yet.
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def start_ray(init: Callable[[], object], stop: Callable[[], object] = ray.shutdown) -> None:
+    """Call ``init``, once more where Ray took longer than it allows itself, as on a busy machine; else Incomplete."""
+    for last in (False, True):
+        try:
+            with silent_stderr():
+                init()
+            return
+        except Exception as error:  # of no type of its own; also a ConnectionError where RAY_ADDRESS is wrong
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            stop()
+            if last or "timed out" not in str(error) or "RAY_ADDRESS" in os.environ:
+                raise Incomplete(f"Ray does not start: {said[0]} `motif doctor` tells more; then run again.") from error
 
 
 @contextlib.contextmanager
@@ -58,8 +68,24 @@ def cluster_facts() -> str:
 
 
 def new_monitor() -> Any:
-    """A monitor on the cluster."""
-    return ray.remote(num_cpus=0)(Monitor).remote()
+    """A monitor, on the driver's machine: whichever other machine is lost, what was counted stays."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Monitor).remote()
+
+
+def held_by_others(monitor: Any, cpus: float, gpu: bool) -> str:
+    """What other work holds, so that a task of ``cpus`` or an actor on a GPU finds no room, such as "all 2 cores".
+
+    Empty where there is room, or where this run itself has rows in hand and so may hold the cores.
+    """
+    counts, _ = ray.get(monitor.read.remote())
+    if any(count.entered > count.left for count in counts.values()):
+        return ""
+    free, there = ray.available_resources(), ray.cluster_resources()
+    if gpu and there.get("GPU", 0) > 0 and free.get("GPU", 0) < 1 and not ray.get(monitor.registered.remote()):
+        return f"all {there['GPU']:.0f} GPUs" if there["GPU"] > 1 else "its only GPU"
+    cores = there.get("CPU", 0)
+    return (f"all {cores:.0f} cores" if cores > 1 else "its only core") if free.get("CPU", 0) < cpus else ""
 
 
 def release(monitor: Any) -> None:
@@ -67,11 +93,14 @@ def release(monitor: Any) -> None:
 
     Ray Data ends them when nothing refers to the graph any more, and an error may refer to it for long.
     """
-    for actor in ray.get(monitor.registered.remote()):
-        ray.kill(actor)
+    with contextlib.suppress(ray.exceptions.RayError):  # the cluster is gone: what ended it says why
+        for actor in ray.get(monitor.registered.remote()):
+            ray.kill(actor)
 
 
 def read_counts(monitor: Any, stages: tuple[str, ...]) -> Counts:
     """The counts of these stages."""
-    counts, _ = ray.get(monitor.read.remote())
+    counts: Counts = {}
+    with contextlib.suppress(ray.exceptions.RayError):
+        counts, _ = ray.get(monitor.read.remote())
     return {stage: counts.get(stage, StageCount()) for stage in stages}

@@ -2,11 +2,13 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline import cluster, graph
+from pipeline.layout import DECODE_CPUS
 from pipeline.passes import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.progress import Progress
 from pipeline.recipes import Resources
@@ -46,7 +48,8 @@ class RayExecutor:
         cluster.connect()
         monitor = cluster.new_monitor()
         try:
-            with Progress(stages, total, lambda: cluster.read_counts(monitor, stages)):
+            held = partial(cluster.held_by_others, monitor, DECODE_CPUS, gpu=self.resources.device != "cpu")
+            with Progress(stages, total, lambda: cluster.read_counts(monitor, stages), held=held):
                 yield monitor
         finally:
             cluster.release(monitor)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,11 +22,12 @@ import ray.data
 import torch
 from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoolStrategy
 
-from diffusion.errors import MotifError
+from diffusion.errors import Incomplete, MotifError
+from diffusion.store_errors import explain
 from diffusion.uri import split
 from pipeline.cluster import release
 from pipeline.featurizers.base import ClipFeature, TextFeature
-from pipeline.layout import lay_out
+from pipeline.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, lay_out
 from pipeline.monitor import Reporter
 from pipeline.passes import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.recipes import Resources
@@ -52,7 +54,7 @@ def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
     blocks = max(math.ceil(job.rows / _SOURCES_A_TASK), min(cpus, math.ceil(job.rows / 8)))
-    stream = ray.data.range(job.rows, override_num_blocks=blocks).map_batches(
+    stream = _numbers(job.rows, blocks).map_batches(
         probe_task,
         fn_kwargs={
             "work": job.work,
@@ -63,7 +65,7 @@ def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
         },
         batch_size=None,
         batch_format="pyarrow",
-        num_cpus=1,
+        num_cpus=PROBE_CPUS,
     )
     for batch in _results(stream):
         yield int(pc.sum(batch.column("rows")).as_py())
@@ -104,21 +106,16 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Iterator
     """Run the graph; yields the status rows of each part once it is on disk (:data:`pipeline.stages.write.STATUS`)."""
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
     _set_limits(layout.memory)
-    # On CPUs the stages share the cores half and half and the operating system evens it out; different shares also
-    # keep Ray from fusing decode into the actors. On GPUs a decoder has a core to itself.
-    decode_cpus, actor = (1.0, {"num_gpus": 1.0, "num_cpus": 1.0}) if layout.gpu else (0.4, {"num_cpus": 0.5})
-    read = {"fn_args": (job.work,), "batch_size": job.part_rows, "num_cpus": 0.05}
+    read = {"fn_args": (job.work,), "batch_size": job.part_rows, "num_cpus": HELD_CPUS}
     decoding = {"limits": job.limits, "shape": job.shape, "killers": job.killers}
     stream = (
-        ray.data.range(job.rows, override_num_blocks=1)
-        .map_batches(read_rows, batch_format="pyarrow", **read)
-        .repartition(target_num_rows_per_block=layout.clips_a_block, strict=True)
+        _cut(_numbers(job.rows, 1).map_batches(read_rows, batch_format="pyarrow", **read), layout.clips_a_block)
         .map_batches(
             decode_task,
             fn_kwargs=decoding | {"reporter": Reporter(monitor, "decode")},
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=decode_cpus,
+            num_cpus=layout.decode_cpus,  # another share than the actors', or Ray would fuse the two
             compute=TaskPoolStrategy(size=layout.decoders),
         )
         .map_batches(
@@ -128,17 +125,31 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Iterator
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=layout.featurizers),
             **_RESTARTS,
-            **actor,
+            **layout.actor,
         )
         .map_batches(
             write_task,
             fn_kwargs={"writer": job.writer, "reporter": Reporter(monitor, "write")},
             batch_size=job.part_rows,
             batch_format="pyarrow",
-            num_cpus=0.1,
+            num_cpus=WRITE_CPUS,
         )
     )
     yield from _results(stream)
+
+
+def _numbers(rows: int, blocks: int) -> ray.data.Dataset:
+    """The numbers of rows in so many blocks. Ray's own range takes tasks of a whole core each."""
+    table = pa.table({"id": pa.array(np.arange(rows, dtype=np.int64))})
+    size = math.ceil(rows / blocks)
+    return ray.data.from_arrow([table.slice(first, size) for first in range(0, rows, size)])
+
+
+def _cut(stream: ray.data.Dataset, rows: int) -> ray.data.Dataset:
+    """Blocks of exactly so many rows. Ray has no other way to say that its tasks need no whole core for that."""
+    cut = stream.repartition(target_num_rows_per_block=rows, strict=True)
+    object.__setattr__(cut._logical_plan.dag, "ray_remote_args", {"num_cpus": HELD_CPUS})
+    return cut
 
 
 class _Trial:
@@ -162,7 +173,7 @@ def find_killers(job: ClipPass, resources: Resources, monitor: Any) -> set[str]:
     table = table.filter(pc.is_in(table.column("slot"), pa.array(sorted(suspects), pa.string())))
     killers: set[str] = set()
     trial = None
-    alone = ray.remote(num_gpus=1 if layout.gpu else 0, num_cpus=0.5, max_restarts=0, max_task_retries=0)(_Trial)
+    alone = ray.remote(**layout.actor, max_restarts=0, max_task_retries=0)(_Trial)
     for row in range(table.num_rows):
         if trial is None:
             trial = alone.remote(job, layout.device)
@@ -198,14 +209,14 @@ def encode_text(job: TextPass, resources: Resources, monitor: Any) -> Iterator[i
     """Encode every caption of the work file, a part a row group; yields how many are written."""
     layout = lay_out(resources, ClipShape(1, 64, 64), job.parts, 1, ray.cluster_resources())
     _set_limits(None)
-    stream = ray.data.range(job.parts, override_num_blocks=job.parts).map_batches(
+    stream = _numbers(job.parts, job.parts).map_batches(
         _Encoder,
         fn_constructor_args=(job.work, job.feature, job.target, layout.device, monitor),
         batch_size=None,
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=layout.featurizers),
         **_RESTARTS,
-        **({"num_gpus": 1.0} if layout.gpu else {"num_cpus": 0.5}),
+        **layout.actor,
     )
     for batch in _results(stream):
         yield int(pc.sum(batch.column("rows")).as_py())
@@ -228,7 +239,14 @@ def _told(error: ray.exceptions.RayError) -> Exception:
     while cause is not None:
         if isinstance(cause, MotifError):
             return type(cause)(str(cause))
+        if isinstance(cause, OSError) and (refused := explain(cause, "Ray's folder or the dataset's")) is not None:
+            return refused
         cause = getattr(cause, "cause", None) or cause.__cause__
     if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError):
         return WorkersLost(str(error).splitlines()[0])
+    if not isinstance(error, ray.exceptions.RayTaskError):  # of the cluster, not of our code
+        return Incomplete(
+            f"Ray lost a part of the run ({str(error).splitlines()[0]}). Look at the cluster's machines, then run the "
+            "same command again; what was written is kept."
+        )
     return RuntimeError(str(error))

@@ -9,6 +9,12 @@ from pipeline.recipes import Resources
 from pipeline.stages.decode import clip_bytes
 from pipeline.video.geometry import ClipShape
 
+# What an actor and a reading task keep for as long as a run lasts: so little that several runs leave each other room
+# for tasks. Tasks wait for nobody while they hold a core, so each of them gets its turn and every run ends. Runs whose
+# actors together hold all cores would wait for ever.
+HELD_CPUS = 0.01
+# What tasks ask for while they last. None is a whole core, which no node has to give where an actor lives on it.
+PROBE_CPUS, DECODE_CPUS, WRITE_CPUS = 0.7, 0.4, 0.1
 # Part of what Ray costs is by the block, so blocks should not be small. 32 and 64 MB measured alike.
 _BLOCK_BYTES = 64 << 20
 
@@ -22,6 +28,16 @@ class Layout:
     clips_a_block: int
     memory: int
     gpu: bool
+
+    @property
+    def decode_cpus(self) -> float:
+        """The share of a core that a decode task asks for: on GPUs one decodes a core, else actors share it."""
+        return PROBE_CPUS if self.gpu else DECODE_CPUS
+
+    @property
+    def actor(self) -> dict[str, float]:
+        """What Ray keeps for an actor of features. On a GPU it must not keep a core from the decoders."""
+        return {"num_gpus": 1.0, "num_cpus": 0.0} if self.gpu else {"num_cpus": HELD_CPUS}
 
     @property
     def device(self) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 from pipeline.monitor import Counts
 
 STALL_S = 120.0
+WAIT_S = 15.0
 _LINE_EVERY_S = 10.0
 
 
@@ -25,6 +26,8 @@ class Progress:
     total: int
     read: Callable[[], Counts]
     out: Console = field(default_factory=lambda: Console(file=sys.stderr))
+    held: Callable[[], str] = lambda: ""
+    """What other work holds and these stages wait for, such as "all 2 cores"; asked where nothing moves."""
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -32,7 +35,7 @@ class Progress:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._last: tuple[tuple[int, ...], float] = ((), self.started)
-        self._warned = False
+        self._warned = self._waiting = False
 
     def __enter__(self) -> "Progress":
         self._thread.start()
@@ -57,7 +60,11 @@ class Progress:
         counts = self.read()
         state = tuple(counts[stage].left for stage in self.stages)
         if state != self._last[0]:
-            self._last, self._warned = (state, time.monotonic()), False
+            self._last, self._warned, self._waiting = (state, time.monotonic()), False, False
+        elif not self._waiting and time.monotonic() - self._last[1] > WAIT_S and (held := self.held()):
+            self._waiting = True
+            told = f"[yellow]waiting: other work on the cluster holds {held}; this run goes on once there is room"
+            self.out.print(told, soft_wrap=True, highlight=False)
         elif time.monotonic() - self._last[1] > STALL_S and not self._warned:
             self._warned = True
             self.out.print(f"[yellow]{self.stalled(counts)}", soft_wrap=True)

@@ -1,11 +1,14 @@
 """Run records: what was asked of a dataset and what came of it, one JSON file a run, so that it can be asked again."""
 
+import contextlib
 import json
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from diffusion.config import from_json, to_json
-from diffusion.errors import InputError
+from diffusion.errors import InputError, StorageError
 from diffusion.storage import Folder
 from diffusion.uri import is_remote, local_path
 from pipeline.accounting import Account
@@ -13,6 +16,24 @@ from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.lock import FILE as LOCK
 from pipeline.job import Job
 from pipeline.manifest import ManifestColumns
+
+
+@contextlib.contextmanager
+def recorded(account: Account, job: Job, stage_seconds: Mapping[str, float]) -> Iterator[None]:
+    """Leave a record of what happens inside, however it ends; what ended it counts more than a record that fails."""
+    started = time.monotonic()
+
+    def write() -> None:
+        account.seconds, account.stage_seconds = time.monotonic() - started, dict(stage_seconds)
+        write_record(account, job)
+
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(StorageError, OSError):
+            write()
+        raise
+    write()
 
 
 def write_record(account: Account, job: Job) -> None:

@@ -1,6 +1,5 @@
 """A preprocessing run in its order: check, plan, probe, plan again, compute, encode text, account for every clip."""
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -23,7 +22,7 @@ from pipeline.job import Job, Rejected
 from pipeline.manifest import read_manifest
 from pipeline.passes import ClipPass, Executor, ProbePass, TextPass, WorkersLost
 from pipeline.plan import DryRun, Plan, Planner, PlanSink, Retry
-from pipeline.records import write_record
+from pipeline.records import recorded
 from pipeline.repair import Repair
 from pipeline.settle import LEAST, check_failures, settle
 from pipeline.stages.flow import WORK
@@ -62,11 +61,10 @@ class Run:
 
     def execute(self) -> Account:
         """Do what is to do. The dataset is consistent at every moment, whenever this is killed."""
-        started = time.monotonic()
         with self.lock:
             delete_leftovers(self.dataset / "runs")
             first = self._first_plan()
-            try:
+            with recorded(self.account, self.job, self.executor.stage_seconds):
                 self.repair.set_aside()
                 self.targets.catalog.write(self.dataset)
                 self._probe(first)
@@ -77,10 +75,6 @@ class Run:
                 assert self.planned is not None
                 wrong = self.repair.finish(self.say)
                 settle(self.account, self.planned, final, self._lacking_parts(), self.dataset, wrong)
-            finally:
-                self.account.seconds = time.monotonic() - started
-                self.account.stage_seconds = dict(self.executor.stage_seconds)
-                write_record(self.account, self.job)
         for line in self.account.lines():
             self.say(line)
         check_failures(self.recipe.max_failed, final.plan.failed_before, final.plan.slots, self.dataset, least=1)

@@ -27,7 +27,7 @@ class WorkFile:
     """
 
     def __init__(self, folder: Folder, name: str, schema: pa.Schema, part_rows: int | None = None) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()
         self.name = f"{name}.{uuid.uuid4().hex}{_SUFFIX}"
         self.schema = schema
         self.part_rows = part_rows

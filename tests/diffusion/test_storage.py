@@ -1,5 +1,6 @@
 import errno
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,11 @@ def test_uris() -> None:
     assert not is_remote("file:///tmp/x")
     assert not is_remote("/tmp/x")
     assert local_path("file:///tmp/x") == Path("/tmp/x")
+
+
+def test_a_relative_folder_travels_by_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Folder("data/mine")
+    assert pickle.loads(pickle.dumps(folder)) == Folder(f"{tmp_path}/data/mine")
+    assert folder.uri == "data/mine"
+    assert pickle.loads(pickle.dumps(Folder("s3://b/k"))) == Folder("s3://b/k")

@@ -1,4 +1,5 @@
 import hashlib
+import pickle
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,11 @@ def test_from_s3(bucket: str) -> None:
     assert found.files[1].read_bytes() == b"weights"
     with pytest.raises(WeightsError, match="holds no other"):
         locate(Weights(f"{bucket}/m", subfolder="vae"), (("other",),), "autoencoder")
+
+
+def test_relative_weights_travel_by_their_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another working directory "models/vae" would be taken for a hub id."""
+    (tmp_path / "models" / "vae").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(pickle.dumps(Weights("models/vae"))).source == f"{tmp_path}/models/vae"
+    assert pickle.loads(pickle.dumps(Weights("org/name", "main", "vae"))) == Weights("org/name", "main", "vae")

@@ -1,0 +1,210 @@
+"""An object store that is asked again where it is overloaded: with growing, jittered pauses, for up to two minutes.
+
+The AWS SDK tries each request several times. What still fails, or what the SDK does not try again (a HEAD, whose answer
+holds no reason; an error longer than the range that was asked for), is asked for again here. Only what can be asked for
+twice is: a file is read, or written whole.
+"""
+
+import io
+import random
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+Result = TypeVar("Result")
+_OVERLOADED = re.compile(
+    r"HTTP status (429|5\d\d)|response code (429|5\d\d)|slow.?down|service.?unavailable|internal.?(failure|error)"
+    r"|throttl|request.?timeout|too.?many.?requests|\(reached max retries",
+    re.IGNORECASE,
+)
+_PATIENCE_S = 120.0
+_FIRST_S, _LONGEST_S = 0.1, 8.0
+_IN_MEMORY = 64 << 20
+_CHUNK = 16 << 20
+
+
+def is_overloaded(error: OSError) -> bool:
+    """Whether a store says that it might answer later."""
+    return _OVERLOADED.search(str(error)) is not None
+
+
+def retry(action: Callable[[], Result], patience_s: float = _PATIENCE_S) -> Result:
+    """What ``action`` returns, tried again while the store is overloaded; the last OSError after ``patience_s``.
+
+    Pauses are drawn from 0 to a bound that doubles, so that many clients do not come back at once.
+    """
+    end, bound = time.monotonic() + patience_s, _FIRST_S
+    while True:
+        try:
+            return action()
+        except OSError as error:
+            if not is_overloaded(error) or time.monotonic() > end:
+                raise
+        time.sleep(random.uniform(0, bound))
+        bound = min(2 * bound, _LONGEST_S)
+
+
+def s3_filesystem(**options: Any) -> pafs.FileSystem:
+    """S3 with retries; ``options`` as of :class:`pyarrow.fs.S3FileSystem`."""
+    return pafs.PyFileSystem(RetryingStore(options))
+
+
+def direct(fs: pafs.FileSystem) -> pafs.FileSystem:
+    """The file system without retries of this module, for what is itself tried again."""
+    handler = fs.handler if isinstance(fs, pafs.PyFileSystem) else None
+    return handler.store if isinstance(handler, RetryingStore) else fs
+
+
+class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has no types
+    """:class:`pyarrow.fs.S3FileSystem` with every operation tried again. Picklable; equal where the options are."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        # The SDK's own pauses double from 25 ms: seven of them are three seconds.
+        retries = pafs.AwsDefaultS3RetryStrategy(max_attempts=7)
+        # Small files by one PUT instead of three requests.
+        self.store = pafs.S3FileSystem(retry_strategy=retries, allow_delayed_open=True, **options)
+
+    def __reduce__(self) -> "tuple[type[RetryingStore], tuple[dict[str, Any]]]":
+        return RetryingStore, (self.options,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RetryingStore) and self.options == other.options
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self.options)))
+
+    def get_type_name(self) -> str:
+        """As in the names of errors."""
+        return "s3"
+
+    def normalize_path(self, path: str) -> str:
+        """The path as the store writes it."""
+        return str(self.store.normalize_path(path))
+
+    def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
+        """What lies at these paths."""
+        return list(retry(lambda: self.store.get_file_info(paths)))
+
+    def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
+        """What lies in a folder."""
+        return list(retry(lambda: self.store.get_file_info(selector)))
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        """Create a folder."""
+        retry(lambda: self.store.create_dir(path, recursive=recursive))
+
+    def delete_dir(self, path: str) -> None:
+        """Delete a folder with all that is in it."""
+        retry(lambda: self.store.delete_dir(path))
+
+    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
+        """Delete all that is in a folder."""
+        retry(lambda: self.store.delete_dir_contents(path, missing_dir_ok=missing_dir_ok))
+
+    def delete_root_dir_contents(self) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def delete_file(self, path: str) -> None:
+        """Delete a file."""
+        retry(lambda: self.store.delete_file(path))
+
+    def move(self, source: str, target: str) -> None:
+        """Move a file."""
+        self.store.move(source, target)
+
+    def copy_file(self, source: str, target: str) -> None:
+        """Copy a file."""
+        retry(lambda: self.store.copy_file(source, target))
+
+    def open_input_stream(self, path: str) -> pa.NativeFile:
+        """A file to read from its start."""
+        return self.open_input_file(path)
+
+    def open_input_file(self, path: str) -> pa.NativeFile:
+        """A file to read anywhere."""
+        return pa.PythonFile(_Reader(retry(lambda: self.store.open_input_file(path))), mode="r")
+
+    def open_output_stream(self, path: str, metadata: dict[str, str] | None) -> pa.NativeFile:
+        """A file to write, which appears whole when it is closed."""
+        return pa.PythonFile(_Writer(self.store, path), mode="w")
+
+    def open_append_stream(self, path: str, metadata: dict[str, str] | None) -> pa.NativeFile:
+        """Objects cannot be appended to."""
+        raise NotImplementedError
+
+
+class _Reader(io.RawIOBase):
+    """A file whose reads are tried again."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self.file, self.length, self.at = file, file.size(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + (0, self.at, self.length)[whence]
+        return self.at
+
+    def size(self) -> int:
+        return int(self.length)
+
+    def read(self, count: int | None = -1) -> bytes:
+        left = max(0, self.length - self.at)
+        wanted = left if count is None or count < 0 else min(count, left)
+        if not wanted:
+            return b""
+        at = self.at
+        data: bytes = retry(lambda: self.file.read_at(wanted, at))
+        self.at += len(data)
+        return data
+
+    def close(self) -> None:
+        if not self.closed:
+            self.file.close()
+        super().close()
+
+
+class _Writer(io.RawIOBase):
+    """A file that is kept here until it is closed, then written whole."""
+
+    def __init__(self, store: pafs.FileSystem, path: str) -> None:
+        self.store, self.path = store, path
+        self.kept = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with this
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return self.kept.write(data)
+
+    def tell(self) -> int:
+        return self.kept.tell()
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            with self.kept:
+                retry(self._send)
+
+    def _send(self) -> None:
+        self.kept.seek(0)
+        with self.store.open_output_stream(self.path) as sink:
+            shutil.copyfileobj(self.kept, sink, _CHUNK)

@@ -1,0 +1,163 @@
+"""Runs that share a cluster, on clusters of their own whose workers have another working directory than the user."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from diffusion.errors import Incomplete
+from pipeline.cluster import start_ray
+from pipeline.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, lay_out
+from pipeline.recipes import Resources
+from pipeline.sprites.files import write_sprites
+from pipeline.sprites.world import World
+from pipeline.video.geometry import ClipShape
+from tests.pipeline.conftest import part_bytes
+
+HEAD = """
+import os, signal, sys
+from ray.cluster_utils import Cluster
+os.chdir(sys.argv[2])
+for last in (False, True):
+    try:
+        head = {"num_cpus": int(sys.argv[1]), "object_store_memory": 200 << 20, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        break
+    except Exception as error:  # on a busy machine Ray may take longer than it allows itself
+        if last or "timed out" not in str(error):
+            raise
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+TASK = """
+import sys, time, ray
+ray.init(log_to_driver=False)
+hold = ray.remote(num_cpus=1)(lambda seconds: time.sleep(seconds))
+taken = [hold.remote(float(sys.argv[1])) for _ in range(int(sys.argv[2]))]
+while ray.available_resources().get("CPU", 0) >= 1:
+    time.sleep(0.2)
+print("held", flush=True)
+ray.get(taken)
+"""
+
+
+@contextmanager
+def cluster_of(cpus: int, place: Path) -> Iterator[dict[str, str]]:
+    """A cluster of one machine with so many cores; yields the environment that joins it."""
+    place.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "RAY_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEAD, str(cpus), str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert address, "the cluster did not start"
+        yield environment | {"RAY_ADDRESS": address}
+        process.stdin.close()
+        process.wait(60)
+    finally:
+        process.stdout.close()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def start(out: str, place: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
+    """A run in ``place`` over ``place``/sprites, all its paths relative."""
+    command = [
+        str(Path(sys.executable).parent / "motif"),
+        "preprocess",
+        "sprites",
+        "--manifest",
+        "sprites/manifest.csv",
+    ]
+    command += ["--out", out, "--height", "128", "--width", "128", "--sampling.frames", "8"]
+    command += ["--store.clips-a-part", "4", "--store.clips-a-row-group", "2", "--columns.root", "sprites"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=place)
+
+
+def finish(run: "subprocess.Popen[str]") -> str:
+    """What a run said; it must have ended well."""
+    try:
+        out, error = run.communicate(timeout=300)
+    finally:
+        run.kill()
+    assert run.returncode == 0, error
+    assert json.loads(out)["complete"]
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_runs_on_one_core_and_a_job_that_holds_it(tmp_path: Path) -> None:
+    write_sprites(tmp_path / "sprites", World(128, 128, 9), 16, seed=3)
+    with cluster_of(1, tmp_path / "elsewhere") as environment:
+        runs = [start(f"data/{name}", tmp_path, environment) for name in ("one", "two")]
+        for run in runs:
+            finish(run)
+        assert part_bytes(tmp_path / "data" / "one") == part_bytes(tmp_path / "data" / "two") != {}
+        holder = subprocess.Popen(
+            [sys.executable, "-c", TASK, "60", "1"], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            assert (
+                "waiting: other work on the cluster holds its only core; this run goes on once there is room"
+                in finish(start("data/three", tmp_path, environment))
+            )
+        finally:
+            holder.communicate()
+    assert part_bytes(tmp_path / "data" / "three") == part_bytes(tmp_path / "data" / "one")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize("runs", [1, 2, 8])
+@pytest.mark.parametrize("cluster", [{"CPU": 1.0}, {"CPU": 2.0}, {"CPU": 64.0}, {"CPU": 1.0, "GPU": 1.0}])
+def test_what_runs_keep_leaves_room_for_any_task(cluster: dict[str, float], runs: int) -> None:
+    """Actors and the task that reads the work live as long as a run; the rest of the cores goes from task to task."""
+    layout = lay_out(Resources(), ClipShape(16, 256, 256), 100_000, 64, cluster)
+    kept = runs * (layout.featurizers * layout.actor["num_cpus"] + 2 * HELD_CPUS)
+    assert kept + max(layout.decode_cpus, WRITE_CPUS, PROBE_CPUS) <= cluster["CPU"]
+
+
+def test_ray_is_started_once_more_where_it_took_too_long() -> None:
+    tries: list[int] = []
+
+    def init() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise Exception("The current node timed out during startup.")  # noqa: TRY002 - as Ray does
+
+    start_ray(init, lambda: None)
+    assert len(tries) == 2
+
+
+@pytest.mark.parametrize(("message", "expected"), [("timed out during startup", 2), ("no such address", 1)])
+def test_ray_that_does_not_start_is_a_sentence(message: str, expected: int) -> None:
+    tries: list[int] = []
+
+    def init() -> None:
+        tries.append(1)
+        raise ConnectionError(message)
+
+    with pytest.raises(Incomplete, match=f"Ray does not start: {message}"):
+        start_ray(init, lambda: None)
+    assert len(tries) == expected
