@@ -1,10 +1,16 @@
 """Joining a Ray cluster, quietly, and the one actor that counts what a run does on it."""
 
+import _thread
 import contextlib
 import logging
 import os
+import socket
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import ray
@@ -14,6 +20,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from diffusion.errors import Incomplete
 from diffusion.quiet import silent_stderr
 from pipeline.monitor import Counts, Monitor, StageCount
+
+_RAYLET_ENDED = (
+    "Ray's own process on this machine (the raylet) has ended; often the machine was out of memory. What was written "
+    "is kept: run the same command again."
+)
+_LOOK_S, _LOOKS, _GRACE_S = 0.5, 2, 5.0
 
 
 def connect() -> None:
@@ -48,13 +60,69 @@ def start_ray(init: Callable[[], object], stop: Callable[[], object] = ray.shutd
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
-    """Leave the cluster at the end unless it was joined before: until then Ray's own threads print to stdout."""
+    """Leave the cluster at the end unless it was joined before.
+
+    Until then Ray's own threads print to stdout what befell it. That goes nowhere: the error that ends a run says it.
+    Incomplete where Ray's process on this machine (the raylet) ends; without it Ray would end this process, too.
+    """
     ours = not ray.is_initialized()
-    try:
-        yield
-    finally:
-        if ours:
-            ray.shutdown()
+    watch = _RayletWatch()
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            with watch:
+                yield
+        finally:
+            if ours:
+                ray.shutdown()
+            watch.stop.set()
+
+
+class _RayletWatch:
+    """Interrupts the main thread once the raylet has ended, and turns what comes of that into Incomplete."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.ended:
+            self.stop.set()
+        elif kind is not None:
+            raise Incomplete(_RAYLET_ENDED) from None
+
+    def _watch(self) -> None:
+        silent = 0
+        while not self.stop.wait(_LOOK_S):
+            silent = 0 if _raylet_listens() else silent + 1
+            if silent == _LOOKS:
+                self.ended = True
+                _thread.interrupt_main()
+                # Ray's code may wait for the dead process without end, or end this one with status 1.
+                if not self.stop.wait(_GRACE_S):
+                    sys.stderr.write(f"motif: {_RAYLET_ENDED}\n")
+                    sys.stderr.flush()
+                    os._exit(Incomplete.exit_code)
+                return
+
+
+def _raylet_listens() -> bool:
+    node = ray._private.worker._global_node
+    if not ray.is_initialized() or node is None or not node.raylet_socket_name:
+        return True
+    with socket.socket(socket.AF_UNIX) as link:
+        try:
+            link.connect(node.raylet_socket_name.removeprefix("unix://"))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # busy
+            return True
+    return True
 
 
 def cluster_facts() -> str:

@@ -1,9 +1,7 @@
 """``motif preprocess``: videos in, feature dataset out."""
 
-import contextlib
 import dataclasses
 import json
-import sys
 from typing import Annotated
 
 import tyro
@@ -63,6 +61,6 @@ def main(args: list[str]) -> None:
 
 def finish(run: Run, dataset: str) -> None:
     """Execute a run and print its account as one JSON line, which is all that comes to stdout."""
-    with contextlib.redirect_stdout(sys.stderr), cluster.session():  # Ray prints of workers that died
+    with cluster.session():
         account = run.execute()
     print(json.dumps({"dataset": dataset, **dataclasses.asdict(account)}))

@@ -1,7 +1,5 @@
 """What a demo does: videos, features and a page of them, training on from the toy. What is there is left as it is."""
 
-import contextlib
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,7 +30,7 @@ def write_videos(demo: Demo) -> None:
 def write_features(demo: Demo, say: Say) -> None:
     """Bring the feature dataset up to date."""
     run = Run(Job(clips(), str(demo.videos / "manifest.csv"), Folder(str(demo.dataset))), say)
-    with contextlib.redirect_stdout(sys.stderr), cluster.session():  # Ray prints of workers that died
+    with cluster.session():
         run.execute()
 
 

@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import World
 from pipeline.video.geometry import ClipShape
 from tests.pipeline.conftest import part_bytes
+from tests.pipeline.test_kills import descendants
 
 HEAD = """
 import os, signal, sys
@@ -53,6 +57,8 @@ def cluster_of(cpus: int, place: Path) -> Iterator[dict[str, str]]:
     """A cluster of one machine with so many cores; yields the environment that joins it."""
     place.mkdir()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "RAY_"))}
+    ray_files = tempfile.mkdtemp(prefix="ray-")  # short, for sockets; others look for clusters in Ray's usual folder
+    environment["RAY_TMPDIR"] = ray_files
     process = subprocess.Popen(
         [sys.executable, "-c", HEAD, str(cpus), str(place)],
         stdin=subprocess.PIPE,
@@ -75,6 +81,7 @@ def cluster_of(cpus: int, place: Path) -> Iterator[dict[str, str]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        shutil.rmtree(ray_files, ignore_errors=True)
 
 
 def start(out: str, place: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
@@ -161,3 +168,30 @@ def test_ray_that_does_not_start_is_a_sentence(message: str, expected: int) -> N
     with pytest.raises(Incomplete, match=f"Ray does not start: {message}"):
         start_ray(init, lambda: None)
     assert len(tries) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_end_of_the_raylet_is_a_sentence(tmp_path: Path) -> None:
+    write_sprites(tmp_path / "sprites", World(128, 128, 9), 16, seed=3)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "RAY_"))}
+    run = start("data", tmp_path, environment)
+    try:
+        deadline = time.monotonic() + 300
+        while not list(tmp_path.glob("data/runs/*.work")) and not list(tmp_path.glob("data/runs/*sources*")):
+            assert time.monotonic() < deadline
+            assert run.poll() is None
+            time.sleep(0.1)
+        while not (raylets := [pid for pid, command in descendants(run.pid) if "raylet/raylet" in command.split()[0]]):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(5)  # Ray has been joined by then
+        os.kill(raylets[0], signal.SIGKILL)
+        _, error = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == Incomplete.exit_code, error
+    told = [line for line in error.splitlines() if "raylet" in line]
+    assert len(told) == 1
+    assert told[0].startswith("motif: Ray's own process on this machine (the raylet) has ended")
+    assert "Traceback" not in error
