@@ -29,7 +29,7 @@ Precision = Literal["float32", "bfloat16"]
 class Request:
     """One video wanted.
 
-    ``fps`` is the frame rate the model is told; by default the middle of its training's. ``negative`` says what the
+    ``fps`` is the frame rate the model is told; by default the median of its training's. ``negative`` says what the
     video shall not show: guidance then leads away from it, and not from the empty text.
     """
 
@@ -96,12 +96,12 @@ class Generator:
 
     @property
     def fps_range(self) -> tuple[float, float]:
-        """The lowest and the highest frame rate that the model was trained on."""
+        """The frame rates that the model was trained on, without the rarest."""
         return self.facts.fps
 
     def rate(self, request: Request) -> float:
         """The frame rate of a request's video."""
-        return sum(self.facts.fps) / 2 if request.fps is None else request.fps
+        return self.facts.default_fps if request.fps is None else request.fps
 
     def generate(
         self,

@@ -51,7 +51,9 @@ class ModelFacts:
     ``latents``, ``text`` and ``image`` are the encoders' identities, as a feature dataset records them (``image`` is
     empty where the network takes no image tokens); ``schedule`` the fields
     of :class:`~diffusion.process.schedule.Schedule`; ``frames``, ``height`` and ``width`` the grid of latents;
-    ``fps`` the range of frame rates; ``step`` the training step; ``origin`` one line on where the weights come from;
+    ``fps`` the range of frame rates (of training: 5th to 95th percentile of the clips) and ``usual_fps`` their median,
+    which models of earlier versions have not; ``step`` the training step; ``origin`` one line on where the weights come
+    from;
     ``sampling`` how to sample where nobody says otherwise.
     """
 
@@ -65,8 +67,14 @@ class ModelFacts:
     step: int = 0
     origin: str = ""
     fps: tuple[float, float] = (4.0, 32.0)
+    usual_fps: float | None = None
     sampling: Sampling = Sampling()
     image: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def default_fps(self) -> float:
+        """The frame rate of a video by default: the median of the training's, or else the middle of the range."""
+        return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
 
 
 @dataclass(frozen=True)

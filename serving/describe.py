@@ -37,6 +37,7 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         height=facts.height * cell,
         frames=facts.frames,
         fps=facts.fps,
+        usual_fps=facts.usual_fps,
         step=facts.step,
         max_steps=max_steps,
         spacings=spacings,

@@ -28,11 +28,12 @@ class ServedModel:
     max_steps: int
     spacings: tuple[str, ...]
     defaults: Sampling
+    usual_fps: float | None = None
 
     @property
     def default_fps(self) -> float:
-        """The middle of what it was trained on."""
-        return sum(self.fps) / 2
+        """The median of what it was trained on; of a model that does not say it, the middle of the range."""
+        return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
 
     def weights(self) -> Path | Weights:
         """The folder, as loaders take it."""

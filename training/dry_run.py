@@ -20,7 +20,7 @@ _MFU = 0.4
 
 def dry_run(job: TrainJob, say: Callable[[str], None]) -> None:
     """Check a job as :func:`training.launch.launch` would and tell what it takes; data may be left out."""
-    job = job.settled()
+    job = job.settled().as_begun()
     config = job.config
     facts = PAPER
     check_trackers(config.trackers)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from diffusion.config import to_json
 from diffusion.errors import InputError
 from diffusion.model_folder import ModelCard, ModelFacts
@@ -21,6 +23,8 @@ CONFIG = "config.json"
 # What may differ between a run and its continuation. Hardware changes rounding and the network's own dropout alone; the
 # rate may have to be lowered where a run diverged.
 _FREE = ("steps", "hardware", "saves", "samples", "trackers", "optimiser.lr", "optimiser.warmup", "optimiser.clip_norm")
+# Settings that runs of earlier versions have not written down, and what these versions did.
+_EARLIER: dict[str, Any] = {"window": 0, "fps_max": None}
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ class TrainJob:
         out = self.out if self.out.remote or not self.out.uri else Folder(str(self.out.path))
         return replace(self, config=replace(self.config, network=network), data=data, out=out)
 
+    def as_begun(self) -> "TrainJob":
+        """The same job; where its folder holds a run of an earlier version, with what that version did.
+
+        So such a run goes on with its own order of clips, and its configuration says from then on which that is.
+        """
+        if not self.out.uri or not self.out.exists(CONFIG) or Checkpoints(self.out, 1).latest() is None:
+            return self
+        begun = read_description(self.out)["config"]
+        earlier = {name: value for name, value in _EARLIER.items() if name not in begun}
+        return replace(self, config=replace(self.config, **earlier))
+
 
 def open_sources(job: TrainJob) -> list[Source]:
     """The datasets of a job. InputError where one is unusable or two of them do not go together."""
@@ -52,7 +67,7 @@ def open_sources(job: TrainJob) -> list[Source]:
             f"--data {' '.join(job.data)}: name each dataset once; a view's weight gives it a larger share."
         )
     image = job.config.network.takes_image_tokens
-    sources = [Source(uri, job.config.artifacts, image=image) for uri in job.data]
+    sources = [Source(uri, job.config.artifacts, image=image, fps_max=job.config.fps_max) for uri in job.data]
     for source in sources[1:]:
         for field, first, other in _unlike(sources[0].facts, source.facts):
             raise InputError(
@@ -83,6 +98,7 @@ def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
             raise InputError(f"--out {job.out.uri}: the folder is not empty and holds no run. Choose another.")
         return Progress()
     told = read_description(job.out)
+    told["config"] = _EARLIER | told["config"]
     progress = Checkpoints(job.out, job.config.saves.keep).latest()
     if progress is None:
         return Progress()  # nothing was computed yet, so anything may still change
@@ -132,9 +148,11 @@ def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any
     return [] if before == after else [(path, before, after)]
 
 
-def model_card(config: Train, source: Source) -> ModelCard:
+def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
     """What the model of a run is made for, and where its frozen encoders are."""
+    source = sources[0]
     facts, start = source.facts, config.network.start
+    slowest, usual, fastest = frame_rates(sources)
     _, frames, height, width = facts.shape
     told = ModelFacts(
         latents=facts.latents,
@@ -145,9 +163,22 @@ def model_card(config: Train, source: Source) -> ModelCard:
         height=height,
         width=width,
         origin=start or "random weights",
-        fps=facts.fps,
+        fps=(slowest, fastest),
+        usual_fps=usual,
         image=facts.image,
         sampling=config.samples.sampling(),
     )
     image = find_encoder("image_encoder", start, source) if facts.image else None
     return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source), image)
+
+
+def frame_rates(sources: Sequence[Source]) -> tuple[float, float, float]:
+    """The 5th percentile, the median and the 95th percentile of the clips' frame rates, as often as they are seen.
+
+    A few clips at 1000 frames a second, or at one, move none of them.
+    """
+    rates = np.concatenate([source.rates for source in sources])
+    seen = np.concatenate([np.full(len(source.rates), source.weight / len(source.rates)) for source in sources])
+    found = np.quantile(rates, [0.05, 0.5, 0.95], weights=seen, method="inverted_cdf")
+    slowest, usual, fastest = (float(rate) for rate in found)
+    return slowest, usual, fastest

@@ -20,7 +20,7 @@ def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
 
     A KeyboardInterrupt of a run in this process tells where it stopped and where it would go on.
     """
-    job = job.settled()
+    job = job.settled().as_begun()
     sources = open_sources(job)
     check_trackers(job.config.trackers)
     device = _device(job)

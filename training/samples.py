@@ -15,7 +15,7 @@ from diffusion.storage import Folder
 from diffusion.video_file import encode_video
 from training.data.batch import Batch, collate
 from training.data.draws import draw
-from training.data.order import Order
+from training.data.order import make_order
 from training.data.source import Source
 from training.encoders import find_latent_space
 from training.loop import Trainee
@@ -65,7 +65,8 @@ class Sampler:
 
     def _batch(self) -> tuple[Batch, list[str]]:
         facts, schedule = self.source.facts, self.config.schedule
-        order = Order(self.source.rows, self.config.seed, stream=_NO_DATASET)
+        held = self.source.groups_in(self.config.window)
+        order = make_order(self.source.rows, self.config.seed, _NO_DATASET, held)
         clips = [self.source.read(order[n]) for n in range(min(self.config.samples.num, len(self.source)))]
         draws = [draw((self.config.seed, _NO_STEP, at), facts.shape, schedule.steps, 0.0) for at in range(len(clips))]
         batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor)

@@ -30,7 +30,7 @@ class Worker:
         self.pace = Pace()
         self.checkpoints = Checkpoints(job.out, job.config.saves.keep, job.fence)
         self.lock = FenceWatch(job.fence)
-        self.card = model_card(job.config, self.sources[0])
+        self.card = model_card(job.config, self.sources)
         self.sampler = Sampler(job.config, self.sources[0], world, say) if job.config.samples.every else None
         self.trainee = self._trainee()
         if self.progress.step:
@@ -77,7 +77,7 @@ class Worker:
 
     def _steps(self) -> Prefetcher:
         config = self.config
-        plan = BatchPlan(config.batch, config.seed, config.schedule.steps, config.text_dropout)
+        plan = BatchPlan(config.batch, config.seed, config.schedule.steps, config.text_dropout, config.window)
         share = Share(self.world.rank, self.world.size, config.hardware.micro_batch)
         batches = Batches(self.sources, plan, share, self.progress.cursor)
         return Prefetcher(batches, self.progress.step, config.steps, pin=self.world.device.type == "cuda")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,7 +22,9 @@ from diffusion.weights import Weights
 from tests.training.datasets import TOKENS, Toy, write_toy
 from tests.training.runs import SMALL, TOY, toy_job, train_here
 from training.checkpoints import Checkpoints
-from training.job import open_sources, write_description
+from training.data.order import Place
+from training.job import frame_rates, open_sources, write_description
+from training.launch import launch
 from training.optimiser import Optimiser
 from training.parallel import World
 from training.recipes import Hardware, Samples, Saves, sprites
@@ -300,4 +304,39 @@ def test_the_card_of_a_model_names_its_encoders(toy_dataset: Folder, tmp_path: P
     train_here(toy_job(dataset, tmp_path / "run"))
     model = tmp_path / "run" / "checkpoints" / "step-00000004" / "model"
     assert find_part(model, "vae") == vae
-    assert load_facts(model).fps == (8.0, 10.0)
+    assert (load_facts(model).fps, load_facts(model).default_fps) == ((8.0, 10.0), 9.0)
+
+
+def test_rare_frame_rates_do_not_move_the_default(tmp_path: Path) -> None:
+    """Of 5 and 1000 frames a second among forty clips at 8 to 10, the middle was 502."""
+    dataset = write_toy(Folder(str(tmp_path / "d")), Toy(clips=40))
+    for part in (tmp_path / "d" / "clips").iterdir():
+        table = pq.read_table(part)
+        rates = table.column("fps").to_pylist()
+        rates[0] = 5.0 if "0000" in part.name else 1000.0 if "0008" in part.name else rates[0]
+        pq.write_table(table.set_column(table.column_names.index("fps"), "fps", pa.array(rates)), part)
+    sources = open_sources(toy_job(dataset, tmp_path / "run", fps_max=None))
+    assert sources[0].rates.max() == 1000
+    assert frame_rates(sources) == (8.0, 9.0, 10.0)
+    capped = open_sources(toy_job(dataset, tmp_path / "run"))[0]
+    assert capped.rates.max() == 32
+    assert capped.read(Place(2, 0))["fps"] == 32
+
+
+def test_a_run_of_an_earlier_version_keeps_its_order(toy_dataset: Folder, tmp_path: Path) -> None:
+    """Its configuration names neither window nor fps_max; launched again it goes on as that version would have."""
+    whole = tmp_path / "whole"
+    train_here(toy_job(toy_dataset, whole, window=0, fps_max=None))
+    old = tmp_path / "old"
+    train_here(toy_job(toy_dataset, old, window=0, fps_max=None, steps=2))
+    told = json.loads((old / "config.json").read_text())
+    assert (told["config"].pop("window"), told["config"].pop("fps_max")) == (0, None)
+    (old / "config.json").write_text(json.dumps(told))
+    launch(toy_job(toy_dataset, old), lambda line: None)
+    assert losses(old) == losses(whole)
+    assert same(weights(old), weights(whole))
+    assert json.loads((old / "config.json").read_text())["config"]["window"] == 0
+    train_here(toy_job(toy_dataset, tmp_path / "new"))
+    assert losses(tmp_path / "new") != losses(whole)
+    with pytest.raises(InputError, match="window 0, not 4096"):
+        launch(toy_job(toy_dataset, old, steps=6, window=4096), lambda line: None)

@@ -1,5 +1,6 @@
 """The batches of a run, step by step, made ahead by a thread while the network computes."""
 
+import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,9 +9,12 @@ from dataclasses import dataclass, replace
 from training.data.batch import Batch, collate
 from training.data.draws import draw
 from training.data.mixture import Mixture, Pick
-from training.data.order import Order, Place
+from training.data.order import Place, make_order
 from training.data.source import Source
 
+# Which worker a group falls to varies from batch to batch: with half more, each is read by two workers of eight, not by
+# three.
+_SLACK = 1.5
 _AHEAD = 3  # steps; more would only hold memory
 
 
@@ -31,7 +35,8 @@ class BatchPlan:
     seed: int
     schedule_steps: int
     text_dropout: float = 0.1
-    window: int = 8
+    window: int = 2048
+    """Clips of each dataset that the workers hold together (with several, up to half more); 0: the earlier order."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,12 @@ class Batches:
         weights = [source.weight for source in sources]
         self.mixture = Mixture([source.facts.shape for source in sources], weights, plan.batch, plan.seed)
         self.mixture.taken = list(cursor) or self.mixture.taken
-        self.orders = [Order(source.rows, plan.seed, number, plan.window) for number, source in enumerate(sources)]
+        self.orders = []
+        for number, source in enumerate(sources):
+            held = source.groups_in(plan.window)
+            self.orders.append(make_order(source.rows, plan.seed, number, held))
+            if held:
+                source.kept_groups = _groups_of_a_worker(held, share.world, source.weight / sum(weights))
 
     def make(self, step: int) -> StepData:
         """The data of a step. Moves the cursor."""
@@ -80,6 +90,12 @@ class Batches:
             for _, _, pick in clips
         ]
         return collate(samples, draws, source.empty_text, source.facts.scaling_factor)
+
+
+def _groups_of_a_worker(held: int, world: int, weight: float) -> int:
+    """How many of the groups in use a worker keeps: its part, more of a dataset that is itself a part of a mixture."""
+    part = 1 / (world * weight) if weight else 1.0
+    return held if part >= 1 else min(held, math.ceil(_SLACK * held * part))
 
 
 class Prefetcher:

@@ -1,15 +1,23 @@
 """The endless order in which a dataset's clips are seen: shuffled anew each epoch, computed and not stored.
 
 The n-th clip depends on (seed, n) alone, so a run goes on at any n without reading what came before.
+
+A row group is read at once and its clips are neighbours of the dataset, often of one video, so they must not meet in a
+batch. :class:`SpreadOrder` gives the clips of a group out at even intervals; :class:`BlockOrder` is the order of
+earlier versions, kept for runs that began with it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 # Keeps this stream of random numbers apart from all others of the same seed.
 _STREAM = 1
+_SPREAD_STREAM = 5
+# Groups whose clips mix, of those that are held: one is wanted again only after a third more have been read meanwhile.
+_REACH = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -20,11 +28,74 @@ class Place:
     row: int
 
 
-class Order:
-    """Clips of row groups in random order, mixed within ``window`` groups, since a group is what is read at once.
+@runtime_checkable
+class Order(Protocol):
+    """An endless order of a dataset's clips."""
+
+    def __len__(self) -> int:
+        """Clips in an epoch."""
+        ...
+
+    def __getitem__(self, n: int) -> Place:
+        """The n-th clip."""
+        ...
+
+
+def make_order(rows: Sequence[np.ndarray], seed: int, stream: int, held: int) -> Order:
+    """The order for a reader that holds ``held`` row groups in memory; 0: the order of earlier versions."""
+    return SpreadOrder(rows, seed, stream, held) if held else BlockOrder(rows, seed, stream)
+
+
+class SpreadOrder:
+    """Row groups in random order; the clips of each come at even intervals while ``held`` groups or fewer are in use.
+
+    With G groups of n clips in the random order of an epoch, the clips of group j stand at (j + w (r + u_j) / n) mod G,
+    where r numbers its clips in a random order, u_j is a random phase in 0 to 1 and w = 2/3 ``held``: two clips of a
+    group are w / n groups apart, which is w clips. The mod lets an epoch end as evenly as it runs.
 
     ``rows`` holds the rows to use of each group, none for a group that a filter empties. ``stream`` tells datasets of
-    one run apart. Every clip comes once an epoch.
+    one run apart. Every clip comes once an epoch. Memory: 8 bytes a clip.
+    """
+
+    def __init__(self, rows: Sequence[np.ndarray], seed: int, stream: int = 0, held: int = 256) -> None:
+        self.rows = rows
+        self.used = np.flatnonzero([len(group) for group in rows])
+        self.seed = (seed, _SPREAD_STREAM, stream)
+        self.width = max(1, min(round(held * _REACH), len(self.used)))
+        self.length = int(sum(len(group) for group in rows))
+        assert self.length, "a dataset without clips is refused before"
+        self._epoch = (-1, np.empty(0, np.int32), np.empty(0, np.int32))
+
+    def __len__(self) -> int:
+        """Clips in an epoch."""
+        return self.length
+
+    def __getitem__(self, n: int) -> Place:
+        """The n-th clip of the endless order."""
+        epoch, at = divmod(n, self.length)
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, *self._sort(epoch))
+        return Place(int(self._epoch[1][at]), int(self._epoch[2][at]))
+
+    def _sort(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Group and row of every clip of an epoch, in their order."""
+        rng = np.random.default_rng([*self.seed, epoch])
+        groups = rng.permutation(self.used)
+        sizes = np.array([len(self.rows[group]) for group in groups])
+        at = np.repeat(np.arange(len(groups)), sizes)
+        rank = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        rows = np.concatenate([self.rows[group] for group in groups])
+        rows = rows[np.lexsort((rng.random(len(rows)), at))]  # each group's in a random order
+        phase = np.repeat(rng.random(len(groups)), sizes)
+        place = (at + self.width * (rank + phase) / np.repeat(sizes, sizes)) % len(groups)
+        order = np.argsort(place, kind="stable")
+        return groups[at[order]].astype(np.int32), rows[order].astype(np.int32)
+
+
+class BlockOrder:
+    """The order of earlier versions: groups in random order, the clips of ``window`` of them mixed among each other.
+
+    A batch of 64 holds all clips of eight groups of eight. ``rows`` and ``stream`` are as for :class:`SpreadOrder`.
     """
 
     def __init__(self, rows: Sequence[np.ndarray], seed: int, stream: int = 0, window: int = 8) -> None:

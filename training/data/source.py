@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.dataset.view import View
 from pipeline.motion.heatmap import Normalisation, stored_heatmap
 from training.data.order import Place
 
+_KEPT_GROUPS = 24
 ENCODERS: dict[str, Part] = {"latents": "vae", "text": "text_encoder", "image": "image_encoder"}
 """The kinds of artifacts that an encoder makes, and what a model folder calls that encoder."""
 
@@ -51,8 +52,6 @@ class SourceFacts:
     text_shape: tuple[int, int]
     image: dict[str, Any] = field(default_factory=dict)
     image_shape: tuple[int, int] | None = None
-    fps: tuple[float, float] = (4.0, 32.0)
-    """The lowest and the highest frame rate of the clips."""
     encoders: dict[str, Weights] = field(default_factory=dict)
     """Where the weights of the kinds of :data:`ENCODERS` came from."""
 
@@ -60,10 +59,11 @@ class SourceFacts:
 class Source:
     """Clips of a dataset folder, or of a view saved by ``motif dataset filter``.
 
+    Frame rates above ``fps_max`` are given as ``fps_max``; ``rates`` are those of the clips to use.
     InputError where an artifact is missing, where heatmap and latent grids differ or where no clip is left.
     """
 
-    def __init__(self, uri: str, artifacts: Artifacts, *, image: bool = False, kept_groups: int = 24) -> None:
+    def __init__(self, uri: str, artifacts: Artifacts, *, image: bool = False, fps_max: float | None = None) -> None:
         view = open_view(uri)
         self.uri = uri
         self.weight = view.weight
@@ -87,10 +87,11 @@ class Source:
                 "the same `motif preprocess` again: it encodes what is missing."
             )
         self.empty_text = self._states(text_id(""))
-        self.rows, rates = self._usable(view)
-        self.facts = replace(self.facts, fps=rates)
-        self.kept_groups = kept_groups
-        self._groups: OrderedDict[int, dict[str, Sample]] = OrderedDict()
+        self.fps_max = fps_max or np.inf
+        self.rows, self.rates = self._usable(view)
+        self.kept_groups = _KEPT_GROUPS
+        """Row groups held in memory, those used last; more than that are read again."""
+        self._groups: OrderedDict[int, dict[int, Sample]] = OrderedDict()
 
     # -- what is there -----------------------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class Source:
             encoders={kind: found for kind in kinds if kind in ENCODERS and (found := Weights.of(kinds[kind].facts))},
         )
 
-    def _usable(self, view: View) -> tuple[list[np.ndarray], tuple[float, float]]:
+    def _usable(self, view: View) -> tuple[list[np.ndarray], np.ndarray]:
         """The rows to use of each row group: clips with every artifact that pass the view; and their frame rates."""
         chosen = tuple(name for kind, name in self.names.items() if kind != "text")
         table = View(view.dataset, (*view.artifacts, *chosen), view.where, view.ids).clips()
@@ -156,8 +157,7 @@ class Source:
             raise InputError(
                 f"{self.uri}: no clip is left{' that passes ' + ', '.join(view.where) if view.where else ''}."
             )
-        rates = table.column("fps").to_numpy()
-        return rows, (float(rates.min()), float(rates.max()))
+        return rows, np.minimum(table.column("fps").to_numpy(), self.fps_max)
 
     def encoder(self, kind: str) -> Weights | None:
         """Where the weights that made an artifact came from; None for encoders that have none."""
@@ -179,27 +179,40 @@ class Source:
         """Clips to train on."""
         return sum(len(group) for group in self.rows)
 
+    def groups_in(self, clips: int) -> int:
+        """How many row groups hold ``clips`` clips, filtered ones counted in; at least one, but none of no clips."""
+        largest = max(group.rows for group in self.reader.groups)
+        return max(1, clips // largest) if clips else 0
+
     def read(self, place: Place) -> Sample:
         """A clip: ``mean``, ``logvar`` (where there is one), ``heatmap`` in 0 to 1, ``text``, ``fps``, ``clip_id``."""
-        group = self.reader.groups[place.group]
-        raw = self._group(place.group)[self.reader.clip_ids(group)[place.row]]
-        sample = {name: raw[name] for name in ("clip_id", "caption", "fps")}
+        raw = self._group(place.group)[place.row]
+        sample = {name: raw[name] for name in ("clip_id", "caption", "fps", "text")}
+        sample["fps"] = min(sample["fps"], self.fps_max)
         latents = self.names["latents"]
         sample |= {"mean": raw[f"{latents}/mean"], "logvar": raw.get(f"{latents}/logvar")}
-        sample |= {"heatmap": self._heatmap(raw), "text": self._states(raw["text_id"])}
+        sample |= {"heatmap": self._heatmap(raw)}
         if "image" in self.names:
             sample["tokens"] = raw[f"{self.names['image']}/tokens"]
         return sample
 
-    def _group(self, number: int) -> dict[str, Sample]:
-        """The clips of a row group by id; the groups used last are kept."""
+    def _group(self, number: int) -> dict[int, Sample]:
+        """The clips to use of a row group by row, with their text; the groups used last are kept."""
         if number not in self._groups:
-            group = self.reader.groups[number]
-            self._groups[number] = {str(sample["clip_id"]): sample for sample in self.reader.read(group)}
-            if len(self._groups) > self.kept_groups:
+            while len(self._groups) >= self.kept_groups:  # before another is read, so that there are never more
                 self._groups.popitem(last=False)
+            self._groups[number] = self._read_group(number)
         self._groups.move_to_end(number)
         return self._groups[number]
+
+    def _read_group(self, number: int) -> dict[int, Sample]:
+        group = self.reader.groups[number]
+        samples = {str(sample["clip_id"]): sample for sample in self.reader.read(group)}
+        ids = self.reader.clip_ids(group)
+        found = {int(row): samples[ids[row]] for row in self.rows[number]}
+        for sample in found.values():  # a copy: a view would hold the whole group of texts
+            sample["text"] = self._states(sample["text_id"]).copy()
+        return found
 
     def _heatmap(self, raw: Sample) -> np.ndarray:
         folder = self.names["heatmaps"]

@@ -62,16 +62,33 @@ def test_a_step_goes_on_from_its_cursor_alone(source: Source) -> None:
         assert by_noise(list(again.make(step).micro_batches)) == by_noise(list(made[step].micro_batches))
 
 
-def test_workers_read_few_row_groups(tmp_path: Path) -> None:
-    """A batch is dealt out by row group: two workers need not both read all of them."""
-    dataset = write_toy(Folder(str(tmp_path)), Toy(clips=64, clips_a_part=32, clips_a_row_group=4))
-    read = []
+def test_workers_share_the_row_groups(tmp_path: Path) -> None:
+    """A batch holds clips of many groups and is dealt out by group: each worker reads its own, and keeps few."""
+    dataset = write_toy(Folder(str(tmp_path)), Toy(clips=128, clips_a_part=32, clips_a_row_group=4))
+    plan = BatchPlan(16, 0, 1000, window=128)
+    read, kept = [], []
     for rank in range(2):
         mine = Source(dataset.uri, Artifacts())
-        Batches([mine], BatchPlan(32, 0, 1000), Share(rank, 2, 16)).make(0)
-        read.append(set(mine._groups))
-    assert len(read[0] | read[1]) == 8  # one window
-    assert len(read[0] & read[1]) <= 1
+        batches = Batches([mine], plan, Share(rank, 2, 8))
+        assert mine.kept_groups == 24
+        read.append({place.group for place in (batches.orders[0][n] for n in range(16))})
+        batches.make(0)
+        kept.append(set(mine._groups))
+    assert len(read[0]) == 16  # of 32: one clip of each
+    assert not kept[0] & kept[1]
+    assert kept[0] | kept[1] == read[0]
+
+
+def test_a_window_of_few_clips_gives_the_same_batches_and_holds_few_groups(tmp_path: Path) -> None:
+    dataset = write_toy(Folder(str(tmp_path)), Toy(clips=64, clips_a_part=32, clips_a_row_group=4))
+    plan = BatchPlan(8, 0, 1000, window=32)
+    ample, scarce = Source(dataset.uri, Artifacts()), Source(dataset.uri, Artifacts())
+    one, other = (Batches([source], plan, Share(0, 1, 8)) for source in (ample, scarce))
+    scarce.kept_groups = 1
+    for step in range(12):
+        assert by_noise(list(one.make(step).micro_batches)) == by_noise(list(other.make(step).micro_batches))
+        assert len(ample._groups) <= 8
+        assert len(scarce._groups) == 1
 
 
 def test_texts_are_dropped_by_sample(source: Source) -> None:
