@@ -1,4 +1,4 @@
-"""``motif dataset``: stats, explain, filter, recaption, merge, diff and export."""
+"""``motif dataset``: stats, explain, verify, filter, recaption, merge, diff and export."""
 
 import dataclasses
 import json
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffusion.errors import InputError
+from diffusion.errors import DamagedFile, InputError
 from diffusion.storage import Folder
 from infra.options import parse, plural, say, take_positional
 from infra.recipes import named
-from pipeline.curation import diff, explain, export, merge, recaption, stats
+from pipeline.curation import diff, explain, export, merge, recaption, stats, verify
 from pipeline.dataset.catalog import Catalog
 from pipeline.dataset.view import View
 from pipeline.manifest import ManifestColumns
@@ -25,8 +25,7 @@ def main(args: list[str]) -> int | None:
         return 0 if args else 2
     if args[0] not in _COMMANDS:
         raise InputError(f"motif dataset {args[0]}: there is {', '.join(_COMMANDS)}.")
-    _COMMANDS[args[0]](args[1:])
-    return None
+    return _COMMANDS[args[0]](args[1:])
 
 
 def _print(result: Any, **more: object) -> None:
@@ -113,6 +112,29 @@ def _view(place: str, artifacts: tuple[str, ...], where: tuple[str, ...], ids: P
 
 
 @dataclasses.dataclass(frozen=True)
+class _Verify:
+    """Read every byte of a dataset and say what is damaged. The exit status is 4 where something is."""
+
+    repair: bool = False
+    """Move what is damaged to the folder `damaged`, so that `motif preprocess` computes it again."""
+
+
+def _verify(args: list[str]) -> int:
+    """read every byte and say what is damaged; with --repair set it aside"""  # noqa: D403
+    place, rest = take_positional(args, "DATASET", "motif dataset verify")
+    options = parse(_Verify, rest, "motif dataset verify DATASET")
+    found = verify.verify(Folder(place), repair=options.repair)
+    for file, what in found.damaged.items():
+        say(f"{file} is damaged: {what}")
+    if found.set_aside:
+        say(f"they are kept in {found.set_aside}; run the last `motif preprocess` again to compute them anew")
+    elif found.damaged:
+        say(f"`motif dataset verify {place} --repair` sets them aside; then `motif preprocess` computes them again")
+    _print(found, dataset=place)
+    return DamagedFile.exit_code if found.damaged and not found.set_aside else 0
+
+
+@dataclasses.dataclass(frozen=True)
 class _Recaption:
     """Give clips that are written the captions of a manifest; their features stay."""
 
@@ -185,9 +207,10 @@ def _export(args: list[str]) -> None:
     _print(export.export(view, Folder(options.out), options.arrays, say), folder=options.out)
 
 
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+_COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "stats": _stats,
     "explain": _explain,
+    "verify": _verify,
     "filter": _filter,
     "recaption": _recaption,
     "merge": _merge,

@@ -1,0 +1,141 @@
+"""Read every byte of a dataset and say what is damaged; set it aside on request, so that a run computes it again."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+
+from diffusion.errors import DamagedFile
+from diffusion.storage import Folder
+from pipeline.dataset.catalog import Catalog
+from pipeline.dataset.footers import CLIPS, REJECTS, SOURCES
+from pipeline.dataset.lock import WriteLock
+from pipeline.dataset.part_file import PartFile
+from pipeline.dataset.parts import part_names, read_parts
+from pipeline.dataset.schema import Column, columns_of
+from pipeline.dataset.survey import Damage, find_damage, find_orphans, set_aside
+
+_READERS = 8
+
+
+@dataclass
+class Verified:
+    """What was found. ``damaged``: file -> what is wrong; ``set_aside``: where they lie now, if they were moved."""
+
+    parts: int = 0
+    clips: int = 0
+    bytes: int = 0
+    sealed: bool = True
+    """Whether all parts have checksums; those of version 1 have none, so only their structure is known."""
+    captions_lacking: dict[str, int] = field(default_factory=dict)
+    """By artifact, captions of clips whose states are not there; `motif preprocess` computes them."""
+    damaged: dict[str, str] = field(default_factory=dict)
+    set_aside: str | None = None
+
+
+def verify(dataset: Folder, *, repair: bool = False) -> Verified:
+    """Check footers, seals, checksums, values, ids and what belongs together; with ``repair`` move what is damaged.
+
+    Nothing is deleted: damaged files go to ``damaged/verify-TIME/`` inside the dataset. Raises InputError where the
+    folder is no dataset, or another run writes to it while it is to be repaired.
+    """
+    if not repair:
+        return _verify(dataset)[0]
+    with WriteLock(dataset):
+        found, damage = _verify(dataset)
+        if damage:
+            run = datetime.now(UTC).strftime("verify-%Y%m%dT%H%M%SZ")
+            for folder, parts in damage.items():
+                for name in parts:
+                    set_aside(dataset, folder, name, run)
+            for folder, name in find_orphans(dataset, Catalog.require(dataset)):
+                set_aside(dataset, folder, name, run)
+            found.set_aside = (dataset / "damaged").file(run)
+    return found
+
+
+def _verify(dataset: Folder) -> tuple[Verified, Damage]:
+    catalog = Catalog.require(dataset)
+    damage = {folder: dict(parts) for folder, parts in find_damage(dataset, catalog).items()}
+    for folder, name in find_orphans(dataset, catalog):
+        what = "there is no part of clips of that name"
+        damage.setdefault(folder, {}).setdefault(name, DamagedFile((dataset / folder).file(name), what))
+    found = Verified()
+    for folder in (CLIPS, SOURCES, REJECTS, *catalog.artifacts):
+        names = [name for name in part_names(dataset / folder) if name not in damage.get(folder, {})]
+        with ThreadPoolExecutor(_READERS) as pool:
+            for name, error in zip(
+                names, pool.map(lambda n, f=folder: _read(dataset / f, n, found), names), strict=True
+            ):
+                if error is not None:
+                    damage.setdefault(folder, {})[name] = error
+    _check_clips(dataset, catalog, damage, found)
+    found.damaged = {error.uri: error.what for parts in damage.values() for error in parts.values()}
+    return found, damage
+
+
+def _read(folder: Folder, name: str, found: Verified) -> DamagedFile | None:
+    """Read a part whole, a row group at a time."""
+    try:
+        with PartFile(folder, name) as part:
+            part.check_body()
+            columns = columns_of(part.schema)
+            for group in range(len(part.group_rows)):
+                _check_values(folder, name, part.read(groups=[group]), columns)
+            found.parts += 1
+            found.bytes += part.footer.size
+            found.sealed = found.sealed and part.footer.sealed
+    except DamagedFile as error:
+        return error
+    return None
+
+
+def _check_values(folder: Folder, name: str, rows: pa.Table, columns: dict[str, Column]) -> None:
+    for column in columns.values():
+        array = rows.column(column.name).combine_chunks()
+        try:
+            values = column.to_numpy(array)[np.asarray(array.is_valid())]
+        except ValueError as error:
+            raise DamagedFile(folder.file(name), str(error)) from error
+        if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+            raise DamagedFile(folder.file(name), f"column {column.name} holds values that are not finite")
+
+
+def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verified) -> None:
+    """Ids that must be unique, the clips beside which an artifact lies, and captions that must have states."""
+    whole = [name for name in part_names(dataset / CLIPS) if name not in damage.get(CLIPS, {})]
+    seen: Counter[str] = Counter()
+    captions: set[str] = set()
+    for name in whole:
+        clips = read_parts(dataset / CLIPS, ["clip_id", "text_id"], [name])
+        ids = clips.column("clip_id").to_pylist()
+        found.clips += len(ids)
+        captions.update(clips.column("text_id").to_pylist())
+        if any(seen[clip] for clip in ids) or len(set(ids)) < len(ids):
+            error = DamagedFile(
+                (dataset / CLIPS).file(name), "it holds clips that another part, or it itself, holds too"
+            )
+            damage.setdefault(CLIPS, {})[name] = error
+        seen.update(ids)
+        for folder, artifact in catalog.artifacts.items():
+            if artifact.per_clip and name not in damage.get(folder, {}):
+                _check_beside(dataset / folder, name, ids, damage)
+    for folder, artifact in catalog.artifacts.items():
+        if not artifact.per_clip:
+            good = [name for name in part_names(dataset / folder) if name not in damage.get(folder, {})]
+            there = read_parts(dataset / folder, ["text_id"], good).column("text_id").to_pylist() if good else []
+            if lacking := len(captions.difference(there)):
+                found.captions_lacking[folder] = lacking
+
+
+def _check_beside(folder: Folder, name: str, ids: list[str], damage: Damage) -> None:
+    """An artifact holds the clips of its part in the same order; null where a clip failed in it."""
+    if not folder.exists(name):
+        return
+    own = read_parts(folder, ["clip_id"], [name]).column("clip_id").to_pylist()
+    if len(own) != len(ids) or any(mine not in (None, clip) for mine, clip in zip(own, ids, strict=True)):
+        error = DamagedFile(folder.file(name), "its clips are not those of the part of clips, in their order")
+        damage.setdefault(folder.uri.rsplit("/", 1)[-1], {})[name] = error
