@@ -2,7 +2,8 @@
 
 Three things are kept with the values, all inside an ordinary Parquet file:
 
-- page checksums (CRC-32, part of Parquet), checked by every read here and by other readers that are asked to;
+- page checksums (CRC-32, part of Parquet), checked by the first read of a process and by other readers that are asked
+  to;
 - ``digests``: of each column, a digest for each row group of which rows are null, and of the values that are no
   tensors. Parquet's page headers have no checksum, and a flipped bit in one can move a null or change a number;
 - ``seal``: digests of the footer, and of all bytes before it. The footer's is checked whenever a part is opened, the
@@ -99,6 +100,10 @@ def _add_values(found: Any, array: pa.Array) -> None:
         found.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).tobytes())
 
 
+Proven = set[tuple[int, str]]
+"""Columns of row groups (number of the row group, name of the column) whose checksums were found right."""
+
+
 @dataclass(frozen=True)
 class Footer:
     """A part's footer, checked against its seal. ``sealed``: whether it has one (parts of version 1 have none)."""
@@ -184,26 +189,36 @@ def footer_of(source: pa.NativeFile, folder: Folder, name: str) -> Footer:
 
 
 class PartFile:
-    """A part opened for reading; every read is checked. DamagedFile where a check fails. Use it in a ``with``."""
+    """A part opened for reading, and checked. DamagedFile where a check fails. Use it in a ``with``.
 
-    def __init__(self, folder: Folder, name: str) -> None:
+    A check of the same bytes by the same process has the same outcome, and costs more than the reading itself: columns
+    of row groups that are in ``proven`` are read unchecked, and those that passed are added. Who gives a set must give
+    it for this very file: one that nobody has written to since.
+    """
+
+    def __init__(self, folder: Folder, name: str, proven: "Proven | None" = None) -> None:
         self.folder = folder
         self.name = name
+        self.proven: Proven = set() if proven is None else proven
         fs, path = split(folder.file(name))
         with _checked(folder, name):
             self._source = fs.open_input_file(path) if folder.remote else pa.memory_map(path)
             self.footer = _read_footer(self._source)
-            self._file = pq.ParquetFile(
-                self._source,
-                metadata=self.footer.metadata,
-                pre_buffer=folder.remote,
-                page_checksum_verification=True,
-            )
+            self._file = self._open(checks=True)
+            self._trusted: pq.ParquetFile | None = None
             self.schema: pa.Schema = self._file.schema_arrow
             self._digests = self.footer.digests
         self.group_rows = [
             self.footer.metadata.row_group(number).num_rows for number in range(self.footer.metadata.num_row_groups)
         ]
+
+    def _open(self, *, checks: bool) -> pq.ParquetFile:
+        return pq.ParquetFile(
+            self._source,
+            metadata=self.footer.metadata,
+            pre_buffer=self.folder.remote,
+            page_checksum_verification=checks,
+        )
 
     def __enter__(self) -> "PartFile":
         return self
@@ -224,15 +239,25 @@ class PartFile:
         if lacking := [column for column in columns if column not in self.schema.names]:
             raise damaged(self.folder, self.name, f"it has no column {lacking[0]}")
         with _checked(self.folder, self.name):
-            table = self._file.read_row_groups(list(groups), columns, use_threads=False).select(columns)
-            first = 0
-            for group in groups:
-                self._check(table.slice(first, self.group_rows[group]), group)
-                first += self.group_rows[group]
-            if table.num_rows != first:
-                raise ValueError(f"{table.num_rows} rows where there should be {first}")
+            asked = {(group, column) for group in groups for column in columns}
+            trusted = asked <= self.proven
+            if trusted and self._trusted is None:
+                self._trusted = self._open(checks=False)
+            file = self._trusted if trusted and self._trusted is not None else self._file
+            table = file.read_row_groups(list(groups), columns, use_threads=False).select(columns)
+            if not trusted:
+                self._check_groups(table, groups)
+                self.proven |= asked
         # Without seal and digests: written anew, the table is another part.
         return table.replace_schema_metadata(self.footer.facts)
+
+    def _check_groups(self, table: pa.Table, groups: Sequence[int]) -> None:
+        first = 0
+        for group in groups:
+            self._check(table.slice(first, self.group_rows[group]), group)
+            first += self.group_rows[group]
+        if table.num_rows != first:
+            raise ValueError(f"{table.num_rows} rows where there should be {first}")
 
     def _check(self, rows: pa.Table, group: int) -> None:
         if not self.footer.sealed:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from diffusion.errors import InputError
 from diffusion.storage import Folder
 from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.part_file import PartFile, damaged, read_part
+from pipeline.dataset.part_file import PartFile, Proven, damaged, read_part
 from pipeline.dataset.parts import part_names
 from pipeline.dataset.schema import Column
 
@@ -67,6 +67,7 @@ class FeatureReader:
         if not shared:
             raise InputError(f"{dataset.uri}: no part holds all of clips, {', '.join(self.columns)}. Is it empty?")
         self._files: OrderedDict[tuple[str, str], tuple[PartFile, list[int]]] = OrderedDict()
+        self._proven: dict[tuple[str, str, str], Proven] = {}
         self._clips: OrderedDict[str, dict[str, list[Any]]] = OrderedDict()
         self.groups = [group for part in shared for group in self._groups(part)]
 
@@ -93,7 +94,7 @@ class FeatureReader:
         key = (folder, part)
         if key not in self._files:
             try:
-                file = PartFile(self.dataset / folder, part)
+                file = PartFile(self.dataset / folder, part, self._proven_of(folder, part))
             except FileNotFoundError as error:
                 raise damaged(self.dataset / folder, part, "it is gone") from error
             self._files[key] = file, [0, *accumulate(file.group_rows)]
@@ -101,6 +102,14 @@ class FeatureReader:
                 self._files.popitem(last=False)[1][0].close()
         self._files.move_to_end(key)
         return self._files[key]
+
+    def _proven_of(self, folder: str, part: str) -> Proven | None:
+        """What was checked of a local part that has not been written to since: training reads it once an epoch."""
+        if self.dataset.remote:
+            return None
+        facts = ((self.dataset / folder).path / part).stat()
+        stamp = f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}"
+        return self._proven.setdefault((folder, part, stamp), set())
 
     def _rows(self, folder: str, group: RowGroup) -> pa.Table:
         """The rows of an artifact that stand beside a group of the first one, however its own groups are cut."""
