@@ -170,19 +170,25 @@ class Run:
             with self._work("artifacts", WORK, max(self._part_rows(part) for part in parts)) as work:
                 for part in parts:
                     work.add(decode_order(part, read_part(self.dataset / "clips", part, PLANNED.names)))
-            if self._run_graph(work, folders, adds_to_clips=True):
-                self.account.artifacts_added += sum(self._part_rows(part) for part in parts)
-                for folder in folders:
-                    self.again.get(folder, set()).difference_update(parts)
-                self._check_added(folders, parts)
+            done = self._run_graph(work, folders, adds_to_clips=True)
+            for folder in folders if done else ():
+                self.again.get(folder, set()).difference_update(parts)
+            self._count_added(folders, parts, done=done)
 
-    def _check_added(self, folders: frozenset[str], parts: list[str]) -> None:
-        """Incomplete where a pass did not bring what it was for: it would be run again and again."""
+    def _count_added(self, folders: frozenset[str], parts: list[str], *, done: bool) -> None:
+        """Count what a pass brought, also one whose workers died.
+
+        Incomplete where a pass that is done did not bring what it was for: it would be run again and again.
+        """
         lacking = self._lacking_parts()
-        if without := [folder for folder in sorted(folders) if set(parts) & set(lacking[folder])]:
+        without = {folder: set(parts) & set(lacking[folder]) for folder in sorted(folders)}
+        left = set().union(*without.values())
+        self.account.artifacts_added += sum(self._part_rows(part) for part in parts if part not in left)
+        if done and left:
             raise Incomplete(
-                f"{self.dataset.uri}: a pass over {len(parts):,} parts left them without {', '.join(without)}. Is "
-                "something else deleting files there? Run the same command again; what was written is kept."
+                f"{self.dataset.uri}: a pass over {len(parts):,} parts left them without "
+                f"{', '.join(folder for folder, some in without.items() if some)}. Is something else deleting files "
+                "there? Run the same command again; what was written is kept."
             )
 
     def _lacking_groups(self) -> dict[frozenset[str], list[str]]:

@@ -13,6 +13,12 @@ import tests.typecheck  # noqa: F401 - the hook below finds it by its name
 _HOOK = install_import_hook(["diffusion", "pipeline", "training", "serving"], "tests.typecheck.checked")
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# The same examples in every run, so that a failure is one of the change. MOTIF_RANDOM_EXAMPLES=1 draws others.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None)
+settings.load_profile("random" if os.environ.get("MOTIF_RANDOM_EXAMPLES") else "same")
 
 if TYPE_CHECKING:
     from pipeline.accounting import Account

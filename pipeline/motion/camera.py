@@ -18,6 +18,9 @@ _GRID = 8
 # A vector agrees with the camera where it ends so near to it, as a share of the frame's diagonal (1.8 pixels of
 # 320 x 512); the heatmap is dark at such a length.
 _AGREES = 0.003
+# Within that, a homography may bend so that it meets still parts and a slow object half-way. One that is asked to meet
+# vectors more closely doesn't; of the two, the one that more of them meet closely is taken.
+_AGREES_CLOSELY = 0.001
 _LEAST_AGREEING = 0.5
 # No camera moves the picture's corners further than this share of the diagonal from one frame to the next.
 _FURTHEST = 0.5
@@ -71,17 +74,29 @@ def _homography(start: np.ndarray, end: np.ndarray, height: int, width: int) -> 
     """The 3 x 3 matrix that most vectors follow, or None."""
     if not np.isfinite(end).all():
         return None
+    diagonal = float(np.hypot(height, width))
+    best, best_score = None, 0.0
+    for tolerance in (_AGREES, _AGREES_CLOSELY):
+        matrix = _fitted(start, end, tolerance * diagonal)
+        if matrix is None or not _is_plausible(matrix, height, width):
+            continue
+        distances = np.linalg.norm(cv2.perspectiveTransform(start[:, None], matrix)[:, 0] - end, axis=1) / diagonal
+        score = float(np.maximum(0, 1 - (distances / _AGREES_CLOSELY) ** 2).sum())
+        if (distances <= _AGREES).mean() >= _LEAST_AGREEING and score > best_score:
+            best, best_score = matrix, score
+    return best
+
+
+def _fitted(start: np.ndarray, end: np.ndarray, tolerance: float) -> np.ndarray | None:
     settings = cv2.UsacParams()
     settings.randomGeneratorState = _SEED
     settings.confidence, settings.maxIterations = _CONFIDENCE, _ITERATIONS
-    settings.threshold = _AGREES * float(np.hypot(height, width))
+    settings.threshold = tolerance
     settings.sampler, settings.score = cv2.SAMPLING_UNIFORM, cv2.SCORE_METHOD_MSAC
     settings.loMethod, settings.final_polisher = cv2.LOCAL_OPTIM_INNER_LO, cv2.LSQ_POLISHER
     settings.isParallel = False
-    matrix, agreeing = cv2.findHomography(start, end, settings)
-    if matrix is None or agreeing.mean() < _LEAST_AGREEING:
-        return None
-    return matrix if _is_plausible(matrix, height, width) else None
+    matrix: np.ndarray | None = cv2.findHomography(start, end, settings)[0]
+    return matrix
 
 
 def _is_plausible(matrix: np.ndarray, height: int, width: int) -> bool:

@@ -88,7 +88,7 @@ def test_what_a_large_picture_took_is_given_back(opened: Open) -> None:
     decoder = opened(DecodeLimits())
     data = encoded(Image.new("RGBA", (6000, 6000), "red"), compress_level=1)
     before = resident()
-    assert (decode(decoder, data) == (255, 0, 0)).all()
+    assert np.abs(decode(decoder, data).astype(int) - (255, 0, 0)).max() <= 1  # what scaling rounds
     assert resident() - before < 64 * MIB
     assert sum(children().values()) < 256 * MIB
 

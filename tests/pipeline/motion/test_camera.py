@@ -55,21 +55,23 @@ def test_a_known_camera_is_found_behind_an_object(name: str) -> None:
 @given(
     st.sampled_from(list(CAMERAS)),
     st.floats(0, 0.4),
-    st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
+    st.floats(0, 20),
+    st.floats(0, 2 * np.pi),
     st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None)
 def test_an_object_of_two_fifths_of_the_picture_is_not_the_camera(
-    name: str, share: float, motion: tuple[float, float], seed: int
+    name: str, share: float, speed: float, angle: float, seed: int
 ) -> None:
     """Whatever its motion, and with the noise of an estimated flow."""
-    true = field(CAMERAS[name])
-    seen, _ = with_object(true, share, motion)
+    true, diagonal = field(CAMERAS[name]), np.hypot(HEIGHT, WIDTH)
+    seen, _ = with_object(true, share, (speed * np.cos(angle), speed * np.sin(angle)))
     seen += 0.2 * torch.randn(seen.shape, generator=torch.Generator().manual_seed(seed))
     camera = find_camera(seen)
     assert camera.found == (True,)
-    # Motion as small as the tolerance may be taken for the camera: in all below the 0.0075 that are half lit.
-    assert (torch.from_numpy(camera.flow()) - true).abs().max() < 0.006 * (HEIGHT**2 + WIDTH**2) ** 0.5
+    # Motion of about the tolerance bends the homography in the corners; what is faster doesn't.
+    error = (torch.from_numpy(camera.flow()) - true).abs().max() / diagonal
+    assert error < (0.003 if speed > 0.01 * diagonal else 0.012)
 
 
 def test_a_static_camera_changes_nothing() -> None:

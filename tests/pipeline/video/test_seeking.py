@@ -40,6 +40,11 @@ class Shown(dict[int, np.ndarray]):
         self[number] = frame.to_ndarray()
 
 
+def barcode_of_planes(stored: np.ndarray) -> int | None:
+    """The barcode in the luma of a 4:2:0 frame, whose planes lie below each other."""
+    return read_barcode(stored[: len(stored) * 2 // 3, :, None])
+
+
 def barcode_of(path: Path, numbers: list[int], timeline: Timeline) -> list[int | None]:
     """What a clip shows, by seeking where that can be trusted."""
     shown: dict[int, int | None] = {}
@@ -128,8 +133,10 @@ def test_damaged_files_give_the_frames_of_their_times_or_a_reason(container: Pat
         read_frames(path, timeline, numbers, counted)
     except VideoError:
         return
-    for number in numbers:
-        np.testing.assert_array_equal(sought[number], counted[number])
+    for (
+        number
+    ) in numbers:  # what a decoder paints over lost blocks may differ by what it decoded before, which frame may not
+        assert barcode_of_planes(sought[number]) == barcode_of_planes(counted[number])
 
 
 def remux(source: Path, target: Path, first: int = 0, shift: int = 0, **options: Any) -> Path:

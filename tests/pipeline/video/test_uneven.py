@@ -40,13 +40,10 @@ def usable_starts(seconds: np.ndarray, step: float, count: int, low: int, high: 
     """By the definition, one moment after the other."""
     found = []
     for first in range(low, high):
-        numbers = []
-        for i in range(count):
-            moment = seconds[first] + i * step
-            numbers.append(int(np.argmin(np.abs(seconds - moment))))
-            if abs(seconds[numbers[-1]] - moment) > step / 2 + 1e-9:
-                break
-        if len(set(numbers)) == count and max(numbers) < high:
+        moments = [seconds[first] + i * step for i in range(count)]
+        numbers = [int(np.argmin(np.abs(seconds - moment))) for moment in moments]
+        near = all(abs(seconds[n] - moment) <= step / 2 + 1e-9 for n, moment in zip(numbers, moments, strict=True))
+        if near and len(set(numbers)) == count and max(numbers) < high:
             found.append(first)
     return found
 
