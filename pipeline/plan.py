@@ -158,7 +158,7 @@ class Planner:
         contents, probed = (self.sources.table.column(name).take(at).to_pylist() for name in columns)
         for row, stamp, place, content, old in zip(rows, stamps, places, contents, probed, strict=True):
             self.plan.rows += 1
-            fault = row.fault or self._caption_fault(row.caption)
+            fault = row.fault or self.recipe.caption_fault(row.caption)
             current = place >= 0 and stamp in (None, old)
             for number in range(self.recipe.sampling.clips_per_video):
                 if fault is not None:
@@ -170,25 +170,27 @@ class Planner:
                 else:
                     slot = self._slot_id(content or f"source:{row.uri}:{stamp}", row, number)
                     if content is None and slot in self.retry.slots and row.uri not in self.retry.probed:
-                        self._unprobed(row.uri, stamp)
+                        self._unprobed(row.uri, stamp, slot)
                     elif self._is_open(slot, row):
                         yield place, slot, number, row
-
-    def _caption_fault(self, caption: str | None) -> str | None:
-        if caption:
-            size, limit = len(caption.encode()), self.recipe.max_caption_bytes
-            return f"CaptionTooLong: {size} bytes, the limit is {limit}" if size > limit else None
-        return "CaptionMissing: the row has no caption" if self.recipe.captions == "required" else None
 
     def _slot_id(self, source: str, row: _Row, number: int) -> str:
         return slot_id(source, row.start_s, row.end_s, number, self.sampling_key)
 
-    def _unprobed(self, uri: str, stamp: str | None) -> None:
+    def _unprobed(self, uri: str, stamp: str | None, slot: str = "") -> None:
         if self.limit is not None and self.plan.to_compute + self.plan.unprobed >= self.limit:
-            self.plan.beyond_limit += 1
+            self._leave(slot)
         else:
             self.plan.unprobed += 1
             self.plan.sources_to_probe[uri] = stamp or ""
+
+    def _leave(self, slot: str) -> None:
+        """Leave a slot beyond the limit to a later run; the verdict on one to be tried again stands till then."""
+        if slot in self.retry.slots and slot in self.ledger.rejected:
+            self.rejected_slots.add(slot)
+            self.plan.failed_before += 1
+        else:
+            self.plan.beyond_limit += 1
 
     def _is_open(self, slot: str, row: _Row) -> bool:
         """Whether nothing is known of the slot yet; counts it where something is."""
@@ -236,7 +238,7 @@ class Planner:
             score = float(clip[broken.column])
             self._reject(slot, row, _Why(FILTERED, "probe", str(broken), f"{broken.column} is {score:g}", score))
         elif self.limit is not None and self.plan.to_compute >= self.limit:
-            self.plan.beyond_limit += 1
+            self._leave(slot)
         else:
             self.new_ids.add(clip["clip_id"])
             self.plan.to_compute += 1

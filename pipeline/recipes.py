@@ -73,6 +73,13 @@ class Preprocess:
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"features of the kinds {', '.join(kinds)}: one of a kind in a run; run twice for two")
 
+    def caption_fault(self, caption: str | None) -> str | None:
+        """Why a row with this caption is rejected ("class: message"), or None."""
+        if caption:
+            size, limit = len(caption.encode()), self.max_caption_bytes
+            return f"CaptionTooLong: {size} bytes, the limit is {limit}" if size > limit else None
+        return "CaptionMissing: the row has no caption" if self.captions == "required" else None
+
     def settled(self) -> "Preprocess":
         """The same recipe with the place of all weights named; WeightsError where the base model is missing."""
         return replace(self, features={name: one.settled(self.base_model) for name, one in self.features.items()})
