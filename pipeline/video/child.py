@@ -11,6 +11,7 @@ import json
 import mmap
 import os
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Source:
     def __init__(self) -> None:
         self.uri = ""
         self.path = Path()
-        self.folder = tempfile.TemporaryDirectory(prefix="motif-source-")
+        self.copy: IO[bytes] | None = None
         self.member = MemberFile()
         self.check = ContentCheck()
 
@@ -87,14 +88,18 @@ class Source:
             return path
         if uri != self.uri:
             self.uri = ""
-            self.path = Path(self.folder.name) / "source"
+            if self.copy is not None:
+                self.copy.close()
+            # A file without a name: nothing is left of it however this process ends, and it ends by SIGKILL.
+            self.copy = tempfile.TemporaryFile()  # noqa: SIM115 - its path is read until the next video
             fs, remote = split(uri)
             try:
-                with explained(uri), fs.open_input_stream(remote) as stream, self.path.open("wb") as local:
-                    while chunk := stream.read(1 << 22):
-                        local.write(chunk)
+                with explained(uri), fs.open_input_stream(remote) as stream:
+                    shutil.copyfileobj(stream, self.copy, 1 << 22)
+                    self.copy.flush()
             except FileNotFoundError as error:
                 raise VideoError("MissingFile", "there is no such object") from error
+            self.path = Path(f"/proc/self/fd/{self.copy.fileno()}")
             self.uri = uri
         return self.path
 

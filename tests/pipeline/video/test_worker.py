@@ -183,6 +183,19 @@ def test_from_s3(worker: VideoWorker, video: str, bucket: str) -> None:
         worker.probe("s3://nowhere-to-be-found/a.mp4")
 
 
+def test_nothing_is_left_of_a_source_from_s3(
+    video: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends by SIGKILL with the actor that owns it; a million videos would fill the disk."""
+    Folder(bucket).write("a.mp4", Path(video).read_bytes())
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    worker = VideoWorker(DecodeLimits())
+    worker.probe(f"{bucket}/a.mp4")
+    worker.close()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
 def replaced(worker: VideoWorker, uri: str, content: str) -> bool:
     """Whether the worker refuses the file as another one."""
     try:
