@@ -6,6 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 from serving.requests import NUMBER_AS_TEXT, RemixRequest, VideoRequest
 
+# As serving.requests._size has it. In JSON, null is the same as a field left out.
+_NULL, _GIVEN = {"type": "null"}, {"type": ["integer", "string"]}
+_SIDES_TOGETHER = {
+    "anyOf": [
+        {"properties": {"width": _NULL, "height": _NULL}},
+        {"properties": {"width": _GIVEN, "height": _GIVEN}, "required": ["width", "height"]},
+    ]
+}
+_FORM_SIDES_TOGETHER = {"dependentRequired": {"width": ["height"], "height": ["width"]}}
+
 
 class ErrorBody(BaseModel):
     """What went wrong."""
@@ -85,10 +95,9 @@ def create_body() -> dict[str, Any]:
         "required": ["image_url"],
         "additionalProperties": False,
     }
-    as_json = _with(fields, url)
-    as_form = _with(
-        _without_null(fields), {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"}
-    )
+    as_json = _with(fields, url) | _SIDES_TOGETHER
+    picture = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"}
+    as_form = _with(_without_null(fields), picture) | _FORM_SIDES_TOGETHER
     return _body({"multipart/form-data": {"schema": as_form}, "application/json": {"schema": as_json}})
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies
 from PIL import Image
 
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
-LIMITS = {"seconds": 600, "num_frames": 10_000, "fps": 240}
+LIMITS = {"seconds": 600, "num_frames": 10_000, "fps": 240, "width": 99_999, "height": 99_999}
+SIDES = ("width", "height")
 
 
 def picture(form: str) -> bytes:
@@ -34,7 +35,9 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
     """Make what the document allows also possible, and leave what it forbids."""
     if not isinstance(body, dict) or "input_reference" not in body:
         return body
-    found = {name: value for name, value in body.items() if not models_own(name, value)}
+    # The document allows both sides of a size or none: one alone stays, so that it is seen to be refused.
+    kept = () if all(models_own(name, body.get(name)) for name in SIDES) else SIDES
+    found = {name: value for name, value in body.items() if name in kept or not models_own(name, value)}
     if isinstance(extra := body.get("extra_params"), dict):
         found["extra_params"] = {name: value for name, value in extra.items() if not models_own(name, value)}
     if type(found.get("num_inference_steps")) is int and 0 < found["num_inference_steps"] <= 200:
