@@ -41,7 +41,12 @@ def connect() -> None:
     context.raise_original_map_exception = True
     # The options of _RESTARTS have no other name yet.
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # What ends a graph becomes our error; the frames that it came through stay in Ray's log file.
+    log = logging.getLogger("ray.data")
+    log.setLevel(logging.ERROR)
+    for handler in log.handlers:
+        if type(handler).__name__ == "PlainRayHandler":
+            handler.setLevel(logging.CRITICAL)
 
 
 def start_ray(init: Callable[[], object], stop: Callable[[], object] = ray.shutdown) -> None:

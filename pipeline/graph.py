@@ -42,6 +42,9 @@ _SOURCES_A_TASK = 256
 # By default Ray retries without end, and a clip that kills its process would stop the run for half an hour.
 _RESTARTS = {"max_restarts": -1, "max_task_retries": 1}
 
+# Ray Data appends to every error how to have it retried.
+_RETRY_ADVICE = "\nFailed to apply UDF transform"
+
 
 def _set_limits(memory: int | None) -> None:
     options = DataContext.get_current().execution_options
@@ -237,10 +240,12 @@ def _told(error: ray.exceptions.RayError) -> Exception:
     """What ended a graph, without the frames it came through."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, MotifError):
-            return type(cause)(str(cause))
-        if isinstance(cause, OSError) and (refused := explain(cause, "Ray's folder or the dataset's")) is not None:
-            return refused
+        # Ray's wrapper also is of the class of the error inside, and says the frames that it came through.
+        if not isinstance(cause, ray.exceptions.RayTaskError):
+            if isinstance(cause, MotifError):
+                return type(cause)(str(cause).partition(_RETRY_ADVICE)[0])
+            if isinstance(cause, OSError) and (refused := explain(cause, "Ray's folder or the dataset's")) is not None:
+                return refused
         cause = getattr(cause, "cause", None) or cause.__cause__
     if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError):
         return WorkersLost(str(error).splitlines()[0])

@@ -1,4 +1,4 @@
-import errno
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -372,15 +372,20 @@ def test_a_missing_bucket(preprocess: Preprocessing, sprites_folder: Path, s3_en
         preprocess(sprites_folder / "manifest.csv", "s3://not-a-bucket-of-ours/d")
 
 
-def test_a_full_disk(preprocess: Preprocessing, sprites_folder: Path, tmp_path: Path) -> None:
+def test_a_full_disk(
+    preprocess: Preprocessing, sprites_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A file system of 160 kB: the run stops with one sentence, keeps its parts, and goes on when there is room."""
     mounted = tmp_path / "small"
     mounted.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", mounted], check=False).returncode:
         pytest.skip("mounting a small file system needs root")
     try:
-        with pytest.raises(StorageError, match="the disk is full: free space and run the same command again"):
+        with pytest.raises(StorageError) as refusal:
             preprocess(sprites_folder / "manifest.csv", mounted / "d")
+        said = "the disk is full: free space and run the same command again; what was written is kept."
+        assert re.fullmatch(f"{mounted}/d/[a-z]+: {said}", str(refusal.value))
+        assert "Traceback" not in "".join(capfd.readouterr())
         assert not list(mounted.rglob("*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=50m", mounted], check=True)
         assert preprocess(sprites_folder / "manifest.csv", mounted / "d").complete
@@ -432,4 +437,3 @@ def test_the_plan_is_exact_after_the_probe(sprites_dataset: Path, sprites_folder
 def test_options_that_break_a_rule() -> None:
     with pytest.raises(ValueError, match="clips_a_part 10: must be a multiple of clips_a_row_group 4"):
         StoreOptions(10, 4)
-    assert errno.ENOSPC
