@@ -18,9 +18,9 @@ _SILENT = SimpleNamespace(enter=SimpleNamespace(remote=lambda *_: None), leave=S
 REPORTER = Reporter(_SILENT, "")
 
 
-def close_child() -> None:
+def close_child(limits: DecodeLimits = DecodeLimits()) -> None:
     """End the decode child that the tasks keep in this process."""
-    video_worker(DecodeLimits()).close()
+    video_worker(limits).close()
     video_worker.cache_clear()
 
 

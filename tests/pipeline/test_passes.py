@@ -92,7 +92,7 @@ def test_parts_that_lack_different_artifacts_are_each_done_once(videos: Path, tm
 
 
 @pytest.mark.slow
-def test_ray_writes_the_same_bytes(preprocess: Preprocessing, videos: Path, tmp_path: Path) -> None:
+def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Path, tmp_path: Path) -> None:
     """What holds of runs in this process holds of runs on Ray."""
     steps = (
         ("first", recipe(brightness=Brightness(), text=HashedTextStates())),
@@ -101,7 +101,7 @@ def test_ray_writes_the_same_bytes(preprocess: Preprocessing, videos: Path, tmp_
     )
     for folder, wanted in steps:
         execute(videos / folder, tmp_path / "here", wanted)
-        account = preprocess(videos / folder, tmp_path / "ray", wanted)
+        account = preprocess_on_ray(videos / folder, tmp_path / "ray", wanted)
         assert account.complete
         assert part_bytes(tmp_path / "ray") == part_bytes(tmp_path / "here")
 

@@ -122,12 +122,12 @@ def test_more_videos_are_added(preprocess: Preprocessing, sprites_folder: Path, 
 
 
 def test_adding_an_artifact_computes_only_that(
-    preprocess: Preprocessing, sprites_dataset: Path, sprites_folder: Path, tmp_path: Path
+    preprocess_on_ray: Preprocessing, sprites_dataset: Path, sprites_folder: Path, tmp_path: Path
 ) -> None:
     dataset = tmp_path / "dataset"
     shutil.copytree(sprites_dataset, dataset)
     before = part_bytes(dataset)
-    account = preprocess(sprites_folder / "manifest.csv", dataset, with_feature("brightness", Brightness()))
+    account = preprocess_on_ray(sprites_folder / "manifest.csv", dataset, with_feature("brightness", Brightness()))
     assert (account.planned, account.artifacts_added) == (0, 16)
     assert set(account.stage_seconds) == {"decode", "featurize", "write"}
     assert ids(dataset, "brightness") == ids(dataset)
@@ -307,8 +307,9 @@ def test_decoders_that_hang_or_crash_cost_their_clips_and_no_other(
     ],
 )
 def test_a_feature_that_fails_on_one_clip(
-    preprocess: Preprocessing, bad_folder: Path, tmp_path: Path, mood: str, failure: str
+    request: pytest.FixtureRequest, bad_folder: Path, tmp_path: Path, mood: str, failure: str
 ) -> None:
+    preprocess: Preprocessing = request.getfixturevalue("preprocess_on_ray" if mood == "kills" else "preprocess")
     manifest = tmp_path / "m.csv"
     manifest.write_text("video,caption\n" + "".join(f"{bad_folder}/good{n}.mp4,c\n" for n in range(6)))
     preprocess(manifest, tmp_path / "plain", only(brightness=Brightness()))
@@ -342,16 +343,16 @@ def test_filters_on_scores_keep_score_and_rule(preprocess: Preprocessing, sprite
     assert reject_rows(tmp_path / "d") == []
 
 
-def test_on_s3(preprocess: Preprocessing, sprites_folder: Path, sprites_dataset: Path, bucket: str) -> None:
+def test_on_s3(preprocess_on_ray: Preprocessing, sprites_folder: Path, sprites_dataset: Path, bucket: str) -> None:
     """Videos, manifest and dataset in a bucket: the same parts as on disk, but for the uri of each clip."""
     videos = Folder(f"{bucket}/videos")
     for path in sorted((sprites_folder / "videos").iterdir())[:10]:
         videos.write(path.name, path.read_bytes())
     dataset = f"{bucket}/dataset"
     recipe = replace(only(latents=SMALL.features["latents"], text=SMALL.features["text"]))
-    account = preprocess(f"{bucket}/videos", dataset, recipe)
+    account = preprocess_on_ray(f"{bucket}/videos", dataset, recipe)
     assert (account.written, account.complete) == (5, True)
-    assert preprocess(f"{bucket}/videos", dataset, recipe).planned == 0
+    assert preprocess_on_ray(f"{bucket}/videos", dataset, recipe).planned == 0
     local = {i: v for i, v in zip(ids(sprites_dataset), latents_of(Folder(str(sprites_dataset))), strict=True)}
     remote_ids = [
         i
@@ -373,7 +374,7 @@ def test_a_missing_bucket(preprocess: Preprocessing, sprites_folder: Path, s3_en
 
 
 def test_a_full_disk(
-    preprocess: Preprocessing, sprites_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    preprocess_on_ray: Preprocessing, sprites_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A file system of 160 kB: the run stops with one sentence, keeps its parts, and goes on when there is room."""
     mounted = tmp_path / "small"
@@ -382,13 +383,13 @@ def test_a_full_disk(
         pytest.skip("mounting a small file system needs root")
     try:
         with pytest.raises(StorageError) as refusal:
-            preprocess(sprites_folder / "manifest.csv", mounted / "d")
+            preprocess_on_ray(sprites_folder / "manifest.csv", mounted / "d")
         said = "the disk is full: free space and run the same command again; what was written is kept."
         assert re.fullmatch(f"{mounted}/d/[a-z]+: {said}", str(refusal.value))
         assert "Traceback" not in "".join(capfd.readouterr())
         assert not list(mounted.rglob("*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=50m", mounted], check=True)
-        assert preprocess(sprites_folder / "manifest.csv", mounted / "d").complete
+        assert preprocess_on_ray(sprites_folder / "manifest.csv", mounted / "d").complete
         assert len(set(ids(mounted / "d"))) == 16
     finally:
         # Lazily: idle Ray workers still hold the run's work file open.
