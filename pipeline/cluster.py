@@ -1,11 +1,10 @@
 """Joining a Ray cluster, quietly, and the one actor that counts what a run does on it."""
 
-import _thread
 import contextlib
 import logging
 import os
+import signal
 import socket
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -25,7 +24,8 @@ _RAYLET_ENDED = (
     "Ray's own process on this machine (the raylet) has ended; often the machine was out of memory. What was written "
     "is kept: run the same command again."
 )
-_LOOK_S, _LOOKS, _GRACE_S = 0.5, 2, 5.0
+_LOOK_S = 0.25
+_BEGAN = 19  # where /proc/PID/stat has the time of a process's start, counted from behind its name
 
 
 def connect() -> None:
@@ -57,6 +57,8 @@ def start_ray(init: Callable[[], object], stop: Callable[[], object] = ray.shutd
                 init()
             return
         except Exception as error:  # of no type of its own; also a ConnectionError where RAY_ADDRESS is wrong
+            if _raylet_was_killed():
+                raise Incomplete(_RAYLET_ENDED) from error
             said = str(error).strip().splitlines() or [type(error).__name__]
             stop()
             if last or "timed out" not in str(error) or "RAY_ADDRESS" in os.environ:
@@ -68,7 +70,8 @@ def session() -> Iterator[None]:
     """Leave the cluster at the end unless it was joined before.
 
     Until then Ray's own threads print to stdout what befell it. That goes nowhere: the error that ends a run says it.
-    Incomplete where Ray's process on this machine (the raylet) ends; without it Ray would end this process, too.
+    Where Ray's process on this machine (the raylet) ends, this process ends, too, with Incomplete's status
+    unless Ray itself ends it first.
     """
     ours = not ray.is_initialized()
     watch = _RayletWatch()
@@ -83,51 +86,89 @@ def session() -> Iterator[None]:
 
 
 class _RayletWatch:
-    """Interrupts the main thread once the raylet has ended, and turns what comes of that into Incomplete."""
+    """Ends this process with a sentence once the raylet has ended.
+
+    At once, and without a step of cleaning up: whatever thread next needs Ray's object store, be it one of Ray's own,
+    waits without end, or Ray ends the process with status 1 and no word. A dataset bears that at every moment.
+
+    Ray may still be faster: a thread that writes to the object store as the raylet ends takes the process along.
+    """
 
     def __init__(self) -> None:
-        self.ended = False
         self.stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> None:
+        self._stderr = os.dup(2)  # while Ray starts, 2 itself is silent
         self._thread.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.ended:
-            self.stop.set()
-        elif kind is not None:
+        self.stop.set()
+        # Ray may have been the first to see it, and have raised an error of its own.
+        if kind is not None and (_raylet_was_killed() or self._follow_raylet(_raylet_socket())):
             raise Incomplete(_RAYLET_ENDED) from None
 
     def _watch(self) -> None:
-        silent = 0
         while not self.stop.wait(_LOOK_S):
-            silent = 0 if _raylet_listens() else silent + 1
-            if silent == _LOOKS:
-                self.ended = True
-                _thread.interrupt_main()
-                # Ray's code may wait for the dead process without end, or end this one with status 1.
-                if not self.stop.wait(_GRACE_S):
-                    sys.stderr.write(f"motif: {_RAYLET_ENDED}\n")
-                    sys.stderr.flush()
-                    os._exit(Incomplete.exit_code)
-                return
+            ended = _raylet_was_killed() or self._follow_raylet(_raylet_socket())
+            if ended and not self.stop.is_set():
+                os.write(self._stderr, f"motif: {_RAYLET_ENDED}\n".encode())
+                os._exit(Incomplete.exit_code)
+        os.close(self._stderr)
+
+    def _follow_raylet(self, path: str | None) -> bool:
+        """Whether nobody listens at the raylet's socket. Keeps a connection while it is joined: that ends with it."""
+        if path is None:
+            return False
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(_LOOK_S)
+            try:
+                link.connect(path)
+            except (ConnectionRefusedError, FileNotFoundError):
+                return path == _raylet_socket()  # or it has just been left
+            except OSError:  # busy
+                return False
+            while not self.stop.is_set() and path == _raylet_socket():
+                try:
+                    if not link.recv(1):
+                        break
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    break
+        return False  # the next connection tells
 
 
-def _raylet_listens() -> bool:
+def _raylet_was_killed() -> bool:
+    """Whether the newest raylet that this process has started was killed, be it before Ray knew of its socket.
+
+    While Ray starts, it waits for a dead raylet as for a slow one, and :func:`start_ray` would then start another. That
+    is right for a raylet that gave up by itself, as on a busy machine, but not for one that the system killed.
+    """
+    raylets = {}
+    for children in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # of a thread or a process that has gone in the meantime
+            for pid in map(int, children.read_text().split()):
+                name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(") ")
+                if name == "raylet":
+                    raylets[int(fields.split()[_BEGAN])] = pid
+    if not raylets:
+        return False
+    try:  # without taking the status from Ray
+        end = os.waitid(os.P_PID, raylets[max(raylets)], os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return end is not None and end.si_code == os.CLD_KILLED and end.si_status == signal.SIGKILL
+
+
+def _raylet_socket() -> str | None:
+    """Where the raylet listens; None before Ray has been joined and while it is being left."""
     node = ray._private.worker._global_node
     if not ray.is_initialized() or node is None or not node.raylet_socket_name:
-        return True
-    with socket.socket(socket.AF_UNIX) as link:
-        try:
-            link.connect(node.raylet_socket_name.removeprefix("unix://"))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:  # busy
-            return True
-    return True
+        return None
+    return str(node.raylet_socket_name.removeprefix("unix://"))
 
 
 def cluster_facts() -> str:
