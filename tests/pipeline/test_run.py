@@ -303,7 +303,7 @@ def test_decoders_that_hang_or_crash_cost_their_clips_and_no_other(
     [
         ("raises", "featurize:moody: RuntimeError"),
         ("nan", "featurize:moody: NotFinite"),
-        ("kills", "featurize: WorkerDied"),
+        pytest.param("kills", "featurize: WorkerDied", marks=pytest.mark.slow),
     ],
 )
 def test_a_feature_that_fails_on_one_clip(
@@ -343,6 +343,7 @@ def test_filters_on_scores_keep_score_and_rule(preprocess: Preprocessing, sprite
     assert reject_rows(tmp_path / "d") == []
 
 
+@pytest.mark.slow
 def test_on_s3(preprocess_on_ray: Preprocessing, sprites_folder: Path, sprites_dataset: Path, bucket: str) -> None:
     """Videos, manifest and dataset in a bucket: the same parts as on disk, but for the uri of each clip."""
     videos = Folder(f"{bucket}/videos")
@@ -373,6 +374,7 @@ def test_a_missing_bucket(preprocess: Preprocessing, sprites_folder: Path, s3_en
         preprocess(sprites_folder / "manifest.csv", "s3://not-a-bucket-of-ours/d")
 
 
+@pytest.mark.slow
 def test_a_full_disk(
     preprocess_on_ray: Preprocessing, sprites_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
