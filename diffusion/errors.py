@@ -46,6 +46,16 @@ class Incomplete(MotifError):  # noqa: N818
     exit_code = 5
 
 
+class RayletEnded(Incomplete):
+    """Ray's own process on this machine has ended under a run."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Ray's own process on this machine (the raylet) has ended; often the machine was out of memory. What was "
+            "written is kept: run the same command again."
+        )
+
+
 class NotFinite(MotifError):  # noqa: N818
     """A training step came to a loss or gradient that is no number; the step was not applied."""
 

@@ -5,6 +5,7 @@ account for every clip; 6 a training step that came to no number; 7 a server tha
 interrupted. What was done is always kept.
 """
 
+import atexit
 import difflib
 import importlib.metadata
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from diffusion.errors import MotifError
+from infra.guard import Guard
 
 STARTED = time.perf_counter()  # before anything heavy is imported
 COMMANDS = {
@@ -36,8 +38,14 @@ COMMANDS = {
 }
 
 
+JOIN_RAY = ("preprocess", "retry", "train", "demo")
+
+
 def main() -> None:
     """Entry point of the ``motif`` script."""
+    if sys.argv[1:2] and sys.argv[1] in JOIN_RAY:
+        guard = Guard()
+        atexit.register(guard.ends)
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()

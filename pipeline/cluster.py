@@ -16,14 +16,10 @@ import ray
 from ray.data import DataContext
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from diffusion.errors import Incomplete
+from diffusion.errors import Incomplete, RayletEnded
 from diffusion.quiet import silent_stderr
 from pipeline.monitor import Counts, Monitor, StageCount
 
-_RAYLET_ENDED = (
-    "Ray's own process on this machine (the raylet) has ended; often the machine was out of memory. What was written "
-    "is kept: run the same command again."
-)
 _LOOK_S = 0.25
 _BEGAN = 19  # where /proc/PID/stat has the time of a process's start, counted from behind its name
 
@@ -58,7 +54,7 @@ def start_ray(init: Callable[[], object], stop: Callable[[], object] = ray.shutd
             return
         except Exception as error:  # of no type of its own; also a ConnectionError where RAY_ADDRESS is wrong
             if _raylet_was_killed():
-                raise Incomplete(_RAYLET_ENDED) from error
+                raise RayletEnded() from error
             said = str(error).strip().splitlines() or [type(error).__name__]
             stop()
             if last or "timed out" not in str(error) or "RAY_ADDRESS" in os.environ:
@@ -70,8 +66,8 @@ def session() -> Iterator[None]:
     """Leave the cluster at the end unless it was joined before.
 
     Until then Ray's own threads print to stdout what befell it. That goes nowhere: the error that ends a run says it.
-    Where Ray's process on this machine (the raylet) ends, this process ends, too, with Incomplete's status
-    unless Ray itself ends it first.
+    Where Ray's process on this machine (the raylet) ends, this process ends, too, with RayletEnded's status
+    unless Ray itself ends it first, with status 1 and no word: :mod:`infra.guard` is there for that.
     """
     ours = not ray.is_initialized()
     watch = _RayletWatch()
@@ -90,8 +86,6 @@ class _RayletWatch:
 
     At once, and without a step of cleaning up: whatever thread next needs Ray's object store, be it one of Ray's own,
     waits without end, or Ray ends the process with status 1 and no word. A dataset bears that at every moment.
-
-    Ray may still be faster: a thread that writes to the object store as the raylet ends takes the process along.
     """
 
     def __init__(self) -> None:
@@ -108,14 +102,14 @@ class _RayletWatch:
         self.stop.set()
         # Ray may have been the first to see it, and have raised an error of its own.
         if kind is not None and (_raylet_was_killed() or self._follow_raylet(_raylet_socket())):
-            raise Incomplete(_RAYLET_ENDED) from None
+            raise RayletEnded() from None
 
     def _watch(self) -> None:
         while not self.stop.wait(_LOOK_S):
             ended = _raylet_was_killed() or self._follow_raylet(_raylet_socket())
             if ended and not self.stop.is_set():
-                os.write(self._stderr, f"motif: {_RAYLET_ENDED}\n".encode())
-                os._exit(Incomplete.exit_code)
+                os.write(self._stderr, f"motif: {RayletEnded()}\n".encode())
+                os._exit(RayletEnded.exit_code)
         os.close(self._stderr)
 
     def _follow_raylet(self, path: str | None) -> bool:

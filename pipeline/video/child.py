@@ -6,13 +6,11 @@ there in a fraction of a second.
 """
 
 import base64
-import ctypes
 import json
 import mmap
 import os
 import resource
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -24,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from diffusion.errors import StorageError
+from diffusion.parent import die_with_parent
 from diffusion.store_errors import explained
 from diffusion.uri import is_remote, local_path, split
 from pipeline.members import parse_member
@@ -35,12 +34,11 @@ from pipeline.video.sampling import Span
 from pipeline.video.unchanged import ContentCheck
 
 READY = "ready"
-_PR_SET_PDEATHSIG = 1
 
 
 def main(answer_fd: int, memory_mb: int) -> None:
     """Serve requests until the input ends."""
-    _die_with_parent()
+    die_with_parent()
     limit = memory_mb * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -49,14 +47,6 @@ def main(answer_fd: int, memory_mb: int) -> None:
         print(READY, file=answers, flush=True)
         for line in sys.stdin:
             print(json.dumps(_answer(json.loads(line), source)), file=answers, flush=True)
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to kill this process with its parent: a hung decoder would not notice that its input ended."""
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 class Source:

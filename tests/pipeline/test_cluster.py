@@ -182,11 +182,12 @@ def test_the_end_of_the_raylet_is_a_sentence(moment: str, tmp_path: Path) -> Non
         while not any(moment in command for _, command in descendants(run.pid)):
             assert run.poll() is None
             time.sleep(0.1)
-        # Its own child: those of the raylet have its name, too, until they are what they are to be.
+        # The child of the command itself: those of the raylet have its name, too, until they are what they are to be.
+        table = processes()
         (raylet,) = [
             pid
-            for pid, (parent, command) in processes().items()
-            if parent == run.pid and command.split(" ")[0].endswith("raylet/raylet")
+            for pid, (parent, command) in table.items()
+            if command.split(" ")[0].endswith("raylet/raylet") and table.get(parent, (0, ""))[0] == run.pid
         ]
         os.kill(raylet, signal.SIGKILL)
         _, error = run.communicate(timeout=60)
