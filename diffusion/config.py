@@ -9,16 +9,17 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from diffusion.errors import InputError
+from diffusion.stored_types import stored_name, stored_place
 
 _TYPE = "type"
 
 
 def to_json(config: Any) -> Any:
-    """A configuration as plain JSON; every dataclass carries ``"type": "module:Class"``."""
+    """A configuration as plain JSON; every dataclass carries its name in :mod:`diffusion.stored_types`."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         kind = type(config)
         fields = {field.name: to_json(getattr(config, field.name)) for field in dataclasses.fields(config)}
-        return {_TYPE: f"{kind.__module__}:{kind.__qualname__}", **fields}
+        return {_TYPE: stored_name(kind), **fields}
     if isinstance(config, dict):
         return {key: to_json(value) for key, value in config.items()}
     if isinstance(config, tuple | list):
@@ -54,7 +55,7 @@ def from_json(data: Any, path: str = "") -> Any:
 
 
 def _type(name: object, path: str) -> type[Any]:
-    module, _, attribute = str(name).partition(":")
+    module, _, attribute = stored_place(str(name)).partition(":")
     try:
         kind = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:

@@ -12,6 +12,7 @@ from diffusion.errors import InputError
 from diffusion.model_folder import ModelCard, ModelFacts
 from diffusion.same_weights import WEIGHTS, Recorded, same_weights, unlike_settings
 from diffusion.storage import Folder
+from diffusion.stored_types import with_names
 from diffusion.uri import is_remote, local_path
 from pipeline.dataset.lock import Fence
 from training.checkpoints import Checkpoints, Progress
@@ -124,7 +125,7 @@ def read_description(run: Folder) -> dict[str, Any]:
         ) from error
     if not isinstance(told, dict) or not {"config", "data"} <= told.keys():
         raise InputError(f"{run.file(CONFIG)} is not what `motif train` writes: name the folder given to its --out.")
-    return told
+    return dict(with_names(told))
 
 
 def write_description(job: TrainJob, sources: Sequence[Source]) -> None:

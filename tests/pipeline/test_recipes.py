@@ -124,7 +124,7 @@ def test_rules_on_sources_and_on_scores_are_accepted(tmp_path: Path) -> None:
 
 def test_the_papers_size() -> None:
     assert motif().shape == ClipShape(16, 320, 512)
-    assert to_json(motif())["features"]["heatmaps"]["flow"]["type"] == "pipeline.motion.raft:Raft"
+    assert to_json(motif())["features"]["heatmaps"]["flow"]["type"] == "raft-flow"
 
 
 @pytest.mark.parametrize(("plain", "more"), [(motif(), motif_image()), (sprites(), sprites_image())])
