@@ -212,6 +212,7 @@ except StorageError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_inside_safetensors(tmp_path: Path) -> None:
     """In a process that may write no file of more than ten kilobytes; safetensors has errors of its own."""
     command = [sys.executable, "-c", LIMITED, tmp_path / "out"]

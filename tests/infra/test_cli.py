@@ -96,6 +96,7 @@ class Expired(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_an_expired_credential(sprites_folder: Path) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Expired)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -16,12 +16,15 @@ from diffusion.errors import RayletEnded
 PROGRAM = """
 import atexit, os, signal, sys, time
 from infra.guard import Guard
+for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # whatever started the tests may ignore some
+    signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
 atexit.register(Guard().ends)
 print(os.getpid(), flush=True)
 {act}
 """
 WAIT = """
 try:
+    print("waits", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     sys.exit(130)
@@ -61,7 +64,7 @@ def test_it_ends_as_the_command_does(act: str, status: int) -> None:
         assert ("ValueError" in error) == ("ValueError" in act)
 
 
-@pytest.mark.parametrize("before", ["", "os.fork() or time.sleep(60)"])
+@pytest.mark.parametrize("before", ["", "os.fork() or (os.close(1), os.close(2), time.sleep(20))"])
 def test_an_end_without_a_word_is_of_rays_doing(before: str) -> None:
     """Also where a process that the command leaves behind holds its pipes."""
     with guarded(f"{before}\nos._exit(1)") as (process, _):
@@ -73,6 +76,8 @@ def test_an_end_without_a_word_is_of_rays_doing(before: str) -> None:
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGHUP, -1)])
 def test_signals_are_passed_on(sent: signal.Signals, status: int) -> None:
     with guarded(WAIT) as (process, program):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
         process.send_signal(sent)
         assert process.wait(timeout=30) == status
         assert not Path(f"/proc/{program}").exists()

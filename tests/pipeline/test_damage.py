@@ -25,7 +25,7 @@ from tests.pipeline.in_process import InProcess, close_child
 from tests.pipeline.test_histories import Oracle, check_account, check_dataset
 
 MANY = 100
-FEW = 8
+FEW = 5
 WHOLE = RECIPES[1]
 
 

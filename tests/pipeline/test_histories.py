@@ -29,7 +29,7 @@ from tests.pipeline.in_process import close_child
 from tests.videos import brightness_number
 
 MANY = 200
-FEW = 12
+FEW = 8
 
 
 @pytest.fixture(scope="module")

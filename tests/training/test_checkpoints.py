@@ -42,6 +42,7 @@ except StorageError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(toy_dataset: Folder, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-c", LIMITED, toy_dataset.uri, str(run)]

@@ -111,6 +111,7 @@ def test_hugging_face_datasets(sprites_dataset: Path, tmp_path: Path) -> None:
         assert [row[column] for row in read] == table[column].to_pylist()
 
 
+@pytest.mark.slow
 def test_ray_data(sprites_dataset: Path) -> None:
     clips = ray.data.read_parquet(str(sprites_dataset / "clips"))
     assert clips.count() == 16
