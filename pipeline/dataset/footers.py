@@ -14,7 +14,6 @@ What lies between head and footer (the pages) is not read here.
 
 import json
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +25,10 @@ from diffusion.storage import Entry, Folder
 from diffusion.store_errors import explained
 from diffusion.uri import split
 from pipeline.dataset import part_file
+from pipeline.dataset.each import read_each
 from pipeline.dataset.identity import digest, fingerprint
 
 _MAGIC = b"PAR1"
-_READERS = 16
 CLIPS, SOURCES, REJECTS = "clips", "sources", "rejects"
 
 
@@ -94,8 +93,7 @@ def read_footers(folder: Folder) -> tuple[dict[str, Footer], dict[str, DamagedFi
             return damage
 
     entries = folder.files(".parquet")
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = dict(zip((entry.name for entry in entries), pool.map(read, entries), strict=True))
+    found = dict(zip((entry.name for entry in entries), read_each(folder, read, entries), strict=True))
     whole = {name: footer for name, footer in found.items() if isinstance(footer, Footer)}
     return whole, {name: damage for name, damage in found.items() if isinstance(damage, DamagedFile)}
 

@@ -1,7 +1,6 @@
 """What a dataset already holds, as far as a plan must know it: slots written or rejected, known sources, parts."""
 
 from collections.abc import Container, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from diffusion.storage import Folder
+from pipeline.dataset.each import read_each
 from pipeline.dataset.part_file import read_part
 from pipeline.dataset.parts import SOURCES, part_facts, part_names, read_parts
 
@@ -77,8 +77,7 @@ def committed_reject_parts(dataset: Folder, clip_parts: set[str], without: Conta
     """
     folder = dataset / "rejects"
     names = [name for name in part_names(folder) if name not in without]
-    with ThreadPoolExecutor(16) as pool:
-        needs = list(pool.map(lambda name: part_facts(folder, name).get("clips_part", ""), names))
+    needs = read_each(folder, lambda name: part_facts(folder, name).get("clips_part", ""), names)
     return [name for name, need in zip(names, needs, strict=True) if not need or need in clip_parts]
 
 
@@ -107,8 +106,7 @@ class Sources:
         """Read all parts, older ones first. ``without``: damaged parts, by folder."""
         folder = dataset / "sources"
         names = [name for name in part_names(folder) if name not in without.get("sources", ())]
-        with ThreadPoolExecutor(16) as pool:
-            tables = list(pool.map(lambda name: read_part(folder, name), names))
+        tables = read_each(folder, lambda name: read_part(folder, name), names)
         tables.sort(key=_order)
         next_order = _order(tables[-1]) + 1 if tables else 0
         joined = pa.concat_tables(t.replace_schema_metadata(None) for t in tables) if tables else SOURCES.empty_table()

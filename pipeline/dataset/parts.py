@@ -1,12 +1,12 @@
 """Part files: how tables of clips are written, found and read back."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
 from diffusion.storage import Folder
+from pipeline.dataset.each import read_each
 from pipeline.dataset.part_file import encode_part, read_footer, read_part
 from pipeline.dataset.schema import columns_of
 
@@ -140,6 +140,5 @@ def part_names(folder: Folder) -> list[str]:
 def read_parts(folder: Folder, columns: list[str], names: list[str] | None = None) -> pa.Table:
     """Some columns of all parts (or the named ones), one after the other in the order of the names."""
     names = part_names(folder) if names is None else names
-    with ThreadPoolExecutor(16) as pool:
-        tables = list(pool.map(lambda name: read_part(folder, name, columns), names))
+    tables = read_each(folder, lambda name: read_part(folder, name, columns), names)
     return pa.concat_tables(table.replace_schema_metadata(None) for table in tables) if tables else pa.table({})

@@ -1,8 +1,11 @@
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from diffusion.storage import Folder
 from pipeline.accounting import Account
@@ -19,6 +22,12 @@ SMALL = replace(
     store=StoreOptions(4, 2),
 )
 Preprocessing = Callable[..., Account]
+
+
+@pytest.fixture
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where kills are exceptions in this process, nothing depends on what the disk has in its cache."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def part_bytes(dataset: Path) -> dict[str, bytes]:

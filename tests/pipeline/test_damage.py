@@ -24,6 +24,8 @@ from tests.pipeline.histories import RECIPES, VIDEOS, History, Life, Step, draw_
 from tests.pipeline.in_process import InProcess, close_child
 from tests.pipeline.test_histories import Oracle, check_account, check_dataset
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 MANY = 100
 FEW = 5
 WHOLE = RECIPES[1]

@@ -28,6 +28,8 @@ from tests.pipeline.histories import FEATURES, SHAPE, History, Life, Step, draw_
 from tests.pipeline.in_process import close_child
 from tests.videos import brightness_number
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 MANY = 200
 FEW = 8
 
