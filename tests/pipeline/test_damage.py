@@ -26,7 +26,7 @@ from tests.pipeline.test_histories import Oracle, check_account, check_dataset
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
-MANY = 100
+MANY = 50
 FEW = 5
 WHOLE = RECIPES[1]
 
