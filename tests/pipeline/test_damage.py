@@ -22,11 +22,12 @@ from pipeline.plan import DryRun
 from pipeline.run import Run
 from tests.pipeline.histories import RECIPES, VIDEOS, History, Life, Step, draw_history, make_library
 from tests.pipeline.in_process import InProcess, close_child
+from tests.pipeline.many import play_all
 from tests.pipeline.test_histories import Oracle, check_account, check_dataset
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
-MANY = 50
+MANY = 100
 FEW = 5
 WHOLE = RECIPES[1]
 
@@ -297,11 +298,5 @@ def test_random_damage(seed: int, library: Path, tmp_path: Path, oracle: Oracle)
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("block", range(5))
-def test_much_random_damage(block: int, library: Path, tmp_path: Path, oracle: Oracle) -> None:
-    for seed in range(FEW + block * MANY // 5, FEW + (block + 1) * MANY // 5):
-        try:
-            run_damage(seed, library, tmp_path / str(seed), oracle)
-        except BaseException as error:
-            error.add_note(f"damage of seed {seed}")
-            raise
+def test_much_random_damage(tmp_path: Path) -> None:
+    play_all("damage", FEW, FEW + MANY, tmp_path)

@@ -26,6 +26,7 @@ from pipeline.video.probe import content_hash
 from pipeline.video.worker import DecodeLimits
 from tests.pipeline.histories import FEATURES, SHAPE, History, Life, Step, draw_history, letters, make_library
 from tests.pipeline.in_process import close_child
+from tests.pipeline.many import play_all
 from tests.videos import brightness_number
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -218,13 +219,7 @@ def test_a_history(seed: int, library: Path, tmp_path: Path, oracle: Oracle) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("block", range(10))
-def test_many_histories(block: int, library: Path, tmp_path: Path, oracle: Oracle) -> None:
+@pytest.mark.timeout(2400)
+def test_many_histories(tmp_path: Path) -> None:
     """A failure names the seed: ``test_a_history`` with that seed shows it alone."""
-    for seed in range(FEW + block * MANY // 10, FEW + (block + 1) * MANY // 10):
-        try:
-            run_history(seed, library, tmp_path / str(seed), oracle)
-        except BaseException as error:
-            error.add_note(f"the history of seed {seed}: {draw_history(seed)}")
-            raise
+    play_all("history", FEW, FEW + MANY, tmp_path)
