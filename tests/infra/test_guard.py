@@ -25,7 +25,8 @@ print(os.getpid(), flush=True)
 WAIT = """
 try:
     print("waits", flush=True)
-    time.sleep(60)
+    for _ in range(600):  # a signal that comes as a sleep begins is seen when the sleep ends
+        time.sleep(0.1)
 except KeyboardInterrupt:
     sys.exit(130)
 """
