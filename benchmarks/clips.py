@@ -2,17 +2,17 @@
 
 import pyarrow as pa
 
-from pipeline.dataset.ledger import Ledger, Sources
+from dataset.ledger import Ledger, Sources
 from pipeline.manifest import ManifestColumns, read_manifest
-from pipeline.plan import DryRun, Planner
+from pipeline.manifest.stamps import stamp_all
+from pipeline.planning.plan import DryRun, Planner
 from pipeline.recipes import Preprocess
 from pipeline.stages.probe import probe_rows
-from pipeline.stamps import stamp_all
-from pipeline.video.worker import VideoWorker
+from pipeline.video.process.worker import VideoWorker
 
 
 class Planned(DryRun):
-    """A sink that keeps the parts of clips, as (name, rows of :data:`pipeline.dataset.parts.PLANNED`)."""
+    """A sink that keeps the parts of clips, as (name, rows of :data:`dataset.parts.tables.PLANNED`)."""
 
     def __init__(self) -> None:
         self.parts: list[tuple[str, pa.Table]] = []

@@ -28,12 +28,12 @@ from torchvision.transforms.v2 import functional as transforms
 from benchmarks.clips import plan_clips
 from benchmarks.processes import cpu_seconds
 from benchmarks.report import arguments, rate, report
-from diffusion.placement import place
+from media.placement import place
 from pipeline.recipes import motif
 from pipeline.stages.decode import decode_rows, read_frames
 from pipeline.video.geometry import ClipShape
+from pipeline.video.process.worker import VideoWorker
 from pipeline.video.sampling import Sampling
-from pipeline.video.worker import VideoWorker
 
 RECIPE = replace(motif(), captions="optional")
 

@@ -8,7 +8,7 @@ Needs torch, diffusers, einops, jaxtyping, numpy, PyAV and OpenCV; no Ray. The t
 256 x 256 through the pixel codec. ``--full`` is VideoCrafter2's U-Net with x-cat and Stable Diffusion's autoencoder, 16
 frames of 320 x 512, with 77 x 1024 hashed text states instead of OpenCLIP's; random weights cost as much as trained.
 
-All ways run :meth:`diffusion.generation.Generator.generate`, from images to frames, in turn after one round to warm up:
+All ways run :meth:`models.generator.Generator.generate`, from images to frames, in turn after one round to warm up:
 
 - together: all requests share the network's passes (``at_once`` None), the way of a GPU.
 - one by one: a request a pass (``at_once`` 1), the way of a CPU.
@@ -34,13 +34,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from base.weights import Weights
 from benchmarks.report import alternate, arguments, rate, report
-from diffusion.generation import Generator, Precision, Request
-from diffusion.model_folder import ModelCard, ModelFacts, save_model
-from diffusion.process.options import Sampling
-from diffusion.process.schedule import Schedule
-from diffusion.unet.model import VideoUNet
-from diffusion.weights import Weights
+from diffusion.options import Sampling
+from diffusion.schedule import Schedule
+from models.folder import ModelCard, ModelFacts, save_model
+from models.generator import Generator, Precision, Request
+from models.videocrafter2.unet import VideoUNet
 
 TOGETHER, ALONE, REFERENCE = "together", "one_by_one", "reference"
 

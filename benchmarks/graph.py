@@ -19,20 +19,20 @@ from statistics import median
 
 import pyarrow as pa
 
+from base.storage.folder import Folder
 from benchmarks.clips import plan_clips
 from benchmarks.loop import Loop, loop_seconds
 from benchmarks.report import arguments, report
-from diffusion.storage import Folder
-from pipeline.artifacts import choose_targets
-from pipeline.dataset.footers import make_label
-from pipeline.layout import lay_out
-from pipeline.passes import ClipPass
+from dataset.parts.footers import make_label
+from pipeline.graph.executor import ClipPass
+from pipeline.graph.layout import lay_out
+from pipeline.graph.work import WorkFile, WorkSink
+from pipeline.planning.artifacts import choose_targets
 from pipeline.recipes import sprites
 from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import World
-from pipeline.stages.flow import WORK
+from pipeline.stages.columns import WORK
 from pipeline.stages.write import PartWriter
-from pipeline.work import WorkFile, WorkSink
 
 # Ray, and what of the pipeline imports it, is imported where it is used: the loop's processes import this module too.
 
@@ -63,15 +63,15 @@ def prepare(root: Path, parts: list[tuple[str, pa.Table]]) -> Loop:
 
 def graph_seconds(loop: Loop) -> float:
     """Run the graph over the same work file; wall seconds until its last actor is gone."""
-    from pipeline import cluster, graph
+    from pipeline.graph import graph, monitor_actor
 
     job = ClipPass(loop.work, loop.rows, loop.part_rows, loop.features, loop.shape, loop.limits, loop.writer)
     started = time.perf_counter()
-    monitor = cluster.new_monitor()
+    monitor = monitor_actor.new_monitor()
     written = 0
     for status in graph.compute_clips(job, RECIPE.resources, monitor):
         written += status.column("outcome").to_pylist().count("written")
-    cluster.release(monitor)
+    monitor_actor.release(monitor)
     assert written == loop.rows, written
     return time.perf_counter() - started
 
@@ -90,12 +90,12 @@ def timed(root: Path, sizes: tuple[int, int], rounds: int) -> tuple[dict[str, li
     """Seconds of every round of "graph N" and "loop N" for both sizes, and whether both wrote the same bytes."""
     import ray
 
-    from pipeline import cluster
+    from base import ray_session
 
     manifest = write_sprites(root / "sprites", World(), sizes[1], seed=0)
     parts = plan_clips(RECIPE, str(manifest))
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    cluster.connect()
+    ray_session.connect()
     runs: dict[str, Callable[[], float]] = {}
     for size in sizes:
         loop = prepare(root / str(size), parts[: size // RECIPE.store.clips_a_part])

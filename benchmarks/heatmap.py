@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from benchmarks.report import arguments, report
-from diffusion.video_file import encode_video
+from dataset.heatmap import agreed_intensity, intensity
+from media.video_file import encode_video
 from pipeline.featurizers.base import ClipBatch
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.motion.flow import Dis
-from pipeline.motion.heatmap import agreed_intensity, intensity
 from pipeline.sprites.files import FPS
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World, draw_scene, move

@@ -13,12 +13,12 @@ import pyarrow as pa
 import torch
 
 from pipeline.featurizers.base import ClipFeature
+from pipeline.graph.work import read_rows
 from pipeline.stages.decode import decode_rows
 from pipeline.stages.featurize import Featurizing
 from pipeline.stages.write import PartWriter
 from pipeline.video.geometry import ClipShape
-from pipeline.video.worker import DecodeLimits, VideoWorker
-from pipeline.work import read_rows
+from pipeline.video.process.worker import DecodeLimits, VideoWorker
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from base.storage.folder import Folder
 from benchmarks.processes import fresh, peak_megabytes
 from benchmarks.report import arguments, report
-from diffusion.storage import Folder
-from diffusion.video_file import encode_video
+from media.video_file import encode_video
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.motion.flow import Dis
 from pipeline.recipes import sprites
-from pipeline.run import Job, Run
+from pipeline.run.run import Job, Run
 from pipeline.sprites.files import FPS
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World, draw_scene, move

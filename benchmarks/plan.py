@@ -23,18 +23,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
+from base.storage.folder import Folder
 from benchmarks.processes import fresh, peak_megabytes, seconds_since_start
 from benchmarks.report import arguments, report
-from diffusion.storage import Folder
-from pipeline.artifacts import choose_targets
-from pipeline.dataset.identity import part_name
-from pipeline.dataset.ledger import Ledger, Sources
-from pipeline.dataset.parts import FACTS, SOURCES, StoreOptions, write_part
+from dataset.identity import part_name
+from dataset.ledger import Ledger, Sources
+from dataset.parts.tables import FACTS, SOURCES, StoreOptions, write_part
 from pipeline.manifest import ManifestColumns, read_manifest
-from pipeline.plan import DryRun, Planner
+from pipeline.manifest.stamps import stamp_all
+from pipeline.planning.artifacts import choose_targets
+from pipeline.planning.plan import DryRun, Planner
 from pipeline.recipes import Preprocess, sprites
-from pipeline.run import Job, Run
-from pipeline.stamps import stamp_all
+from pipeline.run.run import Job, Run
 
 WRITTEN_SHARE = 0.9
 SOURCES_A_PART = 256  # what a probe task writes

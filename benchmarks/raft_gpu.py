@@ -140,7 +140,7 @@ def vae_seconds(bench: Bench) -> float | str:
         from diffusers import AutoencoderKL
     except ImportError as error:
         return f"not measured: {error}"
-    from diffusion.autoencoder import Autoencoder
+    from models.encoders.autoencoder import Autoencoder
 
     # Stable Diffusion's autoencoder, which is also that of the base model.
     blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
@@ -153,7 +153,7 @@ def vae_seconds(bench: Bench) -> float | str:
 def text_seconds(bench: Bench) -> tuple[float | str, str]:
     """Seconds for a caption in a group of 32 through OpenCLIP's ViT-H text tower, and by which package."""
     try:
-        from diffusion.text import ClipText
+        from models.encoders.text import ClipText
 
         tower = ClipText("ViT-H-14").eval().requires_grad_(False).to(bench.device, bench.dtype)
         tokens = tower.tokens(["a person in a red coat walks past a shop"] * CAPTIONS)

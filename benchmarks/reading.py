@@ -22,12 +22,12 @@ import torch
 import webdataset as wds
 from safetensors.numpy import load_file, save_file
 
+from base.storage.folder import Folder
 from benchmarks.report import alternate, rate, report
-from diffusion.storage import Folder
-from pipeline.dataset.catalog import Artifact, Catalog
-from pipeline.dataset.parts import CLIPS, StoreOptions, write_part
-from pipeline.dataset.reading import FeatureReader
-from pipeline.dataset.schema import Column, describe
+from dataset.catalog import Artifact, Catalog
+from dataset.parts.schema import Column, describe
+from dataset.parts.tables import CLIPS, StoreOptions, write_part
+from dataset.reading import FeatureReader
 
 CLIPS_IN_ALL, ROUNDS = 1024, 5
 LATENTS = (

@@ -33,15 +33,15 @@ from fastapi import FastAPI, Request, Response
 from PIL import Image
 from ray import serve
 
+from base.storage.folder import Folder
 from benchmarks.generation import toy
 from benchmarks.report import alternate, arguments, report
-from diffusion.storage import Folder
-from serving.app import Api
-from serving.describe import describe
-from serving.files import Files
-from serving.models import ServedModel
+from serving.deploy.app import Api
+from serving.deploy.setup import open_store
+from serving.generate.describe import describe
+from serving.generate.files import Files
+from serving.generate.models import ServedModel
 from serving.settings import Settings
-from serving.setup import open_store
 
 QUEUE, RUSH, RUSHES, WARM = 32, 200, 20, 5
 bare = FastAPI()

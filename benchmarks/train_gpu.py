@@ -9,7 +9,8 @@ by benchmarks.training.
 
 The reference style is how VideoCrafter's own code trains: autocast, every unit computed again in the backward pass, no
 compiler, AdamW as torch gives it. Neither keeps a moving average. Ours is
-:class:`training.loop.Stepper` in the ways a recipe can ask for; those that do not fit the memory are reported as such.
+:class:`training.loop.train_step.Stepper` in the ways a recipe can ask for; those that do not fit the memory are
+reported as such.
 MFU counts three forward passes a step, whatever is computed again, over the device's dense bfloat16 peak.
 """
 
@@ -24,17 +25,17 @@ from typing import Any
 import torch
 
 from benchmarks.report import arguments, report
-from diffusion.process.focal import MotionFocal
-from diffusion.process.schedule import Schedule
-from diffusion.unet.estimate import InputShape, flops
-from diffusion.unet.model import VideoUNet
+from diffusion.schedule import Schedule
+from diffusion.weighting import MotionFocal
+from models.videocrafter2.estimate import InputShape, flops
+from models.videocrafter2.unet import VideoUNet
 from training.data.batch import Batch
 from training.data.loader import StepData
-from training.loop import Stepper, Trainee
-from training.objective import Objective
-from training.optimiser import Optimiser
-from training.parallel import World
-from training.speed import peak_flops
+from training.loop.objective import Objective
+from training.loop.optimiser import Optimiser
+from training.loop.parallel import World
+from training.loop.speed import peak_flops
+from training.loop.train_step import Stepper, Trainee
 
 _FULL = InputShape(8, 16, 40, 64)
 _SMALL = InputShape(8, 4, 8, 8)

@@ -24,23 +24,23 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from base.storage.folder import Folder
 from benchmarks.clips import plan_clips
 from benchmarks.report import arguments, report
-from diffusion.process.focal import MotionFocal
-from diffusion.storage import Folder
-from pipeline.dataset.reading import Sample
+from dataset.reading import Sample
+from diffusion.weighting import MotionFocal
 from pipeline.recipes import sprites as preprocess_sprites
 from pipeline.stages.decode import decode_rows
 from pipeline.stages.featurize import Featurizing
-from pipeline.video.worker import VideoWorker
+from pipeline.video.process.worker import VideoWorker
 from training.data.loader import Batches, BatchPlan, Share
 from training.data.order import Place
 from training.data.source import Artifacts, Source
-from training.job import TrainJob
-from training.parallel import World
+from training.loop.parallel import World
 from training.recipes import Samples, Saves, Train, sprites
-from training.tracking import read_metrics
-from training.worker import Worker
+from training.run.job import TrainJob
+from training.run.tracking import read_metrics
+from training.run.worker import Worker
 
 RECIPE = preprocess_sprites()
 

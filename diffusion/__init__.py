@@ -1,4 +1,4 @@
-"""Pure PyTorch, no Ray: encoders, codecs, weights, video files, and the storage they are read from.
+"""The mathematics alone: noise schedule, loss weighting, samplers and guidance. No files and no networks.
 
 Axes have the same names everywhere in this project: ``n`` clips, ``b`` batch, ``c`` channels, ``t`` frames,
 ``h w`` rows and columns (of pixels, or of latent cells where said), ``l`` tokens, ``d`` width.

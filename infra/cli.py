@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from diffusion.errors import MotifError
+from base.errors import MotifError
 from infra.guard import Guard
 
 STARTED = time.perf_counter()  # before anything heavy is imported

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from diffusion.errors import StorageError
-from diffusion.storage import Folder
-from diffusion.uri import is_remote, local_path
+from base.errors import StorageError
+from base.storage.folder import Folder
+from base.storage.uri import is_remote, local_path
 
 _GB = 1e9
 # Below these a run is likely to fail: a part is some hundred MB, Ray wants a third of the memory for its store.
@@ -99,9 +99,9 @@ def _decoders() -> Iterator[Finding]:
     import av
     import numpy as np
 
-    from diffusion.video_file import encode_video
+    from media.video_file import encode_video
+    from pipeline.video.process.worker import DecodeLimits, VideoWorker
     from pipeline.video.sampling import Span
-    from pipeline.video.worker import DecodeLimits, VideoWorker
 
     ffmpeg = ".".join(map(str, av.library_versions["libavcodec"]))
     missing = [name for name in ("h264", "hevc", "vp9", "av1") if not _has_codec(name)]
@@ -194,7 +194,7 @@ def _object_store(s3: str | None) -> Iterator[Finding]:
 
 
 def _ray() -> Iterator[Finding]:
-    from pipeline.cluster import cluster_facts
+    from base.ray_session import cluster_facts
 
     try:
         yield Finding("Ray", "good", cluster_facts())

@@ -10,8 +10,8 @@ import signal
 import sys
 from typing import NoReturn
 
-from diffusion.errors import RayletEnded
-from diffusion.parent import die_with_parent
+from base.errors import RayletEnded
+from base.parent import die_with_parent
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

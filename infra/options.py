@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import tyro
 
-from diffusion.errors import InputError
+from base.errors import InputError
 
 Options = TypeVar("Options")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diffusion.config import load
-from diffusion.errors import InputError
+from base.config import load
+from base.errors import InputError
 
 Config = TypeVar("Config")
 

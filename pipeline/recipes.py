@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from diffusion.model_folder import BASE_MODEL
-from pipeline.dataset.parts import StoreOptions
-from pipeline.dataset.rules import Rule
+from dataset.parts.tables import StoreOptions
+from dataset.rules import Rule
+from models.folder import BASE_MODEL
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
@@ -17,8 +17,8 @@ from pipeline.featurizers.latents import PixelLatents, VaeLatents
 from pipeline.featurizers.text import ClipTextStates, HashedTextStates
 from pipeline.motion.flow import Dis
 from pipeline.video.geometry import ClipShape
+from pipeline.video.process.worker import DecodeLimits
 from pipeline.video.sampling import Sampling
-from pipeline.video.worker import DecodeLimits
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from diffusion.errors import InputError
-from diffusion.uri import is_remote, local_path
+from base.errors import InputError
+from base.storage.uri import is_remote, local_path
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from diffusion.placement import place
+from media.placement import place
 
 # Kr and Kb: BT.601, BT.709 and BT.2020; and how H.273 numbers the matrices.
 KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}

@@ -10,7 +10,9 @@ from jaxtyping import install_import_hook
 import tests.typecheck  # noqa: F401 - the hook below finds it by its name
 
 # Before anything of ours is imported: jaxtyping then checks every annotated shape with beartype.
-_HOOK = install_import_hook(["diffusion", "pipeline", "training", "serving"], "tests.typecheck.checked")
+_HOOK = install_import_hook(
+    ["base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving"], "tests.typecheck.checked"
+)
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
@@ -21,8 +23,8 @@ settings.register_profile("random", deadline=None)
 settings.load_profile("random" if os.environ.get("MOTIF_RANDOM_EXAMPLES") else "same")
 
 if TYPE_CHECKING:
-    from pipeline.accounting import Account
     from pipeline.recipes import Preprocess
+    from pipeline.run.accounting import Account
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -108,8 +110,8 @@ def ray_cluster(s3_endpoint: str) -> Iterator[None]:
     """One Ray cluster for the whole test run; its workers know the S3 server from their environment."""
     import ray
 
-    from pipeline import cluster
-    from serving.proxy import CALLBACK
+    from base import ray_session
+    from serving.http.proxy import CALLBACK
 
     os.environ.update(CALLBACK)
     for last in (False, True):
@@ -120,7 +122,7 @@ def ray_cluster(s3_endpoint: str) -> Iterator[None]:
             ray.shutdown()
             if last or "timed out during startup" not in str(error):
                 raise
-    cluster.connect()
+    ray_session.connect()
     yield
     ray.shutdown()
 
@@ -147,9 +149,9 @@ def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def preprocess_on_ray(ray_cluster: None) -> "Callable[..., Account]":
     """Run a preprocessing job on the test cluster."""
-    from diffusion.storage import Folder
-    from pipeline.job import Job
-    from pipeline.run import Run
+    from base.storage.folder import Folder
+    from pipeline.run.job import Job
+    from pipeline.run.run import Run
     from tests.pipeline.conftest import SMALL
 
     def run(manifest: Path | str, dataset: Path | str, recipe: "Preprocess" = SMALL, **more: Any) -> "Account":
@@ -161,9 +163,9 @@ def preprocess_on_ray(ray_cluster: None) -> "Callable[..., Account]":
 @pytest.fixture(scope="session")
 def preprocess() -> "Callable[..., Account]":
     """Run a preprocessing job in this process: the graph's own tasks, in a second instead of half a minute."""
-    from diffusion.storage import Folder
-    from pipeline.job import Job
-    from pipeline.run import Run
+    from base.storage.folder import Folder
+    from pipeline.run.job import Job
+    from pipeline.run.run import Run
     from tests.pipeline.conftest import SMALL
     from tests.pipeline.in_process import InProcess, close_child
 

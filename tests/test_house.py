@@ -12,8 +12,16 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ("diffusion", "pipeline", "training", "serving", "infra", "benchmarks")
+PACKAGES = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "infra", "benchmarks")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+RAY = {
+    "base/ray_session.py",
+    "pipeline/graph/graph.py",
+    "pipeline/graph/monitor_actor.py",
+    "serving/deploy/app.py",
+    "training/run/ray_train.py",
+}
+PEERS = {ROOT / "infra/commands", ROOT / "benchmarks"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 
 
@@ -26,6 +34,26 @@ def test_imports_run_downwards() -> None:
     command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_ray_is_imported_in_few_files() -> None:
+    """All the rest runs where there is no Ray."""
+    importing = {
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if path.parts[len(ROOT.parts)] != "benchmarks"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        if name.split(".")[0] == "ray"
+    }
+    assert importing == RAY
+
+
+def test_no_folder_is_crowded() -> None:
+    """At most twelve files of code beside its sub-folders; a folder of peers, one file a command, may hold more."""
+    for folder in {path.parent for path in FILES} - PEERS:
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 12, folder
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

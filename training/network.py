@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from diffusion.errors import InputError, WeightsError
-from diffusion.model_folder import BASE_MODEL, Part, find_part, load_facts, load_unet, no_base_model
-from diffusion.same_weights import Recorded, same_weights, unlike_settings
-from diffusion.uri import local_path
-from diffusion.weights import Weights
+from base.errors import InputError, WeightsError
+from base.storage.uri import local_path
+from base.weights import Weights
+from models.encoders.same_weights import Recorded, same_weights, unlike_settings
+from models.folder import BASE_MODEL, Part, find_part, load_facts, load_unet, no_base_model
 from training.data.source import ENCODERS, SourceFacts
 
 if TYPE_CHECKING:  # diffusers takes many seconds to import: only where a network is made
-    from diffusion.unet.model import VideoUNet
+    from models.videocrafter2.unet import VideoUNet
 
 ImageCondition = Literal["x-cat", "cx-attn", "both"]
 
@@ -64,7 +64,7 @@ PAPER = SourceFacts(
 
 def new_network(network: Network, facts: SourceFacts) -> "VideoUNet":
     """A network with random weights that fits the data; on the default device, which may be meta."""
-    from diffusion.unet.model import VideoUNet
+    from models.videocrafter2.unet import VideoUNet
 
     made: VideoUNet = VideoUNet(
         latent_channels=facts.shape[0],
@@ -92,7 +92,7 @@ def build_network(network: Network, facts: SourceFacts, seed: int) -> "VideoUNet
     if had == network.image_condition:
         unet.set_dropout(network.dropout)
         return unet
-    from diffusion.unet.model import VideoUNet
+    from models.videocrafter2.unet import VideoUNet
 
     torch.manual_seed(seed)
     width = facts.image_shape[1] if facts.image_shape else 1280
@@ -112,7 +112,7 @@ def check_start(network: Network, facts: SourceFacts) -> None:
             f"{no_base_model('--base-model', network.start)} An empty --base-model starts from random weights."
         )
     check_facts(network.start, folder, facts)
-    from diffusion.unet.model import VideoUNet
+    from models.videocrafter2.unet import VideoUNet
 
     had = VideoUNet.load_config(folder, subfolder="unet").get("image_condition", "none")
     if had not in ("none", network.image_condition):

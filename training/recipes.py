@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from diffusion.process.focal import MotionFocal
-from diffusion.process.options import Sampling
-from diffusion.process.schedule import Schedule
+from diffusion.options import Sampling
+from diffusion.schedule import Schedule
+from diffusion.weighting import MotionFocal
 from training.data.source import Artifacts
+from training.loop.optimiser import Optimiser
 from training.network import Network
-from training.optimiser import Optimiser
 
 
 @dataclass(frozen=True)

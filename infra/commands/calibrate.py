@@ -7,8 +7,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
 from infra.options import parse, take_positional
 from pipeline.curation.calibrate import Calibration, calibrate
 

@@ -8,8 +8,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
 from infra.options import parse
 from training.validation.compare import Comparison, RunSummary, compare, curves_figure
 

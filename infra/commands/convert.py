@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from diffusion.errors import InputError
+from base.errors import InputError
 from infra.options import parse, take_positional
 
 _KINDS = ("videocrafter2",)
@@ -34,7 +34,7 @@ def main(args: list[str]) -> None:
 
 def write(checkpoint: Path, out: Path) -> None:
     """Convert, and say where the folder is."""
-    from diffusion.videocrafter2.convert import convert  # diffusers and torch: seconds to import
+    from models.videocrafter2.convert import convert  # diffusers and torch: seconds to import
 
     print(f"converting {checkpoint} ...", file=sys.stderr)
     facts = convert(checkpoint, out)

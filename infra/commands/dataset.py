@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffusion.errors import DamagedFile, InputError
-from diffusion.storage import Folder
+from base.errors import DamagedFile, InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.view import View
 from infra.options import parse, plural, say, take_positional
 from infra.recipes import named
 from pipeline.curation import diff, explain, export, merge, recaption, stats, verify
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.view import View
 from pipeline.manifest import ManifestColumns
 from pipeline.recipes import RECIPES, Preprocess
 

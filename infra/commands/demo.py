@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
 from infra.demo import steps
 from infra.demo.page import Made, count_right, write_page
 from infra.demo.samples import Plan, write_samples

@@ -4,10 +4,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion.errors import InputError, WeightsError
-from diffusion.model_folder import BASE_MODEL, check_new, disk_errors
+from base.errors import InputError, WeightsError
 from infra.commands.convert import write
 from infra.options import parse, take_positional
+from models.folder import BASE_MODEL, check_new, disk_errors
 
 _REPOSITORIES = {"videocrafter2": ("VideoCrafter/VideoCrafter2", "model.ckpt")}
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from diffusion.errors import InputError, MotifError, StorageError
-from diffusion.picture import HEAD, find_kind, read_image
+from base.errors import InputError, MotifError, StorageError
 from infra.options import parse, plural, say
-from serving.client import Client, failed
-from serving.client_http import RefusedError
-from serving.client_video import Video
+from media.picture import HEAD, find_kind, read_image
+from serving.client.client import Client, failed
+from serving.client.http import RefusedError
+from serving.client.video import Video
 
 _CANCEL_S = 5.0  # for the server's answers after Ctrl+C
 _PATIENCE_S = 600.0  # with a server whose queue is full

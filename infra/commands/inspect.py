@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from diffusion.uri import is_remote, local_path
+from base.errors import InputError
+from base.storage.folder import Folder
+from base.storage.uri import is_remote, local_path
 from infra.options import parse, say, take_positional
 from pipeline.report.page import ReportOptions, write_report
 

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import tyro
 
-from diffusion.config import dump
-from diffusion.storage import Folder
+from base import ray_session
+from base.config import dump
+from base.storage.folder import Folder
 from infra.options import parse, say
 from infra.recipes import chosen
-from pipeline import cluster
-from pipeline.job import Job
 from pipeline.manifest import ManifestColumns
 from pipeline.recipes import RECIPES, Preprocess, sprites
-from pipeline.run import Run
+from pipeline.run.job import Job
+from pipeline.run.run import Run
 
 _USAGE = """usage: motif preprocess RECIPE --manifest M --out DATASET [--dry-run] [--limit N] [OPTIONS]
        motif preprocess --config FILE.json --manifest M --out DATASET [OPTIONS]
@@ -61,6 +61,6 @@ def main(args: list[str]) -> None:
 
 def finish(run: Run, dataset: str) -> None:
     """Execute a run and print its account as one JSON line, which is all that comes to stdout."""
-    with cluster.session():
+    with ray_session.session():
         account = run.execute()
     print(json.dumps({"dataset": dataset, **dataclasses.asdict(account)}))

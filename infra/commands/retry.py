@@ -5,13 +5,13 @@ from typing import Annotated
 
 import tyro
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
 from infra.commands.preprocess import finish
 from infra.options import parse, say, take_positional
-from pipeline.job import RetryFilter
 from pipeline.recipes import Preprocess, sprites
-from pipeline.records import last_job
-from pipeline.run import Run
+from pipeline.run.job import RetryFilter
+from pipeline.run.records import last_job
+from pipeline.run.run import Run
 
 
 @dataclasses.dataclass(frozen=True)

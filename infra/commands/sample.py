@@ -12,18 +12,18 @@ import torch
 import tyro
 from jaxtyping import UInt8
 
-from diffusion.device import find_device
-from diffusion.errors import InputError
-from diffusion.generation import Generator, Precision, Request
-from diffusion.grid import arrange, tile
-from diffusion.model_folder import revision
-from diffusion.pairs import Pair, read_pairs
-from diffusion.picture import read_image
-from diffusion.process.options import SamplingChanges
-from diffusion.storage import Folder
-from diffusion.tags import model_tags, request_tags
-from diffusion.video_file import encode
+from base.device import find_device
+from base.errors import InputError
+from base.storage.folder import Folder
+from diffusion.options import SamplingChanges
 from infra.options import parse, plural, say, take_positional
+from media.grid import arrange, tile
+from media.pairs import Pair, read_pairs
+from media.picture import read_image
+from media.video_file import encode
+from models.folder import revision
+from models.generator import Generator, Precision, Request
+from models.tags import model_tags, request_tags
 from training.validation.runs import Candidate, find_candidates
 
 _FORMATS = (".mp4", ".gif")

@@ -15,14 +15,14 @@ from typing import Annotated
 import tyro
 import yaml
 
-from diffusion.device import find_device
-from diffusion.errors import InputError
-from diffusion.process.options import SamplingChanges
+from base.device import find_device
+from base.errors import InputError
+from diffusion.options import SamplingChanges
 from infra.cli import STARTED
 from infra.options import parse, say
-from serving.config import Config, Place, Replicas
+from serving.deploy.config import Config, Place, Replicas
+from serving.generate.signing import open_signer
 from serving.settings import Compute, Settings, read_keys
-from serving.signing import open_signer
 from training.validation.runs import find_candidates
 
 _USAGE = "motif serve MODEL [NAME=MODEL ...] [OPTIONS]"
@@ -75,7 +75,7 @@ def _run(args: list[str]) -> None:
         return
     _check_port(options)
     say("importing Ray")
-    from serving.app import Running  # Ray takes seconds to import: not before all options are known to be right
+    from serving.deploy.app import Running  # Ray takes seconds to import: not before all options are known to be right
 
     imported = round(time.perf_counter() - STARTED, 2)
     with Running(config, options.host, options.port, say) as running:
@@ -172,7 +172,7 @@ def _as_yaml(config: Config, options: Options) -> str:
     application = {
         "name": "motif",
         "route_prefix": "/",
-        "import_path": "serving.app:build",
+        "import_path": "serving.deploy.app:build",
         "args": json.loads(json.dumps(config.to_dict())),
     }
     http = {"host": options.host, "port": options.port}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffusion.errors import InputError
+from base.errors import InputError
 from infra.options import parse
 from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import KINDS, MotionKind, World

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import tyro
 
-from diffusion.config import dump
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from diffusion.uri import is_remote
+from base.config import dump
+from base.errors import InputError
+from base.storage.folder import Folder
+from base.storage.uri import is_remote
+from dataset.catalog import Catalog
 from infra.options import parse, say
 from infra.recipes import chosen
-from pipeline.dataset.catalog import Catalog
 
 if TYPE_CHECKING:
     from training.recipes import Train
@@ -58,8 +58,8 @@ def main(args: list[str]) -> int:
     usage = not args or args[0] in ("-h", "--help")
     if not usage:
         _check_early(args)
-    from training.job import TrainJob
     from training.recipes import RECIPES, Train
+    from training.run.job import TrainJob
 
     if usage:
         told = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
@@ -74,14 +74,14 @@ def main(args: list[str]) -> int:
         config = replace(config, network=replace(config.network, start=options.base_model))
     job = TrainJob(config, options.data, Folder(options.out))
     if options.dry_run:
-        from training.dry_run import dry_run
+        from training.run.dry_run import dry_run
 
         print(dump(config))
         dry_run(job, say)
         return 0
     if not options.out:
         raise InputError(_NO_OUT)
-    from training.launch import launch
+    from training.run.launch import launch
 
     try:
         progress = launch(job, say)

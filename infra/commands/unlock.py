@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
+from dataset.lock import WriteLock
 from infra.options import parse, say, take_positional
-from pipeline.dataset.lock import WriteLock
 
 
 @dataclasses.dataclass(frozen=True)

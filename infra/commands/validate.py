@@ -9,8 +9,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
 from infra.options import parse, plural, say
 from training.validation.figure import ratio_figure
 from training.validation.measure import Options as Measuring

@@ -13,18 +13,18 @@ from typing import Any
 
 from safetensors import safe_open
 
-from diffusion.picture import read_image
-from diffusion.storage import Folder
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
 from infra.demo.curve import curve
 from infra.demo.samples import Sample
 from infra.demo.settings import Demo
 from infra.toy import MODEL, Story, read_story
+from media.picture import read_image
 from pipeline.curation.clips import ClipDecoder
-from pipeline.dataset.catalog import Catalog
 from pipeline.report import pictures
 from pipeline.report.choose import Shown, choose
-from training.job import CONFIG
-from training.tracking import METRICS, read_metrics
+from training.run.job import CONFIG
+from training.run.tracking import METRICS, read_metrics
 
 _CLIPS = 4
 _WINDOW = 25  # steps that the curve of the run is smoothed over

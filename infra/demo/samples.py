@@ -8,13 +8,13 @@ from typing import Any
 import cv2
 import torch
 
-from diffusion.generation import Generator, Request
-from diffusion.process.options import Sampling, SamplingChanges
-from diffusion.storage import Folder
-from diffusion.video_file import encode_video
+from base.storage.folder import Folder
+from diffusion.options import Sampling, SamplingChanges
 from infra.toy.data import WORLD
 from infra.toy.heldout import WAYS, HeldOut, held_out
 from infra.toy.motion import direction
+from media.video_file import encode_video
+from models.generator import Generator, Request
 from training.validation.runs import find_candidates
 
 _TOLD = "samples.json"

@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from diffusion.storage import Folder
+from base import ray_session
+from base.storage.folder import Folder
 from infra.demo.settings import Demo
 from infra.toy import MODEL
 from infra.toy.data import WORLD, clips
 from infra.toy.training import toy
-from pipeline import cluster
-from pipeline.job import Job
 from pipeline.report.page import ReportOptions, write_report
-from pipeline.run import Run
+from pipeline.run.job import Job
+from pipeline.run.run import Run
 from pipeline.sprites.files import write_sprites
-from training.job import TrainJob
-from training.launch import launch
 from training.recipes import Hardware, Saves, Train
+from training.run.job import TrainJob
+from training.run.launch import launch
 
 Say = Callable[[str], None]
 PROMPTS_PER_SCENE = 4
@@ -30,7 +30,7 @@ def write_videos(demo: Demo) -> None:
 def write_features(demo: Demo, say: Say) -> None:
     """Bring the feature dataset up to date."""
     run = Run(Job(clips(), str(demo.videos / "manifest.csv"), Folder(str(demo.dataset))), say)
-    with cluster.session():
+    with ray_session.session():
         run.execute()
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from diffusion.pixel_codec import PixelCodec
+from models.encoders.pixel_codec import PixelCodec
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.latents import PixelLatents
 from pipeline.featurizers.text import HashedTextStates

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import torch
 
-from diffusion.generation import Generator, Request
 from infra.toy import MODEL
 from infra.toy.data import WORLD
 from infra.toy.heldout import held_out
 from infra.toy.motion import direction
+from models.generator import Generator, Request
 from pipeline.sprites.world import DIRECTIONS
 from training.validation.runs import find_candidates
 

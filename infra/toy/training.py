@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from diffusion.process.focal import MotionFocal
-from diffusion.process.schedule import Schedule
-from training.optimiser import Optimiser
+from diffusion.schedule import Schedule
+from diffusion.weighting import MotionFocal
+from training.loop.optimiser import Optimiser
 from training.recipes import Hardware, Saves, Train, sprites
 
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.heatmap import CONVENTIONS, Normalisation, stored_heatmap
+from dataset.parts.part_file import read_part
+from dataset.parts.schema import Column
+from dataset.parts.tables import part_names
 from pipeline.curation.clips import clip_shape
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.schema import Column
 from pipeline.featurizers.heatmaps import WITH_CAMERA
-from pipeline.motion.heatmap import CONVENTIONS, Normalisation, stored_heatmap
 
 # A clip counts as lit where this share of its cells is: a camera that pans leaves a few cells dark.
 _ALL = 0.95

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from pipeline.dataset.catalog import Catalog
+from dataset.catalog import Catalog
 from pipeline.stages.decode import decode_clip
 from pipeline.video.geometry import ClipShape
-from pipeline.video.worker import DecodeLimits, VideoWorker
+from pipeline.video.process.worker import DecodeLimits, VideoWorker
 
 
 def clip_shape(catalog: Catalog) -> ClipShape:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from diffusion.storage import Folder
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.identity import differences
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.schema import Column
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.identity import differences
+from dataset.parts.part_file import read_part
+from dataset.parts.schema import Column
+from dataset.parts.tables import part_names
 
 
 @dataclass

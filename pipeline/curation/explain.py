@@ -6,14 +6,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from pipeline.artifacts import CHANGES, choose_targets
-from pipeline.dataset.catalog import SCHEMA_VERSION, Catalog
-from pipeline.dataset.identity import differences
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.rejects import read_rejects
-from pipeline.dataset.view import scalars
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.catalog import SCHEMA_VERSION, Catalog
+from dataset.identity import differences
+from dataset.parts.tables import part_names
+from dataset.rejects import read_rejects
+from dataset.view import scalars
+from pipeline.planning.artifacts import CHANGES, choose_targets
 from pipeline.recipes import Preprocess
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffusion.storage import Folder
-from diffusion.video_file import encode_video
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.parts.part_file import read_part
+from dataset.parts.schema import Column
+from dataset.parts.tables import CLIPS, part_names
+from dataset.view import View
+from media.video_file import encode_video
 from pipeline.curation.clips import ClipDecoder
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import CLIPS, part_names
-from pipeline.dataset.schema import Column
-from pipeline.dataset.view import View
 from pipeline.video.errors import VideoError
 
 _FACTS = ("clip_id", "uri", "first", "stride", "fps", "source_fps", "source_height", "source_width")

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.footers import digest_ids
-from pipeline.dataset.identity import differences, fingerprint, part_name
-from pipeline.dataset.lock import WriteLock
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import FACTS, REJECTS, part_facts, part_names, part_options, write_part
-from pipeline.dataset.rejects import read_rejects
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.identity import differences, fingerprint, part_name
+from dataset.lock import WriteLock
+from dataset.parts.footers import digest_ids
+from dataset.parts.part_file import read_part
+from dataset.parts.tables import FACTS, REJECTS, part_facts, part_names, part_options, write_part
+from dataset.rejects import read_rejects
 
 
 @dataclass

@@ -2,15 +2,15 @@
 
 import pyarrow as pa
 
-from diffusion.storage import Folder
-from pipeline.dataset.identity import text_id
-from pipeline.dataset.ledger import Ledger, Sources
-from pipeline.dataset.lock import WriteLock
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import part_facts, part_names, part_options, write_part
+from base.storage.folder import Folder
+from dataset.identity import text_id
+from dataset.ledger import Ledger, Sources
+from dataset.lock import WriteLock
+from dataset.parts.part_file import read_part
+from dataset.parts.tables import part_facts, part_names, part_options, write_part
 from pipeline.manifest import ManifestColumns, read_manifest
-from pipeline.plan import DryRun, Planner
-from pipeline.records import last_job
+from pipeline.planning.plan import DryRun, Planner
+from pipeline.run.records import last_job
 
 
 class _Captions(DryRun):

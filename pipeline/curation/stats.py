@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.parts.tables import part_names, read_parts
+from dataset.rejects import read_rejects
+from dataset.view import scalars
 from pipeline.curation.clips import clip_shape
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.parts import part_names, read_parts
-from pipeline.dataset.rejects import read_rejects
-from pipeline.dataset.view import scalars
 
 
 @dataclass(frozen=True)

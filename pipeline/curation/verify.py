@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from diffusion.errors import DamagedFile
-from diffusion.storage import Folder
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.footers import CLIPS, REJECTS, SOURCES
-from pipeline.dataset.lock import WriteLock
-from pipeline.dataset.part_file import PartFile
-from pipeline.dataset.parts import part_names, read_parts
-from pipeline.dataset.schema import Column, columns_of
-from pipeline.dataset.survey import Damage, find_damage, find_orphans, set_aside
+from base.errors import DamagedFile
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.lock import WriteLock
+from dataset.parts.footers import CLIPS, REJECTS, SOURCES
+from dataset.parts.part_file import PartFile
+from dataset.parts.schema import Column, columns_of
+from dataset.parts.tables import part_names, read_parts
+from dataset.survey import Damage, find_damage, find_orphans, set_aside
 
 _READERS = 8
 

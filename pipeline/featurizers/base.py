@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from pipeline.dataset.schema import Column
+from dataset.parts.schema import Column
 from pipeline.video.geometry import ClipShape
 
 

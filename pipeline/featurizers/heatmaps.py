@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from pipeline.dataset.schema import Column
+from dataset.heatmap import Normalisation, agreed_intensity, hold_last, intensity, pool, pool_max
+from dataset.parts.schema import Column
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.motion.camera import Camera, find_camera
 from pipeline.motion.flow import Dis, FlowFunction
-from pipeline.motion.heatmap import Normalisation, agreed_intensity, hold_last, intensity, pool, pool_max
 from pipeline.motion.raft import Raft
 from pipeline.motion.similarity import adjacent_ssim, luma
 from pipeline.video.geometry import ClipShape

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from diffusion.image import CellTokens, ClipImage, tower_shape, weights_hash
-from diffusion.weights import Weights
-from pipeline.dataset.schema import Column
+from base.weights import Weights
+from dataset.parts.schema import Column
+from models.encoders.image import CellTokens, ClipImage, tower_shape, weights_hash
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.motion.batching import in_groups
 from pipeline.video.geometry import ClipShape

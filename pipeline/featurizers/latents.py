@@ -14,11 +14,11 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from diffusion.autoencoder import Autoencoder, read_config, weights_hash
-from diffusion.model_folder import find_base_part
-from diffusion.pixel_codec import PixelCodec
-from diffusion.weights import Weights
-from pipeline.dataset.schema import Column
+from base.weights import Weights
+from dataset.parts.schema import Column
+from models.encoders.autoencoder import Autoencoder, read_config, weights_hash
+from models.encoders.pixel_codec import PixelCodec
+from models.folder import find_base_part
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.motion.batching import in_groups
 from pipeline.video.geometry import ClipShape

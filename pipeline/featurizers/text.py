@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from diffusion.model_folder import find_base_part
-from diffusion.text import CONTEXT_LENGTH, ClipText, HashedText, weights_hash
-from diffusion.weights import Weights
-from pipeline.dataset.schema import Column
+from base.weights import Weights
+from dataset.parts.schema import Column
+from models.encoders.text import CONTEXT_LENGTH, ClipText, HashedText, weights_hash
+from models.folder import find_base_part
 from pipeline.featurizers.base import TextFeature, TextFunction
 from pipeline.video.geometry import ClipShape
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from diffusion.uri import is_remote, local_path
+from base.errors import InputError
+from base.storage.folder import Folder
+from base.storage.uri import is_remote, local_path
+from pipeline.manifest.members import parse_member
 from pipeline.manifest.segments import Segment, captions_of, looks_like_list, read_segments, seconds
-from pipeline.members import parse_member
 
 VIDEO_NAMES = ("video", "uri", "url", "path", "file", "file_name", "filename", "video_path", "mp4", "video_bytes")
 CAPTION_NAMES = ("caption", "text", "prompt", "description", "name", "title", "cap")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from diffusion.errors import InputError
-from diffusion.store_errors import explained
-from diffusion.uri import is_remote, split
+from base.errors import InputError
+from base.storage.errors import explained
+from base.storage.uri import is_remote, split
 from pipeline.manifest.columns import CAPTION_NAMES, ManifestColumns, Row
 from pipeline.manifest.layouts import describe_folder
 from pipeline.manifest.segments import seconds

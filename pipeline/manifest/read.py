@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from diffusion.errors import InputError
-from diffusion.store_errors import explained
-from diffusion.uri import is_remote, split
+from base.errors import InputError
+from base.storage.errors import explained
+from base.storage.uri import is_remote, split
 from pipeline.manifest.columns import ROWS, ColumnMapping, ManifestColumns, Row
 from pipeline.manifest.folders import FolderFiles, folder_rows
 from pipeline.manifest.layouts import describe_file

@@ -8,11 +8,11 @@ from typing import IO, cast
 
 import pyarrow as pa
 
-from diffusion.store_errors import explained
-from diffusion.uri import is_remote, split
+from base.storage.errors import explained
+from base.storage.uri import is_remote, split
 from pipeline.manifest.columns import ROWS, ManifestColumns, Row
 from pipeline.manifest.folders import VIDEO_SUFFIXES, sidecar_row
-from pipeline.members import TarMember
+from pipeline.manifest.members import TarMember
 
 _THREADS = 16
 _LARGEST_SIDECAR = 16 << 20

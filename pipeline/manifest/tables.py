@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffusion.errors import InputError
-from diffusion.store_errors import explained
-from diffusion.uri import split
+from base.errors import InputError
+from base.storage.errors import explained
+from base.storage.uri import split
 from pipeline.manifest.columns import RawRow
-from pipeline.members import ParquetValue
+from pipeline.manifest.members import ParquetValue
 
 COMPRESSIONS = (".gz", ".bz2", ".zst")
 _PEEK = 10_000

@@ -16,9 +16,9 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from diffusion.errors import WeightsError
-from diffusion.tensor_hash import read_tensors, tensor_hash
-from diffusion.weights import LocalWeights, Weights, locate
+from base.errors import WeightsError
+from base.tensor_hash import read_tensors, tensor_hash
+from base.weights import LocalWeights, Weights, locate
 from pipeline.motion.batching import in_groups
 from pipeline.motion.flow import FlowFunction
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.heatmap import Normalisation, stored_heatmap
+from dataset.parts.part_file import read_part
+from dataset.parts.schema import Column
+from dataset.parts.tables import part_names
+from dataset.rules import Rule
+from dataset.view import scalars
 from pipeline.curation.clips import clip_shape
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.rules import Rule
-from pipeline.dataset.schema import Column
-from pipeline.dataset.view import scalars
 from pipeline.featurizers.heatmaps import WITH_CAMERA
-from pipeline.motion.heatmap import Normalisation, stored_heatmap
 
 MOTION = "mean_intensity"
 

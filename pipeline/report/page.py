@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.rejects import read_rejects
+from dataset.view import scalars
 from pipeline.curation.clips import ClipDecoder
 from pipeline.curation.explain import explain_artifacts
 from pipeline.curation.stats import Stats, read_stats
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.rejects import read_rejects
-from pipeline.dataset.view import scalars
-from pipeline.records import read_records
 from pipeline.report import charts, pictures
 from pipeline.report.choose import Shown, choose
+from pipeline.run.records import read_records
 from pipeline.video.errors import VideoError
 
 _MOST_REJECTS, _MOST_RUNS = 200, 20

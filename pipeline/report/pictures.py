@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from diffusion.video_file import encode_video
+from media.video_file import encode_video
 
 _WIDEST = 384
 _COLOUR = np.array([255, 96, 0], np.float32)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from diffusion.video_file import encode_video
+from base.errors import InputError
+from base.storage.folder import Folder
+from media.video_file import encode_video
 from pipeline.sprites.render import render
 from pipeline.sprites.world import Motion, Scene, World, draw_motion, draw_scene
 

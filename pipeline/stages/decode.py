@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.stages.flow import FAILURE, Failure, failure_arrays
+from pipeline.stages.columns import FAILURE, Failure, failure_arrays
 from pipeline.video.errors import VideoError
 from pipeline.video.geometry import ClipShape
+from pipeline.video.process.worker import VideoWorker
 from pipeline.video.sampling import Span
-from pipeline.video.worker import VideoWorker
 
 FRAMES = "frames"
 

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from diffusion.errors import MotifError
-from pipeline.dataset.schema import Column
+from base.errors import MotifError
+from dataset.parts.schema import Column
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
+from pipeline.stages.columns import Failure, read_failures, with_failures, with_seconds
 from pipeline.stages.decode import FRAMES, read_frames
-from pipeline.stages.flow import Failure, read_failures, with_failures, with_seconds
 from pipeline.video.geometry import ClipShape
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.dataset.parts import SOURCES
+from dataset.parts.tables import SOURCES
 from pipeline.video.errors import VideoError
-from pipeline.video.worker import VideoWorker
+from pipeline.video.process.worker import VideoWorker
 
 
 def probe_rows(table: pa.Table, worker: VideoWorker) -> pa.Table:

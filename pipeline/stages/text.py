@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import torch
 
-from diffusion.storage import Folder
-from pipeline.dataset.footers import digest_ids
-from pipeline.dataset.identity import part_name
-from pipeline.dataset.lock import Fence
-from pipeline.dataset.parts import TEXT_KEYS, StoreOptions, write_part
-from pipeline.dataset.schema import Column
+from base.storage.folder import Folder
+from dataset.identity import part_name
+from dataset.lock import Fence
+from dataset.parts.footers import digest_ids
+from dataset.parts.schema import Column
+from dataset.parts.tables import TEXT_KEYS, StoreOptions, write_part
 from pipeline.featurizers.base import TextFeature
 
 

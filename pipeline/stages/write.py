@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffusion.storage import Folder
-from pipeline.dataset.footers import REJECTS as REJECTS_KIND
-from pipeline.dataset.footers import digest_ids
-from pipeline.dataset.ledger import FAILED, FILTERED
-from pipeline.dataset.lock import Fence
-from pipeline.dataset.parts import CLIPS, FACTS, REJECTS, StoreOptions, write_part
-from pipeline.dataset.rules import Rule
-from pipeline.dataset.schema import Column
-from pipeline.stages.flow import FAILURE, Failure, read_failures
+from base.storage.folder import Folder
+from dataset.ledger import FAILED, FILTERED
+from dataset.lock import Fence
+from dataset.parts.footers import REJECTS as REJECTS_KIND
+from dataset.parts.footers import digest_ids
+from dataset.parts.schema import Column
+from dataset.parts.tables import CLIPS, FACTS, REJECTS, StoreOptions, write_part
+from dataset.rules import Rule
+from pipeline.stages.columns import FAILURE, Failure, read_failures
 
 STATUS = pa.schema([("part", pa.string()), ("outcome", pa.string()), *FAILURE, ("seconds", pa.float64())])
 WRITTEN = "written"

@@ -15,9 +15,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from jaxtyping import UInt8
 
-from diffusion.colour import FrameConverter, FrameError
-from diffusion.picture import fit
-from diffusion.placement import Placement, place
+from media.colour import FrameConverter, FrameError
+from media.picture import fit
+from media.placement import Placement, place
 from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.probe import opened
 from pipeline.video.sampling import Span

@@ -1,4 +1,4 @@
-"""The shape of a clip; where a frame's pixels go is :mod:`diffusion.placement`'s."""
+"""The shape of a clip; where a frame's pixels go is :mod:`media.placement`'s."""
 
 from dataclasses import dataclass
 

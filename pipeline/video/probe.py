@@ -14,8 +14,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from diffusion.colour import find_fault, is_interlaced, read_colour
-from diffusion.placement import quarter_turns
+from media.colour import find_fault, is_interlaced, read_colour
+from media.placement import quarter_turns
 from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.timeline import read_timeline
 from pipeline.video.uneven import pack_times
@@ -33,7 +33,7 @@ class Facts:
 
     ``turns``: quarter turns anticlockwise that bring a stored frame upright; ``pixel_aspect``: width of a stored pixel
     over its height; ``content``: :func:`content_hash` of the file's bytes; ``matrix`` and the rest of the colour are
-    :class:`diffusion.colour.Colour`'s. ``error_class`` and ``message`` say why a video that can be read is not used.
+    :class:`media.colour.Colour`'s. ``error_class`` and ``message`` say why a video that can be read is not used.
     """
 
     content: str

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion.videocrafter2.convert import Sizes, convert, targets
+from models.videocrafter2.convert import Sizes, convert, targets
 from tests.infra.conftest import Motif
 
 # VideoCrafter2's structure, narrow: four levels in U-Net and autoencoder, a text tower of another OpenCLIP.

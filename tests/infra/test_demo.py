@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.process.options import SamplingChanges
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
+from diffusion.options import SamplingChanges
 from infra.demo import steps
 from infra.demo.curve import curve
 from infra.demo.page import Made, count_right, write_page

@@ -15,14 +15,14 @@ import av
 import numpy as np
 import pytest
 
-from diffusion.picture import decode_picture, read_image
-from diffusion.video_file import encode
-from serving.models import ServedModel
+from media.picture import decode_picture, read_image
+from media.video_file import encode
+from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
+from tests.serving.client.test_client import picture
 from tests.serving.conftest import settings, tiny  # noqa: F401 - fixtures
 from tests.serving.scripted import Answer, scripted, video
 from tests.serving.server import Server, serve
-from tests.serving.test_client import picture
 
 Motif = Callable[..., tuple[int, str, str]]
 KEY = "sixteen characters and more"

@@ -12,12 +12,12 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.client import Client
-from serving.client_http import ServerError
+from serving.client.client import Client
+from serving.client.http import ServerError
 from tests.conftest import ROOT
+from tests.serving.client.test_client import picture
 from tests.serving.conftest import server, settings, tiny  # noqa: F401 - fixtures
 from tests.serving.server import Server
-from tests.serving.test_client import picture
 
 BOARD = json.loads((ROOT / "infra" / "grafana" / "motif.json").read_text())
 _SELECTOR = re.compile(r"(motif_\w+|ray_serve_\w+)(?:\{([^}]*)\})?")

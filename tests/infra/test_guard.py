@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.errors import RayletEnded
+from base.errors import RayletEnded
 
 PROGRAM = """
 import atexit, os, signal, sys, time

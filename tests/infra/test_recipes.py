@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.config import to_json
-from diffusion.errors import InputError
+from base.config import to_json
+from base.errors import InputError
 from infra.recipes import chosen, from_file, named
 from pipeline.recipes import RECIPES, Preprocess, sprites
 from training.recipes import RECIPES as TRAINING

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusion.model_folder import load_facts, revision
-from diffusion.process.options import Sampling
-from diffusion.storage import Folder
+from base.storage.folder import Folder
+from diffusion.options import Sampling
+from models.folder import load_facts, revision
 from tests.training.datasets import write_toy
 from tests.training.runs import TOY, toy_job, train_here
 

@@ -15,17 +15,17 @@ import httpx2
 import pytest
 import yaml
 
-from diffusion.errors import InputError
-from diffusion.process.options import Sampling
+from base.errors import InputError
+from diffusion.options import Sampling
 from infra.commands import serve as command
 from infra.commands.serve import Options
-from serving import app
-from serving.app import Api, Running, bind, check_room
-from serving.config import Config, Place, Replicas, read_config
-from serving.jobs import NewJob, Order
-from serving.models import ServedModel
+from serving.deploy import app
+from serving.deploy.app import Api, Running, bind, check_room
+from serving.deploy.config import Config, Place, Replicas, read_config
+from serving.deploy.setup import only_server, open_store
+from serving.generate.models import ServedModel
+from serving.jobs.job import NewJob, Order
 from serving.settings import Settings
-from serving.setup import only_server, open_store
 from tests.infra.conftest import Motif
 from tests.serving.conftest import tiny  # noqa: F401 - a fixture
 
@@ -336,7 +336,7 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
         assert serve.status().applications.keys() == {"other"}
         assert httpx2.get(f"http://127.0.0.1:{port}/other", timeout=60).text == "still here"
         code = (
-            "from serving.app import Running; from serving.config import Config, Place\n"
+            "from serving.deploy.app import Running; from serving.deploy.config import Config, Place\n"
             "running = Running(Config((Place('m', '/m'),)), '127.0.0.1', 1)\n"
             "running._start_ray(); print(running.ours); running.__exit__()"
         )
@@ -349,7 +349,7 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
 
 
 @pytest.mark.parametrize(
-    "module", ["infra.commands.serve, serving.app", "training.ray_train", "training.validation.runs"]
+    "module", ["infra.commands.serve, serving.deploy.app", "training.run.ray_train", "training.validation.runs"]
 )
 def test_what_starts_others_loads_no_network_itself(module: str) -> None:
     """It would take longer than all the rest of a start."""

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.errors import InputError
-from diffusion.generation import Generator, Request
-from diffusion.model_folder import load_facts
+from base.errors import InputError
 from infra.toy import MODEL, read_story
 from infra.toy.data import WORLD, clips
 from infra.toy.heldout import held_out
 from infra.toy.motion import direction, travel
 from infra.toy.training import toy
+from models.folder import load_facts
+from models.generator import Generator, Request
 from pipeline.featurizers.latents import PixelLatents
 from pipeline.sprites.files import draw_clips
 from pipeline.sprites.render import render

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
 from infra.commands.train import NAMES
 from tests.training.datasets import write_toy
 from training.recipes import RECIPES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
 from tests.infra.conftest import Motif
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import toy_job, train_here

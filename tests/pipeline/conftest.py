@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from diffusion.storage import Folder
-from pipeline.accounting import Account
-from pipeline.dataset.parts import StoreOptions
+from base.storage.folder import Folder
+from dataset.parts.tables import StoreOptions
 from pipeline.recipes import sprites
+from pipeline.run.accounting import Account
 from pipeline.video.sampling import Sampling
 
 # Small enough for a test, with every stage of the real thing.
@@ -41,7 +41,7 @@ def part_bytes(dataset: Path) -> dict[str, bytes]:
 
 def reject_rows(dataset: Path) -> list[tuple[Any, ...]]:
     """The rejects without what belongs to a run."""
-    from pipeline.dataset.rejects import read_rejects
+    from dataset.rejects import read_rejects
 
     names = ("slot", "clip_id", "uri", "artifact", "outcome", "stage", "error_class", "message", "score", "attempts")
     return sorted(

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from diffusion.storage import Folder
-from pipeline.dataset.catalog import Artifact, Catalog
-from pipeline.dataset.identity import text_id
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import (
+from base.storage.folder import Folder
+from dataset.catalog import Artifact, Catalog
+from dataset.identity import text_id
+from dataset.parts.part_file import read_part
+from dataset.parts.schema import Column, describe
+from dataset.parts.tables import (
     CLIPS,
     REJECTS,
     SOURCES,
@@ -20,7 +21,6 @@ from pipeline.dataset.parts import (
     part_options,
     write_part,
 )
-from pipeline.dataset.schema import Column, describe
 
 STORE = StoreOptions(8, 2)
 # The numbers of the clips in each part.

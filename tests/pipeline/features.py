@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from pipeline.dataset.schema import Column
+from dataset.parts.schema import Column
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.video.geometry import ClipShape
 

@@ -15,16 +15,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from diffusion.storage import Folder
-from pipeline.accounting import Account
+from base.storage.folder import Folder
+from dataset.parts.schema import Column
+from dataset.parts.tables import StoreOptions
 from pipeline.curation.recaption import recaption
-from pipeline.dataset.parts import StoreOptions
-from pipeline.dataset.schema import Column
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction, Feature, TextFeature, TextFunction
-from pipeline.job import Job, RetryFilter
 from pipeline.manifest import ManifestColumns
 from pipeline.recipes import Preprocess
-from pipeline.run import Run
+from pipeline.run.accounting import Account
+from pipeline.run.job import Job, RetryFilter
+from pipeline.run.run import Run
 from pipeline.video.geometry import ClipShape
 from pipeline.video.sampling import Sampling
 from tests.pipeline.features import Brightness

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pyarrow as pa
 import torch
 
-from pipeline.monitor import Reporter
-from pipeline.passes import ClipPass, ProbePass, TextPass, WorkersLost
+from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
+from pipeline.graph.monitor import Reporter
+from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
+from pipeline.graph.work import open_work, read_rows
 from pipeline.stages.featurize import Featurizing
 from pipeline.stages.text import TextEncoding
-from pipeline.tasks import decode_task, probe_task, video_worker, write_task
-from pipeline.video.worker import DecodeLimits
-from pipeline.work import open_work, read_rows
+from pipeline.video.process.worker import DecodeLimits
 
 _SILENT = SimpleNamespace(enter=SimpleNamespace(remote=lambda *_: None), leave=SimpleNamespace(remote=lambda *_: None))
 REPORTER = Reporter(_SILENT, "")

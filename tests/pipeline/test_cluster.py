@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.errors import Incomplete
-from pipeline.cluster import start_ray
-from pipeline.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, lay_out
+from base.errors import Incomplete
+from base.ray_session import start_ray
+from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, lay_out
 from pipeline.recipes import Resources
 from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import World
@@ -172,7 +172,7 @@ def test_ray_that_does_not_start_is_a_sentence(message: str, expected: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("moment", ["raylet/raylet", "ray::Monitor", "pipeline.video.child", "_Featurizer"])
+@pytest.mark.parametrize("moment", ["raylet/raylet", "ray::Monitor", "pipeline.video.process.child", "_Featurizer"])
 def test_the_end_of_the_raylet_is_a_sentence(moment: str, tmp_path: Path) -> None:
     """Whatever the run is at: Ray is starting, has been joined, videos are decoded, or clips are featurized."""
     write_sprites(tmp_path / "sprites", World(128, 128, 9), 16, seed=3)

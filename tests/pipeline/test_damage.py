@@ -10,16 +10,16 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from diffusion.errors import DamagedFile, InputError
-from diffusion.storage import Folder
-from pipeline.accounting import Account
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.identity import text_id
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.recovery import recover_catalog
-from pipeline.dataset.rejects import read_rejects
-from pipeline.plan import DryRun
-from pipeline.run import Run
+from base.errors import DamagedFile, InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.identity import text_id
+from dataset.parts.tables import part_names
+from dataset.recovery import recover_catalog
+from dataset.rejects import read_rejects
+from pipeline.planning.plan import DryRun
+from pipeline.run.accounting import Account
+from pipeline.run.run import Run
 from tests.pipeline.histories import RECIPES, VIDEOS, History, Life, Step, draw_history, make_library
 from tests.pipeline.in_process import InProcess, close_child
 from tests.pipeline.many import play_all
@@ -197,8 +197,8 @@ def test_dataset_json_of_another_dataset_is_refused(history: History, tmp_path: 
 
 
 def test_parts_that_do_not_say_how_they_were_made_are_refused(history: History) -> None:
-    from pipeline.dataset.part_file import read_part
-    from pipeline.dataset.parts import FACTS, write_part
+    from dataset.parts.part_file import read_part
+    from dataset.parts.tables import FACTS, write_part
 
     folder = Folder(str(history.dataset))
     (history.dataset / "dataset.json").unlink()

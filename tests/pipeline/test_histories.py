@@ -12,18 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diffusion.storage import Folder
-from pipeline.accounting import Account
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.identity import text_id
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.rejects import read_rejects
-from pipeline.dataset.schema import Column
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.identity import text_id
+from dataset.parts.schema import Column
+from dataset.parts.tables import part_names
+from dataset.rejects import read_rejects
 from pipeline.featurizers.base import ClipBatch, ClipFeature
+from pipeline.graph.tasks import video_worker
+from pipeline.run.accounting import Account
 from pipeline.stages.decode import decode_clip
-from pipeline.tasks import video_worker
 from pipeline.video.probe import content_hash
-from pipeline.video.worker import DecodeLimits
+from pipeline.video.process.worker import DecodeLimits
 from tests.pipeline.histories import FEATURES, SHAPE, History, Life, Step, draw_history, letters, make_library
 from tests.pipeline.in_process import close_child
 from tests.pipeline.many import play_all

@@ -22,7 +22,7 @@ KILLS = 10
 CLIPS = 48
 VICTIMS = ("driver", "actor", "child")
 # What tells them in their command lines.
-MARKS = {"actor": "_Featurizer", "child": "pipeline.video.child"}
+MARKS = {"actor": "_Featurizer", "child": "pipeline.video.process.child"}
 
 
 def processes() -> dict[int, tuple[int, str]]:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from diffusion.config import dump, load, to_json
-from diffusion.errors import InputError
-from diffusion.pixel_codec import PixelCodec
-from diffusion.storage import Folder
-from pipeline.artifacts import choose_targets
-from pipeline.dataset.rules import Rule
+from base.config import dump, load, to_json
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.rules import Rule
+from models.encoders.pixel_codec import PixelCodec
 from pipeline.featurizers.base import Feature
 from pipeline.featurizers.latents import PixelLatents
 from pipeline.featurizers.text import HashedTextStates
+from pipeline.planning.artifacts import choose_targets
 from pipeline.recipes import (
     RECIPES,
     Preprocess,
@@ -25,8 +25,8 @@ from pipeline.recipes import (
     sprites_image,
 )
 from pipeline.video.geometry import ClipShape
+from pipeline.video.process.worker import DecodeLimits
 from pipeline.video.sampling import Sampling
-from pipeline.video.worker import DecodeLimits
 from tests.pipeline.features import Brightness
 
 

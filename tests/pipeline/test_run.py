@@ -8,23 +8,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from diffusion.errors import InputError, StorageError, TooManyFailures
-from diffusion.storage import Folder
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.ledger import Ledger
-from pipeline.dataset.lock import WriteLock
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import StoreOptions
-from pipeline.dataset.schema import Column
+from base.errors import InputError, StorageError, TooManyFailures
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.heatmap import Normalisation
+from dataset.ledger import Ledger
+from dataset.lock import WriteLock
+from dataset.parts.part_file import read_part
+from dataset.parts.schema import Column
+from dataset.parts.tables import StoreOptions
 from pipeline.featurizers.heatmaps import Heatmaps
-from pipeline.job import Job, RetryFilter
 from pipeline.manifest import ManifestColumns
 from pipeline.motion.flow import Dis
-from pipeline.motion.heatmap import Normalisation
-from pipeline.plan import DryRun
+from pipeline.planning.plan import DryRun
 from pipeline.recipes import Preprocess
-from pipeline.run import Run
-from pipeline.video.worker import DecodeLimits
+from pipeline.run.job import Job, RetryFilter
+from pipeline.run.run import Run
+from pipeline.video.process.worker import DecodeLimits
 from tests.pipeline.conftest import SMALL, Preprocessing, last_record, part_bytes, reject_rows
 from tests.pipeline.features import Brightness, Moody
 from tests.videos import pictures, write, write_audio

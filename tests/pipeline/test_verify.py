@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.lock import WriteLock
 from infra.commands.dataset import main
 from pipeline.curation.verify import verify
-from pipeline.dataset.lock import WriteLock
 from tests.conftest import ROOT
 from tests.pipeline.histories import History, Life, make_library
 from tests.pipeline.in_process import close_child
@@ -101,9 +101,9 @@ def test_parts_in_each_others_place(dataset: Path) -> None:
 
 
 def test_values_that_are_not_finite(dataset: Path) -> None:
-    from pipeline.dataset.part_file import read_part
-    from pipeline.dataset.parts import part_options, write_part
-    from pipeline.dataset.schema import Column, columns_of
+    from dataset.parts.part_file import read_part
+    from dataset.parts.schema import Column, columns_of
+    from dataset.parts.tables import part_options, write_part
 
     folder = Folder(str(dataset / "cells"))
     name = parts(dataset, "cells")[0].name

@@ -8,26 +8,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.identity import text_id
+from dataset.ledger import Ledger, Sources
+from dataset.parts.part_file import read_part
+from dataset.parts.tables import part_names
+from dataset.reading import FeatureReader, TextReader
+from dataset.view import View
 from infra import cli
 from pipeline.curation.explain import explain_artifacts, explain_clip, explain_recipe
 from pipeline.curation.export import export
 from pipeline.curation.merge import merge
 from pipeline.curation.recaption import recaption
 from pipeline.curation.stats import read_stats
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.identity import text_id
-from pipeline.dataset.ledger import Ledger, Sources
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.reading import FeatureReader, TextReader
-from pipeline.dataset.view import View
 from pipeline.manifest import ManifestColumns
+from pipeline.manifest.stamps import stamp_all
 from pipeline.recipes import sprites_image
-from pipeline.records import last_job
 from pipeline.report.page import ReportOptions, write_report
-from pipeline.stamps import stamp_all
+from pipeline.run.records import last_job
 from tests.conftest import ROOT
 from tests.pipeline.datasets import set_values, write_dataset
 from training.data.source import Artifacts, Source

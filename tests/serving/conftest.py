@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.model_folder import ModelCard, save_model
-from diffusion.process.options import SamplingChanges
-from serving.describe import describe
-from serving.models import ServedModel
+from diffusion.options import SamplingChanges
+from models.folder import ModelCard, save_model
+from serving.generate.describe import describe
+from serving.generate.models import ServedModel
 from serving.settings import Settings
-from tests.diffusion.test_generation import FACTS
-from tests.diffusion.unet.models import small
+from tests.models.test_generator import FACTS
+from tests.models.videocrafter2.models import small
 from tests.serving.server import Server, serve
 
 

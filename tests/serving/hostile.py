@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from serving.models import ServedModel
+from serving.generate.models import ServedModel
 from serving.settings import Settings
 from tests.conftest import ROOT
 from tests.serving.server import Server, serve

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import uvicorn
 
-from serving.api import build_api
-from serving.loading import open_worker
-from serving.models import ServedModel
+from serving.deploy.loading import open_worker
+from serving.deploy.setup import open_videos
+from serving.generate.models import ServedModel
+from serving.generate.worker import Worker
+from serving.http.api import build_api
+from serving.jobs.store import JobStore
 from serving.settings import Compute, Settings
-from serving.setup import open_videos
-from serving.store import JobStore
-from serving.worker import Worker
 
 
 @dataclass

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.models import ServedModel
-from tests.diffusion.test_picture import bombs, encoded
-from tests.diffusion.test_picture import png as png_of_size
-from tests.diffusion.test_picture_limits import jpeg_of_scans
+from serving.generate.models import ServedModel
+from tests.media.test_picture import bombs, encoded
+from tests.media.test_picture import png as png_of_size
+from tests.media.test_picture_limits import jpeg_of_scans
 from tests.serving.hostile import as_json, check_traces, form, refusal, target_in
+from tests.serving.http.test_api import events, png
 from tests.serving.server import Server
-from tests.serving.test_api import events, png
 
 MIB = 1 << 20
 Way = Callable[[bytes], httpx2.Response]

@@ -11,14 +11,14 @@ import anyio.to_thread
 import httpx2
 import pytest
 
-from serving.api import build_api
-from serving.jobs import Job
-from serving.models import ServedModel
+from serving.deploy.setup import open_videos
+from serving.generate.models import ServedModel
+from serving.http.api import build_api
+from serving.jobs.job import Job
+from serving.requests.videos import Videos
 from serving.settings import Settings
-from serving.setup import open_videos
-from serving.videos import Videos
+from tests.serving.http.test_api import png, refusal
 from tests.serving.server import serve
-from tests.serving.test_api import png, refusal
 
 PATIENCE_S = 20.0  # of what does not come at all
 

@@ -15,10 +15,10 @@ import av
 import httpx2
 import pytest
 
-from serving.models import ServedModel
+from serving.generate.models import ServedModel
 from tests.serving.hostile import as_json, check_traces, form, refusal, target_in
+from tests.serving.http.test_api import create, events, png
 from tests.serving.server import Server
-from tests.serving.test_api import create, events, png
 
 
 @pytest.fixture(scope="module")

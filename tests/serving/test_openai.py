@@ -13,10 +13,10 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from PIL import Image
 
-from serving.models import ServedModel
+from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
+from tests.serving.client.test_client import picture
 from tests.serving.server import Server, serve
-from tests.serving.test_client import picture
 
 # The package calls its whole video API deprecated, since the service that it was made for ends.
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving.http.test_api import png
 from tests.serving.server import Server
-from tests.serving.test_api import png
 
 pytestmark = pytest.mark.slow
 NPM_VERSION = "6.49.0"

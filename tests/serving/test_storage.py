@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from diffusion.errors import Incomplete, StorageError
-from serving.jobs import NewJob
-from serving.models import ServedModel
+from base.errors import Incomplete, StorageError
+from serving.deploy.setup import check_store, open_store, open_videos
+from serving.deploy.starting import start_ray
+from serving.generate.models import ServedModel
+from serving.jobs.job import NewJob
+from serving.requests.videos import Videos
 from serving.settings import Settings
-from serving.setup import check_store, open_store, open_videos
-from serving.starting import start_ray
-from serving.videos import Videos
-from tests.serving.test_api import refusal
+from tests.serving.http.test_api import refusal
+from tests.serving.jobs.test_store import ORDER
 from tests.serving.test_hostile_callers import opened, post
-from tests.serving.test_store import ORDER
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
 from tests.training.datasets import Toy, write_toy
 
 

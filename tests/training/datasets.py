@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from diffusion.image import CellTokens
-from diffusion.storage import Folder
-from diffusion.text import HashedText
-from pipeline.dataset.catalog import Artifact, Catalog
-from pipeline.dataset.identity import text_id
-from pipeline.dataset.parts import CLIPS, TEXT_KEYS, StoreOptions, write_part
-from pipeline.dataset.schema import Column, describe
-from pipeline.motion.heatmap import Normalisation
+from base.storage.folder import Folder
+from dataset.catalog import Artifact, Catalog
+from dataset.heatmap import Normalisation
+from dataset.identity import text_id
+from dataset.parts.schema import Column, describe
+from dataset.parts.tables import CLIPS, TEXT_KEYS, StoreOptions, write_part
+from models.encoders.image import CellTokens
+from models.encoders.text import HashedText
 from tests.pipeline.datasets import clip as clip_row
 
 CELL = 8

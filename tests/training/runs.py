@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from diffusion.storage import Folder
-from training.job import TrainJob, check_resume, open_sources, write_description
+from base.storage.folder import Folder
+from training.loop.optimiser import Optimiser
+from training.loop.parallel import World
 from training.network import Network
-from training.optimiser import Optimiser
-from training.parallel import World
 from training.recipes import Hardware, Samples, Saves, Train
-from training.worker import Worker
+from training.run.job import TrainJob, check_resume, open_sources, write_description
+from training.run.worker import Worker
 
 SMALL = Network(start="", block_out_channels=(8, 16), layers_per_block=1, attention_head_dim=8, norm_num_groups=4)
 TOY = Train(

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion.config import load
-from diffusion.model_folder import ModelCard, load_unet
-from diffusion.storage import Folder
+from base.config import load
+from base.storage.folder import Folder
+from models.folder import ModelCard, load_unet
 from tests.conftest import ROOT
+from tests.training.run.test_worker import losses
 from tests.training.runs import SMALL, toy_job, train_here
-from tests.training.test_worker import losses
-from training.job import TrainJob, read_description
-from training.optimiser import Optimiser
+from training.loop.optimiser import Optimiser
 from training.recipes import Saves, Train
+from training.run.job import TrainJob, read_description
 
 GOLDEN = ROOT / "tests" / "golden" / "run_v1"
 
@@ -51,6 +51,6 @@ def test_its_description_and_model_are_read(folder: Path) -> None:
 
 
 def load_config(run: Path) -> object:
-    from diffusion.config import from_json
+    from base.config import from_json
 
     return from_json(read_description(Folder(str(run)))["config"])

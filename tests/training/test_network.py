@@ -11,21 +11,21 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 
-from diffusion import autoencoder
-from diffusion.errors import InputError, WeightsError
-from diffusion.model_folder import BASE_MODEL, ModelCard, ModelFacts, find_base_part, save_model
-from diffusion.storage import Folder
-from diffusion.weights import Weights
+from base.errors import InputError, WeightsError
+from base.storage.folder import Folder
+from base.weights import Weights
+from models.encoders import autoencoder
+from models.folder import BASE_MODEL, ModelCard, ModelFacts, find_base_part, save_model
 from pipeline.featurizers.latents import VaeLatents
 from pipeline.recipes import Preprocess, motif
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import SMALL
 from training.data.source import Artifacts, Source
-from training.encoders import find_encoder
-from training.job import TrainJob, open_sources
 from training.network import Network, check_start, new_network
 from training.recipes import Train
 from training.recipes import motif as train_motif
+from training.run.encoders import find_encoder
+from training.run.job import TrainJob, open_sources
 
 TEXT = {"encoder": "HashedText", "tokens": 6, "width": 16, "version": 1}
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from diffusion.errors import InputError
-from diffusion.model_folder import Part
-from diffusion.storage import Folder
-from diffusion.weights import Weights
-from pipeline.dataset.catalog import Catalog
-from pipeline.dataset.identity import text_id
-from pipeline.dataset.reading import FeatureReader, Sample, TextReader
-from pipeline.dataset.view import View
-from pipeline.motion.heatmap import Normalisation, stored_heatmap
+from base.errors import InputError
+from base.storage.folder import Folder
+from base.weights import Weights
+from dataset.catalog import Catalog
+from dataset.heatmap import Normalisation, stored_heatmap
+from dataset.identity import text_id
+from dataset.reading import FeatureReader, Sample, TextReader
+from dataset.view import View
+from models.folder import Part
 from training.data.order import Place
 
 _KEPT_GROUPS = 24

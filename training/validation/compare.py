@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from training.job import read_description
-from training.tracking import METRICS, read_metrics
+from base.errors import InputError
+from base.storage.folder import Folder
+from training.run.job import read_description
+from training.run.tracking import METRICS, read_metrics
 from training.validation.figure import GREY, SMALL, Look, entitle, label, name_runs, new_figure, png, tidy
 from training.validation.runs import run_name
 

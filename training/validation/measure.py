@@ -10,16 +10,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from diffusion.device import find_device
-from diffusion.errors import NotFinite
-from diffusion.process.focal import MotionFocal
-from diffusion.process.schedule import Schedule
-from pipeline.dataset.identity import digest
+from base.device import find_device
+from base.errors import NotFinite
+from dataset.identity import digest
+from diffusion.schedule import Schedule
+from diffusion.weighting import MotionFocal
 from training.data.batch import Batch, collate
 from training.data.draws import Draws
 from training.data.order import Place
 from training.data.source import Artifacts, Source
-from training.objective import Objective
+from training.loop.objective import Objective
 from training.validation.ratio import ClipErrors
 
 _STREAM = 10

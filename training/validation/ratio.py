@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from diffusion.errors import InputError
+from base.errors import InputError
 
 # Keeps these random numbers apart from all others of the same seed.
 _STREAM = 11

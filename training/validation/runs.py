@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion.errors import InputError, StorageError
-from diffusion.model_folder import ModelFacts, load_facts, load_unet
-from diffusion.storage import Folder
-from diffusion.weights import Weights
-from training.checkpoints import Checkpoints
+from base.errors import InputError, StorageError
+from base.storage.folder import Folder
+from base.weights import Weights
+from models.folder import ModelFacts, load_facts, load_unet
 from training.data.source import open_view
-from training.job import CONFIG, read_description
 from training.network import check_facts
+from training.run.checkpoints import Checkpoints
+from training.run.job import CONFIG, read_description
 from training.validation.measure import HeldOut
 
 if TYPE_CHECKING:  # diffusers takes many seconds to import
-    from diffusion.unet.model import VideoUNet
+    from models.videocrafter2.unet import VideoUNet
 
 _CARD = "motif.json"
 _IN_A_RUN = re.compile(r"^(?P<run>.+)/checkpoints/step-(?P<step>\d+)/model$")

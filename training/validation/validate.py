@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from diffusion.device import find_device
-from diffusion.process.schedule import Schedule
+from base.device import find_device
+from diffusion.schedule import Schedule
 from training.data.source import Source
 from training.validation.measure import HeldOut, Options, measure
 from training.validation.ratio import ClipErrors, RunRatio, compare_ratios

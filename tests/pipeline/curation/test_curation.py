@@ -10,9 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from diffusion.text import HashedText
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.heatmap import CONVENTIONS
+from dataset.parts.schema import Column
+from dataset.parts.tables import part_names
+from dataset.reading import FeatureReader, TextReader
+from dataset.view import View
+from models.encoders.text import HashedText
 from pipeline.curation.calibrate import calibrate
 from pipeline.curation.diff import diff
 from pipeline.curation.explain import explain_artifacts, explain_clip, explain_recipe
@@ -20,13 +25,8 @@ from pipeline.curation.export import export
 from pipeline.curation.merge import merge
 from pipeline.curation.recaption import recaption
 from pipeline.curation.stats import read_stats
-from pipeline.dataset.parts import part_names
-from pipeline.dataset.reading import FeatureReader, TextReader
-from pipeline.dataset.schema import Column
-from pipeline.dataset.view import View
 from pipeline.featurizers.text import HashedTextStates
 from pipeline.manifest import ManifestColumns
-from pipeline.motion.heatmap import CONVENTIONS
 from tests.pipeline.conftest import SMALL, Preprocessing, part_bytes
 from tests.pipeline.datasets import set_values
 

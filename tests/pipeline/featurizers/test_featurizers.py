@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.autoencoder import Autoencoder
-from diffusion.text import ClipText
-from diffusion.weights import Weights
+from base.weights import Weights
+from dataset.heatmap import Normalisation, stored_heatmap
+from models.encoders.autoencoder import Autoencoder
+from models.encoders.text import ClipText
 from pipeline.featurizers.base import ClipBatch, ClipFeature
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.latents import PixelLatents, VaeLatents
 from pipeline.featurizers.text import ClipTextStates, HashedTextStates
 from pipeline.motion.flow import Dis
-from pipeline.motion.heatmap import Normalisation, stored_heatmap
 from pipeline.sprites.files import draw_clips
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.errors import InputError, WeightsError
-from diffusion.image import CellTokens, ClipImage
-from diffusion.weights import Weights
+from base.errors import InputError, WeightsError
+from base.weights import Weights
+from models.encoders.image import CellTokens, ClipImage
 from pipeline.featurizers.base import ClipBatch, ClipFeature
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
 from pipeline.video.geometry import ClipShape

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.accounting import Account
 from pipeline.manifest import ManifestColumns, read_manifest
+from pipeline.run.accounting import Account
 from tests.pipeline.manifest.test_shards import write_tar
 
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffusion.errors import InputError, MotifError
-from diffusion.storage import Folder
+from base.errors import InputError, MotifError
+from base.storage.folder import Folder
 from pipeline.manifest import ManifestColumns, read_manifest
 
 ROWS = [{"video": "a.mp4", "caption": "one"}, {"video": "sub/b.mp4", "caption": "two, with a comma"}]

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
 from pipeline.manifest import ManifestColumns, read_manifest
-from pipeline.members import container, parse_member
-from pipeline.stamps import MISSING, stamp_all
+from pipeline.manifest.members import container, parse_member
+from pipeline.manifest.stamps import MISSING, stamp_all
 from pipeline.video.errors import VideoError
 from pipeline.video.geometry import ClipShape
+from pipeline.video.process.worker import DecodeLimits, VideoWorker
 from pipeline.video.sampling import Span
-from pipeline.video.worker import DecodeLimits, VideoWorker
 from tests.pipeline.manifest.test_manifest import rows
 from tests.videos import pictures, write
 
@@ -101,7 +101,7 @@ def test_shards_on_s3(bucket: str, tmp_path: Path) -> None:
 
 class VideoFiles:
     def __enter__(self) -> "VideoFiles":
-        from pipeline.video.member_file import MemberFile
+        from pipeline.video.process.member_file import MemberFile
 
         self.file = MemberFile()
         return self

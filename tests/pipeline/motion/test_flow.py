@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from dataset.heatmap import agreed_intensity, intensity
 from pipeline.motion.flow import Dis
-from pipeline.motion.heatmap import agreed_intensity, intensity
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World, draw_scene, move
 

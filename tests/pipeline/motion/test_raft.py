@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_large, raft_small
 
-from diffusion.errors import WeightsError
-from diffusion.weights import Weights
+from base.errors import WeightsError
+from base.weights import Weights
 from pipeline.motion.raft import Raft
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diffusion.storage import Folder
+from base.storage.folder import Folder
 from pipeline.report import charts, pictures
 from pipeline.report.choose import choose
 from pipeline.report.page import ReportOptions, write_report

@@ -9,26 +9,26 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diffusion.errors import Incomplete, StorageError
-from diffusion.storage import Folder
-from pipeline.dataset.ledger import Ledger
-from pipeline.dataset.lock import WriteLock
-from pipeline.dataset.part_file import read_part
-from pipeline.dataset.parts import StoreOptions, part_names
-from pipeline.dataset.rejects import read_rejects
-from pipeline.dataset.rules import Rule
-from pipeline.dataset.schema import Column
+from base.errors import Incomplete, StorageError
+from base.storage.folder import Folder
+from dataset.ledger import Ledger
+from dataset.lock import WriteLock
+from dataset.parts.part_file import read_part
+from dataset.parts.schema import Column
+from dataset.parts.tables import StoreOptions, part_names
+from dataset.rejects import read_rejects
+from dataset.rules import Rule
 from pipeline.featurizers.base import ClipFeature
+from pipeline.stages.columns import FAILURE, WORK, Failure, read_failures
 from pipeline.stages.decode import FRAMES, clip_bytes, decode_rows, read_frames
 from pipeline.stages.featurize import Featurizing
-from pipeline.stages.flow import FAILURE, WORK, Failure, read_failures
 from pipeline.stages.probe import probe_rows
 from pipeline.stages.write import STATUS, PartWriter
 from pipeline.video.decoders import Request, decode_with_pyav
 from pipeline.video.geometry import ClipShape
 from pipeline.video.probe import content_hash
+from pipeline.video.process.worker import DecodeLimits, VideoWorker
 from pipeline.video.sampling import Span
-from pipeline.video.worker import DecodeLimits, VideoWorker
 from tests.pipeline.datasets import clip
 from tests.pipeline.features import Brightness, Moody
 from tests.videos import number_of, pictures, write

@@ -10,7 +10,7 @@ import torch
 import torchvision.transforms.functional as tvf
 from av.video.reformatter import VideoReformatter
 
-from diffusion.colour import SCALING
+from media.colour import SCALING
 from pipeline.video.decoders import Request, decode, decode_with_decord, decode_with_pyav, decoder
 from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.probe import probe

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.picture import fit, read_image
+from base.errors import InputError
+from media.picture import fit, read_image
 from pipeline.video.decoders import Request, decode_with_pyav
 from pipeline.video.probe import probe
 from pipeline.video.sampling import Span

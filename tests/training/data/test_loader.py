@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.errors import StorageError
-from diffusion.storage import Folder
+from base.errors import StorageError
+from base.storage.folder import Folder
 from tests.training.datasets import Toy, write_toy
 from training.data.batch import Batch
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.storage import Folder
-from pipeline.dataset.view import View
-from pipeline.motion.heatmap import Normalisation
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.heatmap import Normalisation
+from dataset.view import View
 from tests.training.datasets import Toy, caption_of, write_toy
 from training.data.order import Place
 from training.data.source import Artifacts, Source

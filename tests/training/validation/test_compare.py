@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusion.errors import InputError
-from diffusion.process.focal import MotionFocal
-from diffusion.storage import Folder
+from base.errors import InputError
+from base.storage.folder import Folder
+from diffusion.weighting import MotionFocal
 from tests.training.runs import TOY, toy_job, train_here
 from training.validation.compare import compare, curves_figure, smooth
 

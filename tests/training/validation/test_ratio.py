@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion.errors import InputError, NotFinite
-from diffusion.process.schedule import Prediction, Schedule
-from diffusion.storage import Folder
+from base.errors import InputError, NotFinite
+from base.storage.folder import Folder
+from diffusion.schedule import Prediction, Schedule
 from tests.training.datasets import Toy, write_toy
 from training.data.source import Artifacts, Source
 from training.validation.measure import HeldOut, Options, held_out_draws, measure

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from diffusion.errors import InputError, WeightsError
-from diffusion.process.schedule import Schedule
-from diffusion.storage import Folder
+from base.errors import InputError, WeightsError
+from base.storage.folder import Folder
+from diffusion.schedule import Schedule
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import SMALL, TOY, toy_job, train_here
 from training.validation.measure import Options

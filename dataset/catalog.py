@@ -1,0 +1,166 @@
+"""dataset.json: which artifacts a dataset holds and from which configuration each one came."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from base.errors import InputError, StorageError
+from base.storage.folder import Folder
+from base.storage.uri import split
+from dataset.identity import differences, fingerprint
+from dataset.parts.footers import make_label
+
+SCHEMA_VERSION = 2
+# Version 1: parts without checksums, tensors as fixed-size binary, contents as bare hex of BLAKE2b-128. It is read
+# everywhere, but nothing is added to it: its frames were chosen and converted in another way.
+READABLE_VERSIONS = (1, SCHEMA_VERSION)
+FILE = "dataset.json"
+_LARGEST_VIEW = 256 << 20
+# Folders that are not artifacts of features.
+RESERVED = ("clips", "sources", "rejects", "runs", "damaged")
+
+
+class BrokenCatalog(InputError):  # noqa: N818
+    """dataset.json cannot be read."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact: its ``kind`` (latents, heatmaps, text ...), configuration and columns."""
+
+    kind: str
+    identity: dict[str, Any]
+    facts: dict[str, Any]
+    columns: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """The configuration in 16 hex digits."""
+        return fingerprint(self.identity)
+
+    @property
+    def label(self) -> dict[str, str]:
+        """What each of its parts says of itself (:mod:`dataset.parts.footers`)."""
+        return make_label(self.kind, self.identity, self.facts)
+
+    @property
+    def per_clip(self) -> bool:
+        """Whether its parts are aligned with the clips (text is kept by caption)."""
+        return self.kind != "text"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What dataset.json says: the clips' configuration and the artifacts by folder name."""
+
+    clips: dict[str, Any]
+    artifacts: dict[str, Artifact]
+    version: int = SCHEMA_VERSION
+    """The schema version of the files."""
+
+    @classmethod
+    def read(cls, dataset: Folder) -> "Catalog | None":
+        """The catalog of a dataset; None where there is none yet. InputError where a view is named in its place."""
+        try:
+            data = json.loads(dataset.read(FILE))
+        except FileNotFoundError:
+            _refuse_view(dataset)
+            return None
+        except StorageError:
+            _refuse_view(dataset)
+            raise
+        except ValueError as error:
+            raise BrokenCatalog(
+                f"{dataset.file(FILE)} is not readable JSON ({error}): restore it, or run `motif preprocess` again, "
+                "which makes it from the parts."
+            ) from error
+        if not isinstance(data, dict) or "schema_version" not in data:
+            raise BrokenCatalog(
+                f"{dataset.file(FILE)} is not what motif writes: restore it, or run `motif preprocess` again, which "
+                "makes it from the parts."
+            )
+        version = data["schema_version"]
+        if version not in READABLE_VERSIONS:
+            known = " and ".join(map(str, READABLE_VERSIONS))
+            raise InputError(
+                f"{dataset.uri} has schema version {version}, this motif reads {known}: use the motif that wrote it."
+            )
+        artifacts = {
+            name: Artifact(entry["kind"], entry["identity"], entry["facts"], entry["columns"])
+            for name, entry in data["artifacts"].items()
+        }
+        return cls(data["clips"]["identity"], artifacts, version)
+
+    @classmethod
+    def require(cls, dataset: Folder) -> "Catalog":
+        """The catalog of a dataset that must exist."""
+        found = cls.read(dataset)
+        if found is None:
+            raise InputError(f"{dataset.uri} is no dataset: it has no {FILE}. Make one with `motif preprocess`.")
+        return found
+
+    def write(self, dataset: Folder) -> None:
+        """Write dataset.json atomically."""
+        data = {
+            "schema_version": self.version,
+            "clips": {"fingerprint": fingerprint(self.clips), "identity": self.clips},
+            "artifacts": {
+                name: {
+                    "kind": artifact.kind,
+                    "fingerprint": artifact.fingerprint,
+                    "identity": artifact.identity,
+                    "facts": artifact.facts,
+                    "columns": artifact.columns,
+                }
+                for name, artifact in self.artifacts.items()
+            },
+        }
+        dataset.write(FILE, json.dumps(data, indent=2).encode())
+
+    def find(self, kind: str, identity: dict[str, Any]) -> str | None:
+        """The artifact of that kind and configuration."""
+        for name, artifact in self.artifacts.items():
+            if artifact.kind == kind and artifact.identity == identity:
+                return name
+        return None
+
+    def nearest(self, kind: str, identity: dict[str, Any]) -> tuple[str, list[str]] | None:
+        """The artifact of that kind that differs in the fewest fields, and those fields."""
+        near = [
+            (name, differences(artifact.identity, identity))
+            for name, artifact in self.artifacts.items()
+            if artifact.kind == kind
+        ]
+        return min(near, key=lambda item: len(item[1]), default=None)
+
+    def with_artifact(self, artifact: Artifact) -> "tuple[str, Catalog]":
+        """The catalog with one artifact more: called by its kind, or kind-fingerprint where that name is taken."""
+        name = artifact.kind
+        if name in self.artifacts:
+            name = f"{artifact.kind}-{artifact.fingerprint[:8]}"
+        return name, replace(self, artifacts=self.artifacts | {name: artifact})
+
+    def pick(self, kind: str, name: str | None = None) -> str:
+        """The one artifact of a kind, or the one named; InputError where it is missing or not the only one."""
+        if name is not None:
+            if name not in self.artifacts:
+                raise InputError(f"artifact '{name}' is not in the dataset. It has: {', '.join(self.artifacts)}.")
+            return name
+        names = [name for name, artifact in self.artifacts.items() if artifact.kind == kind]
+        if not names:
+            raise InputError(f"the dataset holds no {kind}. It has: {', '.join(self.artifacts) or 'nothing yet'}.")
+        if len(names) > 1:
+            raise InputError(f"the dataset holds {len(names)} {kind} ({', '.join(names)}): name the one to use.")
+        return names[0]
+
+
+def _refuse_view(place: Folder) -> None:
+    """InputError where the place is a file that `motif dataset filter` wrote."""
+    fs, path = split(place.uri)
+    try:
+        with fs.open_input_stream(path, compression=None) as stream:
+            facts = json.loads(stream.read(_LARGEST_VIEW))
+    except (OSError, ValueError):
+        return
+    if isinstance(facts, dict) and {"dataset", "artifacts"} <= facts.keys():
+        raise InputError(f"{place.uri} is a view of {facts['dataset']}; name the dataset.")

@@ -1,0 +1,120 @@
+"""What a dataset already holds, as far as a plan must know it: slots written or rejected, known sources, parts."""
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+
+from base.storage.folder import Folder
+from dataset.parts.each import read_each
+from dataset.parts.part_file import read_part
+from dataset.parts.tables import SOURCES, part_facts, part_names, read_parts
+
+Parts = Mapping[str, Container[str]]
+FAILED, FILTERED = "failed", "filtered"
+# Classes of videos that can be read and are not used: filtered, not failed. See media.colour.
+UNSUITABLE = frozenset({"HighDynamicRange", "UnknownColour", "Interlaced"})
+
+
+def probe_outcome(error_class: str) -> str:
+    """How a source with this class of error counts: filtered where it can be read and is not used, else failed."""
+    return FILTERED if error_class in UNSUITABLE else FAILED
+
+
+@dataclass
+class Ledger:
+    """The state of a dataset.
+
+    ``written`` maps the slot of each clip to the id of its caption; ``clip_ids`` are the clips'. ``rejected`` maps a
+    slot to its outcome (``failed`` or ``filtered``) and the rule that filtered it; ``attempts`` counts tries.
+    """
+
+    written: dict[str, str] = field(default_factory=dict)
+    clip_ids: set[str] = field(default_factory=set)
+    rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    clip_parts: list[str] = field(default_factory=list)
+    rows: int = 0
+    """Rows of all parts of clips; more than there are ids where a clip is there twice."""
+
+    @classmethod
+    def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Ledger":
+        """Read slots, ids and rejects; no tensor is touched. ``without``: damaged parts, by folder."""
+        ledger = cls(
+            clip_parts=[part for part in part_names(dataset / "clips") if part not in without.get("clips", ())]
+        )
+        ledger._read_clips(dataset / "clips")
+        for row in _rows(committed_rejects(dataset, set(ledger.clip_parts), without.get("rejects", ()))):
+            if row["artifact"] == "" and row["slot"] not in ledger.written:
+                ledger.rejected[row["slot"]] = (row["outcome"], row["error_class"])
+                ledger.attempts[row["slot"]] = max(row["attempts"], ledger.attempts.get(row["slot"], 0))
+        return ledger
+
+    def _read_clips(self, folder: Folder) -> None:
+        clips = read_parts(folder, ["slot", "clip_id", "text_id"], self.clip_parts)
+        self.rows = clips.num_rows
+        if clips.num_rows:
+            for batch in clips.to_batches(max_chunksize=65536):
+                slots, ids, texts = (batch.column(i).to_pylist() for i in range(3))
+                self.written.update(zip(slots, texts, strict=True))
+                self.clip_ids.update(ids)
+        del clips
+        pa.default_memory_pool().release_unused()  # reading thousands of small files leaves as much as it yields
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in table.to_batches(max_chunksize=65536):
+        yield from batch.to_pylist()
+
+
+def committed_reject_parts(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> list[str]:
+    """Parts of the rejects that count, but those ``without``.
+
+    Rejects of a part of clips are written before it; they count once it is there. A run killed in between leaves
+    rejects that do not count, and the next run writes both again.
+    """
+    folder = dataset / "rejects"
+    names = [name for name in part_names(folder) if name not in without]
+    needs = read_each(folder, lambda name: part_facts(folder, name).get("clips_part", ""), names)
+    return [name for name, need in zip(names, needs, strict=True) if not need or need in clip_parts]
+
+
+def committed_rejects(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> pa.Table:
+    """Slot, artifact, outcome, error class and attempts of the rejects that count, older runs first."""
+    columns = ["slot", "artifact", "outcome", "error_class", "attempts", "run"]
+    table = read_parts(dataset / "rejects", columns, committed_reject_parts(dataset, clip_parts, without))
+    # The latest run's verdict on a slot comes last.
+    return table.sort_by("run") if table.num_rows else table
+
+
+class Sources:
+    """The sources that were probed, by uri; of a source that has changed, the latest state.
+
+    ``next_order`` is higher than the order of every part: what is probed next is the latest.
+    """
+
+    def __init__(self, table: pa.Table, next_order: int = 0) -> None:
+        self.table = table
+        self.next_order = next_order
+        uris = table.column("uri").to_pylist() if table.num_rows else []
+        self.rows = {uri: row for row, uri in enumerate(uris)}
+
+    @classmethod
+    def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Sources":
+        """Read all parts, older ones first. ``without``: damaged parts, by folder."""
+        folder = dataset / "sources"
+        names = [name for name in part_names(folder) if name not in without.get("sources", ())]
+        tables = read_each(folder, lambda name: read_part(folder, name), names)
+        tables.sort(key=_order)
+        next_order = _order(tables[-1]) + 1 if tables else 0
+        joined = pa.concat_tables(t.replace_schema_metadata(None) for t in tables) if tables else SOURCES.empty_table()
+        del tables
+        joined = joined.combine_chunks()
+        pa.default_memory_pool().release_unused()
+        return cls(joined, next_order)
+
+
+def _order(table: pa.Table) -> int:
+    return int((table.schema.metadata or {}).get(b"order", b"0"))

@@ -1,0 +1,284 @@
+"""One Parquet file of a dataset: how it is sealed when it is written, and checked whenever it is read.
+
+Three things are kept with the values, all inside an ordinary Parquet file:
+
+- page checksums (CRC-32, part of Parquet), checked by the first read of a process and by other readers that are asked
+  to;
+- ``digests``: of each column, a digest for each row group of which rows are null, and of the values that are no
+  tensors. Parquet's page headers have no checksum, and a flipped bit in one can move a null or change a number;
+- ``seal``: digests of the footer, and of all bytes before it. The footer's is checked whenever a part is opened, the
+  other one by ``motif dataset verify``.
+
+Parts of datasets of version 1 have none of them and are read as they are.
+"""
+
+import contextlib
+import errno
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import blake3
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from base.errors import DamagedFile
+from base.storage.errors import explained
+from base.storage.folder import Folder
+from base.storage.uri import split
+
+SEAL, DIGESTS = b"seal", b"digests"
+_SEAL = re.compile(rb"blake3-128 footer ([0-9a-f]{32}) body ([0-9a-f]{32})")
+_BLANK = b"blake3-128 footer " + b"0" * 32 + b" body " + b"0" * 32
+_MAGIC = b"PAR1"
+_TAIL = len(_MAGIC) + 4  # the footer's length, and the magic
+_FIRST_READ = 64 << 10  # one request brings most footers whole
+
+
+def encode_part(table: pa.Table, rows_a_group: int, **options: Any) -> pa.Buffer:
+    """A table as the bytes of a part, the same bytes for the same table. ``options`` are pyarrow's ParquetWriter's."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, store_schema=True, **options) as writer:
+        writer.write_table(table, row_group_size=rows_a_group)
+        groups = [table.slice(first, rows_a_group) for first in range(0, max(table.num_rows, 1), rows_a_group)]
+        digests = {name: [_digest(group.column(name)) for group in groups] for name in table.column_names}
+        writer.add_key_value_metadata({DIGESTS.decode(): json.dumps(digests, separators=(",", ":"))})
+        writer.add_key_value_metadata({SEAL.decode(): _BLANK.decode()})
+    data = sink.getvalue()
+    footer, start = _footer(data)
+    at = start + footer.rindex(_BLANK)
+    body = _hex(memoryview(data)[:start])
+    sealed = bytearray(data)
+    sealed[at : at + len(_BLANK)] = b"blake3-128 footer %b body %b" % (b"0" * 32, body)
+    whole = b"blake3-128 footer %b body %b" % (_footer_digest(bytes(sealed[start:]), len(data)), body)
+    sealed[at : at + len(_BLANK)] = whole
+    return pa.py_buffer(bytes(sealed))
+
+
+def _footer(data: pa.Buffer) -> tuple[bytes, int]:
+    """The footer with its length and magic, and where it begins."""
+    view = memoryview(data)
+    start = len(view) - _TAIL - int.from_bytes(view[-_TAIL : -len(_MAGIC)], "little")
+    return bytes(view[start:]), start
+
+
+def _hex(data: "bytes | memoryview") -> bytes:
+    return blake3.blake3(data).hexdigest(length=16).encode()
+
+
+def _footer_digest(footer: bytes, size: int) -> bytes:
+    """The digest of a footer, without what itself becomes, and of the file's size."""
+    return _hex(_SEAL.sub(lambda found: found[0].replace(found[1], b"0" * 32, 1), footer) + size.to_bytes(8, "little"))
+
+
+def _digest(column: "pa.Array | pa.ChunkedArray") -> str:
+    """16 hex digits over which rows of a column are null, and over its values where they are no tensors."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    valid = np.asarray(array.is_valid())
+    found = blake3.blake3(len(array).to_bytes(8, "little") + np.packbits(valid).tobytes())
+    if pa.types.is_large_binary(array.type):  # tensors: their bytes have the page's checksum, and take the time
+        ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+        found.update(np.diff(ends)[valid].tobytes())
+    elif not pa.types.is_fixed_size_binary(array.type):
+        _add_values(found, array.drop_null())
+    digits: str = found.hexdigest(length=8)
+    return digits
+
+
+def _add_values(found: Any, array: pa.Array) -> None:
+    if pa.types.is_string(array.type):
+        _, offsets, data = array.buffers()
+        ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+        found.update(np.diff(ends).tobytes())
+        if data is not None and len(ends):
+            found.update(memoryview(data)[ends[0] : ends[-1]])
+    elif not pa.types.is_null(array.type):
+        found.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).tobytes())
+
+
+Proven = set[tuple[int, str]]
+"""Columns of row groups (number of the row group, name of the column) whose checksums were found right."""
+
+
+@dataclass(frozen=True)
+class Footer:
+    """A part's footer, checked against its seal. ``sealed``: whether it has one (parts of version 1 have none)."""
+
+    metadata: pq.FileMetaData
+    size: int
+    """Of the file, in bytes."""
+    start: int
+    """Where the footer begins: all before it is the body."""
+    sealed: bool
+    body: bytes
+    """The body's digest, as hex digits."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was said of the part when it was written."""
+        found: dict[bytes, bytes] = self.metadata.metadata or {}
+        ours = (b"ARROW:schema", SEAL, DIGESTS)
+        return {key.decode(): value.decode() for key, value in found.items() if key not in ours}
+
+    @property
+    def digests(self) -> dict[str, list[str]]:
+        """By column, the digest of each row group; empty for parts of version 1."""
+        found: dict[str, list[str]] = json.loads((self.metadata.metadata or {}).get(DIGESTS, b"{}"))
+        return found
+
+
+def damaged(folder: Folder, name: str, why: str) -> DamagedFile:
+    """The error that says that a part is damaged, and what to do."""
+    dataset = folder.uri.rstrip("/").rpartition("/")[0] or "."
+    return DamagedFile(
+        folder.file(name),
+        f"{why}. `motif dataset verify {dataset} --repair` moves it aside; the next `motif preprocess` computes it "
+        "again.",
+    )
+
+
+@contextlib.contextmanager
+def _checked(folder: Folder, name: str) -> Iterator[None]:
+    """Turn what pyarrow says of bytes that are no valid part into DamagedFile; errors of the store stay such."""
+    try:
+        with explained(folder.uri):
+            yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        # Of its own findings pyarrow gives no errno; a disk that cannot read a sector gives EIO.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
+            raise
+        raise damaged(folder, name, (str(error).splitlines() or [type(error).__name__])[0]) from error
+
+
+def _read_footer(source: pa.NativeFile) -> Footer:
+    size = source.size()
+    if size < len(_MAGIC) + _TAIL:
+        raise ValueError(f"{size} bytes are no Parquet file")
+    tail = source.read_at(min(size, _FIRST_READ), max(0, size - _FIRST_READ))
+    if tail[-len(_MAGIC) :] != _MAGIC:
+        raise ValueError("its end is missing")
+    start = size - _TAIL - int.from_bytes(tail[-_TAIL : -len(_MAGIC)], "little")
+    if start < len(_MAGIC):
+        raise ValueError("the footer's length is wrong")
+    footer = tail[start - size :] if size - start <= len(tail) else source.read_at(size - start, start)
+    seals = _SEAL.findall(footer)
+    if seals and _footer_digest(footer, size) != seals[-1][0]:
+        raise ValueError("the footer's checksum is wrong")
+    metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
+    if not seals and DIGESTS in (metadata.metadata or {}):
+        raise ValueError("the seal of the footer is gone")
+    return Footer(metadata, size, start, bool(seals), seals[-1][1] if seals else b"")
+
+
+def read_footer(folder: Folder, name: str) -> Footer:
+    """The footer of a part, checked; DamagedFile where it is broken, FileNotFoundError where there is no such part."""
+    with _checked(folder, name), folder.open(name) as source:
+        return _read_footer(source)
+
+
+def footer_of(source: pa.NativeFile, folder: Folder, name: str) -> Footer:
+    """The footer of a part that is open, checked as :func:`read_footer` does."""
+    with _checked(folder, name):
+        return _read_footer(source)
+
+
+class PartFile:
+    """A part opened for reading, and checked. DamagedFile where a check fails. Use it in a ``with``.
+
+    A check of the same bytes by the same process has the same outcome, and costs more than the reading itself: columns
+    of row groups that are in ``proven`` are read unchecked, and those that passed are added. Who gives a set must give
+    it for this very file: one that nobody has written to since.
+    """
+
+    def __init__(self, folder: Folder, name: str, proven: "Proven | None" = None) -> None:
+        self.folder = folder
+        self.name = name
+        self.proven: Proven = set() if proven is None else proven
+        fs, path = split(folder.file(name))
+        with _checked(folder, name):
+            self._source = fs.open_input_file(path) if folder.remote else pa.memory_map(path)
+            self.footer = _read_footer(self._source)
+            self._file = self._open(checks=True)
+            self._trusted: pq.ParquetFile | None = None
+            self.schema: pa.Schema = self._file.schema_arrow
+            self._digests = self.footer.digests
+        self.group_rows = [
+            self.footer.metadata.row_group(number).num_rows for number in range(self.footer.metadata.num_row_groups)
+        ]
+
+    def _open(self, *, checks: bool) -> pq.ParquetFile:
+        return pq.ParquetFile(
+            self._source,
+            metadata=self.footer.metadata,
+            pre_buffer=self.folder.remote,
+            page_checksum_verification=checks,
+        )
+
+    def __enter__(self) -> "PartFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+    def read(self, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> pa.Table:
+        """Rows of some row groups (all, by default), of the columns named, in that order."""
+        columns = self.schema.names if columns is None else list(columns)
+        groups = range(len(self.group_rows)) if groups is None else groups
+        if lacking := [column for column in columns if column not in self.schema.names]:
+            raise damaged(self.folder, self.name, f"it has no column {lacking[0]}")
+        with _checked(self.folder, self.name):
+            asked = {(group, column) for group in groups for column in columns}
+            trusted = asked <= self.proven
+            if trusted and self._trusted is None:
+                self._trusted = self._open(checks=False)
+            file = self._trusted if trusted and self._trusted is not None else self._file
+            table = file.read_row_groups(list(groups), columns, use_threads=False).select(columns)
+            if not trusted:
+                self._check_groups(table, groups)
+                self.proven |= asked
+        # Without seal and digests: written anew, the table is another part.
+        return table.replace_schema_metadata(self.footer.facts)
+
+    def _check_groups(self, table: pa.Table, groups: Sequence[int]) -> None:
+        first = 0
+        for group in groups:
+            self._check(table.slice(first, self.group_rows[group]), group)
+            first += self.group_rows[group]
+        if table.num_rows != first:
+            raise ValueError(f"{table.num_rows} rows where there should be {first}")
+
+    def _check(self, rows: pa.Table, group: int) -> None:
+        if not self.footer.sealed:
+            return
+        for column in rows.column_names:
+            if _digest(rows.column(column)) != self._digests[column][group]:
+                raise ValueError(f"the values of column {column} are not those that were written")
+
+    def check_body(self) -> None:
+        """Compare all bytes before the footer with the seal; DamagedFile where they differ."""
+        if not self.footer.sealed:
+            return
+        found = blake3.blake3()
+        with _checked(self.folder, self.name):
+            for first in range(0, self.footer.start, 16 << 20):
+                found.update(self._source.read_at(min(16 << 20, self.footer.start - first), first))
+            if found.hexdigest(length=16).encode() != self.footer.body:
+                raise ValueError("the file's checksum is wrong")
+
+
+def read_part(folder: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A part as a table, or some of its columns, checked; DamagedFile where it is broken."""
+    with PartFile(folder, name) as part:
+        return part.read(columns)

@@ -1,0 +1,213 @@
+"""Read features for training: row groups of aligned artifacts as arrays, in a shuffled order that can be repeated.
+
+    reader = FeatureReader(Folder("data/sprites"), ("latents", "heatmaps"))
+    for sample in reader.samples(seed=0, epoch=0):
+        sample["latents/mean"]  # float16 [c t h w], a view
+
+Nothing is copied: a sample is a view into its row group.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from base.errors import InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.parts.part_file import PartFile, Proven, damaged, read_part
+from dataset.parts.schema import Column
+from dataset.parts.tables import part_names
+
+Sample = dict[str, Any]
+_OPEN_FILES = 128
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of a part: its number in the part, its rows, and the number of its first row in the part."""
+
+    part: str
+    number: int
+    rows: int
+    first: int
+
+
+class FeatureReader:
+    """The clips that have all of some artifacts.
+
+    ``artifacts`` are their names, or their names with the columns to read of each (else all are read);
+    ``clip_columns`` are columns of the clips to read along (``clip_id`` always is). InputError where an artifact or a
+    column is missing or no part has all of them.
+    """
+
+    def __init__(
+        self,
+        dataset: Folder,
+        artifacts: Sequence[str] | Mapping[str, Sequence[str]],
+        clip_columns: Sequence[str] = ("text_id", "fps"),
+    ) -> None:
+        self.dataset = dataset
+        self.catalog = Catalog.require(dataset)
+        if not artifacts:
+            raise InputError(f"{dataset.uri}: name at least one artifact to read.")
+        self.clip_columns = ["clip_id", *clip_columns]
+        self.columns: dict[str, list[str]] = {}
+        for name in artifacts:
+            folder = self.catalog.pick(name, name)
+            self.columns[folder] = ["clip_id", *self._wanted(folder, artifacts)]
+        parts = [set(part_names(dataset / folder)) for folder in ("clips", *self.columns)]
+        shared = sorted(set.intersection(*parts))
+        if not shared:
+            raise InputError(f"{dataset.uri}: no part holds all of clips, {', '.join(self.columns)}. Is it empty?")
+        self._files: OrderedDict[tuple[str, str], tuple[PartFile, list[int]]] = OrderedDict()
+        self._proven: dict[tuple[str, str, str], Proven] = {}
+        self._clips: OrderedDict[str, dict[str, list[Any]]] = OrderedDict()
+        self.groups = [group for part in shared for group in self._groups(part)]
+
+    def _wanted(self, folder: str, artifacts: Sequence[str] | Mapping[str, Sequence[str]]) -> list[str]:
+        there = list(self.catalog.artifacts[folder].columns)
+        wanted = list(artifacts[folder]) if isinstance(artifacts, Mapping) else there
+        for column in wanted:
+            if column not in there:
+                raise InputError(f"{self.dataset.uri}: {folder} has no column '{column}'. It has: {', '.join(there)}.")
+        return wanted
+
+    def __len__(self) -> int:
+        """Clips, those that lack an artifact counted in."""
+        return sum(group.rows for group in self.groups)
+
+    def _groups(self, part: str) -> Iterator[RowGroup]:
+        """The row groups of the first artifact; the others are cut to them."""
+        _, starts = self._open(next(iter(self.columns)), part)
+        for number, (first, end) in enumerate(pairwise(starts)):
+            yield RowGroup(part, number, end - first, first)
+
+    def _open(self, folder: str, part: str) -> tuple[PartFile, list[int]]:
+        """A part and the first row of each of its row groups, and one more: the end."""
+        key = (folder, part)
+        if key not in self._files:
+            try:
+                file = PartFile(self.dataset / folder, part, self._proven_of(folder, part))
+            except FileNotFoundError as error:
+                raise damaged(self.dataset / folder, part, "it is gone") from error
+            self._files[key] = file, [0, *accumulate(file.group_rows)]
+            if len(self._files) > _OPEN_FILES:
+                self._files.popitem(last=False)[1][0].close()
+        self._files.move_to_end(key)
+        return self._files[key]
+
+    def _proven_of(self, folder: str, part: str) -> Proven | None:
+        """What was checked of a local part that has not been written to since: training reads it once an epoch."""
+        if self.dataset.remote:
+            return None
+        facts = ((self.dataset / folder).path / part).stat()
+        stamp = f"{facts.st_ino}:{facts.st_size}:{facts.st_mtime_ns}"
+        return self._proven.setdefault((folder, part, stamp), set())
+
+    def _rows(self, folder: str, group: RowGroup) -> pa.Table:
+        """The rows of an artifact that stand beside a group of the first one, however its own groups are cut."""
+        file, starts = self._open(folder, group.part)
+        first = bisect_right(starts, group.first) - 1
+        last = bisect_left(starts, group.first + group.rows)
+        table = file.read(self.columns[folder], range(first, last)).slice(group.first - starts[first], group.rows)
+        pairs = zip(self.clip_ids(group), table.column("clip_id").to_pylist(), strict=False)
+        if table.num_rows < group.rows or any(there not in (clip, None) for clip, there in pairs):
+            raise damaged(self.dataset / folder, group.part, "its clips are not those of the same part of clips")
+        return table
+
+    def _clip_values(self, part: str) -> dict[str, list[Any]]:
+        """The columns of the clips of a part; small, so that they are read at once and kept for its other groups."""
+        if part not in self._clips:
+            table = read_part(self.dataset / "clips", part, self.clip_columns)
+            self._clips[part] = {name: table.column(name).to_pylist() for name in self.clip_columns}
+            if len(self._clips) > _OPEN_FILES:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(part)
+        return self._clips[part]
+
+    def clip_ids(self, group: RowGroup) -> list[str]:
+        """The ids of a row group's clips, in order, those that lack an artifact counted in."""
+        ids: list[str] = self._clip_values(group.part)["clip_id"][group.first : group.first + group.rows]
+        return ids
+
+    def read(self, group: RowGroup) -> list[Sample]:
+        """The samples of a row group, in order; clips that lack an artifact are left out.
+
+        Columns of clips keep their names, those of artifacts are called ``artifact/column``.
+        """
+        end = group.first + group.rows
+        columns: dict[str, Any] = {name: v[group.first : end] for name, v in self._clip_values(group.part).items()}
+        present = np.ones(group.rows, bool)
+        for folder, names in self.columns.items():
+            table = self._rows(folder, group)
+            present &= np.asarray(table.column("clip_id").is_valid())
+            for name in names[1:]:
+                columns[f"{folder}/{name}"] = _values(table, name)
+        return [{name: values[row] for name, values in columns.items()} for row in np.flatnonzero(present)]
+
+    def order(self, seed: int, epoch: int) -> list[RowGroup]:
+        """All row groups in an order that depends on (seed, epoch) alone."""
+        return [self.groups[i] for i in np.random.default_rng([seed, epoch]).permutation(len(self.groups))]
+
+    def samples(self, seed: int, epoch: int, window: int = 8) -> Iterator[Sample]:
+        """All clips once, shuffled: row groups in a random order, and the clips of ``window`` groups among each other.
+
+        The order depends on (seed, epoch, window) alone. The next groups are read while these are used.
+        """
+        order = self.order(seed, epoch)
+        with ThreadPoolExecutor(1) as pool:
+            windows = [order[i : i + window] for i in range(0, len(order), window)]
+            coming = pool.submit(self._read_all, windows[0])
+            for number in range(len(windows)):
+                samples = coming.result()
+                if number + 1 < len(windows):
+                    coming = pool.submit(self._read_all, windows[number + 1])
+                for i in np.random.default_rng([seed, epoch, number]).permutation(len(samples)):
+                    yield samples[i]
+
+    def _read_all(self, groups: list[RowGroup]) -> list[Sample]:
+        return [sample for group in groups for sample in self.read(group)]
+
+
+def _values(table: pa.Table, name: str) -> np.ndarray:
+    return Column.of(table.schema.field(name)).to_numpy(table.column(name))
+
+
+class TextReader:
+    """Text states by caption key; keeps the row groups used last."""
+
+    def __init__(self, dataset: Folder, artifact: str = "text", kept_groups: int = 64) -> None:
+        Catalog.require(dataset).pick("text", artifact)
+        self.folder = dataset / artifact
+        self.kept_groups = kept_groups
+        self._groups: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+        self._places: dict[str, tuple[str, int, int]] = {}
+        for part in part_names(self.folder):
+            with PartFile(self.folder, part) as file:
+                ids = iter(file.read(["text_id"]).column("text_id").to_pylist())
+                for number, rows in enumerate(file.group_rows):
+                    for row in range(rows):
+                        self._places[next(ids)] = (part, number, row)
+
+    def __contains__(self, text_id: str) -> bool:
+        """Whether that caption was encoded."""
+        return text_id in self._places
+
+    def states(self, text_id: str) -> np.ndarray:
+        """The states ``[l d]`` of a caption; KeyError where it was never encoded."""
+        part, number, row = self._places[text_id]
+        if (part, number) not in self._groups:
+            with PartFile(self.folder, part) as file:
+                self._groups[part, number] = _values(file.read(["states"], [number]), "states")
+            if len(self._groups) > self.kept_groups:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end((part, number))
+        states: np.ndarray = self._groups[part, number][row]
+        return states

@@ -1,0 +1,96 @@
+"""What of a dataset is damaged: every part that a plan would count as there, by its footer.
+
+A damaged file is never deleted: :func:`set_aside` moves it to ``damaged/RUN/FOLDER/NAME``, and the run computes it
+again as it computes what is lacking.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from base.errors import DamagedFile, InputError
+from base.storage.folder import Folder
+from dataset.catalog import Catalog
+from dataset.identity import fingerprint
+from dataset.ledger import committed_reject_parts
+from dataset.parts.footers import CLIPS, REJECTS, SOURCES, Footer, read_footers
+from dataset.parts.tables import part_names, read_parts
+
+DAMAGED = "damaged"
+Damage = dict[str, dict[str, DamagedFile]]
+"""Folder -> part -> what is wrong with it; folders without damage are left out."""
+
+
+def find_damage(dataset: Folder, catalog: Catalog) -> Damage:
+    """Compare the footers of all parts with the catalog and with the parts of clips beside them.
+
+    InputError where dataset.json is another dataset's: its parts agree with each other and not with it.
+    """
+    found: Damage = {}
+    for folder in (SOURCES, REJECTS):
+        _check(dataset / folder, folder, None, {}, found)
+    clips = _check(dataset / CLIPS, CLIPS, fingerprint(catalog.clips), {}, found)
+    nulls: dict[tuple[str, str], int] = {}
+    for name, artifact in catalog.artifacts.items():
+        beside = clips if artifact.per_clip else {}
+        whole = _check(dataset / name, artifact.kind, artifact.fingerprint, beside, found)
+        if artifact.per_clip:
+            nulls |= {(name, part): footer.nulls for part, footer in whole.items() if footer.nulls and part in clips}
+    for (name, part), missing in _unexplained(dataset, nulls, found):
+        what = f"{missing:,} clips failed in it and no reject says why"
+        found.setdefault(name, {})[part] = DamagedFile((dataset / name).file(part), what)
+    return {folder: parts for folder, parts in found.items() if parts}
+
+
+def _check(
+    folder: Folder, kind: str, fingerprint: str | None, beside: Mapping[str, Footer], found: Damage
+) -> dict[str, Footer]:
+    """The whole parts of a folder; the others go into ``found``."""
+    footers, damaged = read_footers(folder)
+    name = folder.uri.rsplit("/", 1)[-1]
+    _refuse_other_dataset(folder, kind, fingerprint, footers)
+    whole = {}
+    for part, footer in footers.items():
+        try:
+            footer.check(folder, kind, fingerprint, beside.get(part))
+            whole[part] = footer
+        except DamagedFile as error:
+            damaged[part] = error
+    found[name] = damaged
+    return whole
+
+
+def _refuse_other_dataset(folder: Folder, kind: str, expected: str | None, footers: Mapping[str, Footer]) -> None:
+    """One part with another configuration is damage; where all have one, dataset.json is wrong."""
+    said = {footer.facts.get("fingerprint") for footer in footers.values() if footer.facts.get("kind") == kind}
+    if expected is not None and len(said) == 1 and said.isdisjoint({expected, None}):
+        raise InputError(
+            f"{folder.uri}: its parts were made with another configuration (fingerprint {said.pop()}) than "
+            f"dataset.json says ({expected}). Put the dataset.json back that belongs to them, or choose another --out."
+        )
+
+
+def _unexplained(
+    dataset: Folder, nulls: Mapping[tuple[str, str], int], found: Damage
+) -> Iterator[tuple[tuple[str, str], int]]:
+    """Parts of artifacts with more rows of nulls than there are rejects that explain them."""
+    if not nulls:
+        return
+    clips = {name for name in part_names(dataset / CLIPS) if name not in found.get(CLIPS, {})}
+    names = committed_reject_parts(dataset, clips, found.get(REJECTS, {}))
+    told: Counter[tuple[str, str]] = Counter()
+    table = read_parts(dataset / REJECTS, ["artifact", "part"], names)
+    if table.num_rows:
+        told.update(zip(*(table.column(name).to_pylist() for name in ("artifact", "part")), strict=True))
+    yield from ((place, count - told[place]) for place, count in nulls.items() if count > told[place])
+
+
+def find_orphans(dataset: Folder, catalog: Catalog) -> list[tuple[str, str]]:
+    """Parts of artifacts beside which there are no clips, as (folder, part)."""
+    clips = set(part_names(dataset / CLIPS))
+    folders = [name for name, artifact in catalog.artifacts.items() if artifact.per_clip]
+    return [(name, part) for name in folders for part in part_names(dataset / name) if part not in clips]
+
+
+def set_aside(dataset: Folder, folder: str, name: str, run: str) -> None:
+    """Move a file of a dataset to where it is kept and does not count."""
+    (dataset / folder if folder else dataset).move(name, dataset / DAMAGED / run / (folder or "."))

@@ -1,0 +1,113 @@
+"""The noise schedule of latent diffusion, and what a network is asked to predict.
+
+x_t = sqrt(a_t) s_t x_0 + sqrt(1 - a_t) noise, a the cumulative product of (1 - beta). s is VideoCrafter2's dynamic
+rescale, one where it is not used. eps-prediction asks for the noise, v-prediction for
+v = sqrt(a_t) noise - sqrt(1 - a_t) s_t x_0 (Salimans and Ho 2022, appendix D).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from base.errors import InputError
+
+Prediction = Literal["v", "eps"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Betas that are linear in their square root, as in latent diffusion; VideoCrafter2's numbers.
+
+    ``rescale`` is the factor of x_0 from step ``rescale_steps`` on; it falls linearly from 1 before (1: no rescale).
+    ``zero_terminal_snr`` shifts the schedule so that the last step is pure noise (Lin et al. 2024); with it the network
+    must predict v.
+    """
+
+    steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    prediction: Prediction = "v"
+    zero_terminal_snr: bool = False
+    rescale: float = 1.0
+    rescale_steps: int = 400
+
+    def __post_init__(self) -> None:
+        """Refuse schedules that have no meaning."""
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError(f"beta_start {self.beta_start}, beta_end {self.beta_end}: 0 < start <= end < 1")
+        if not 2 <= self.rescale_steps <= self.steps:
+            raise ValueError(f"rescale_steps {self.rescale_steps}: from 2 to steps, {self.steps}")
+        if not 0 < self.rescale <= 1:
+            raise ValueError(f"rescale {self.rescale}: above 0, at most 1 (no rescale)")
+        if self.zero_terminal_snr and self.prediction == "eps":
+            raise ValueError("zero_terminal_snr: pure noise tells nothing about x_0, so set prediction to v")
+
+    @cached_property
+    def alphas_cumprod(self) -> Float[Tensor, " steps"]:
+        """a, float32, computed in float64."""
+        betas = torch.linspace(self.beta_start**0.5, self.beta_end**0.5, self.steps, dtype=torch.float64) ** 2
+        alphas = torch.cumprod(1 - betas, 0)
+        if self.zero_terminal_snr:  # Lin et al. 2024, algorithm 1
+            root = alphas.sqrt()
+            alphas = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+        return alphas.float()
+
+    @cached_property
+    def x0_scale(self) -> Float[Tensor, " steps"]:
+        """s, float32."""
+        falling = torch.linspace(1, self.rescale, self.rescale_steps, dtype=torch.float64)
+        rest = torch.full((self.steps - self.rescale_steps,), self.rescale, dtype=torch.float64)
+        return torch.cat([falling, rest]).float()
+
+    def noised(
+        self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], timestep: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b c t h w"]:
+        """x_t."""
+        signal, spread = self._at(timestep, x0)
+        return signal * self._scaled(x0, timestep) + spread * noise
+
+    def target(
+        self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], timestep: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b c t h w"]:
+        """What the network is to predict from x_t: the noise, or v of the scaled x_0."""
+        if self.prediction == "eps":
+            return noise
+        signal, spread = self._at(timestep, x0)
+        return signal * noise - spread * self._scaled(x0, timestep)
+
+    def _at(self, timestep: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor]:
+        alphas = _spread(self.alphas_cumprod, timestep, like)
+        return alphas.sqrt(), (1 - alphas).sqrt()
+
+    def _scaled(self, x0: Tensor, timestep: Int[Tensor, " b"]) -> Tensor:
+        return x0 if self.rescale == 1 else x0 * _spread(self.x0_scale, timestep, x0)
+
+    def scheduler_config(self) -> dict[str, Any]:
+        """The same schedule as settings of diffusers' schedulers; it has no name for the rescale."""
+        return {
+            "num_train_timesteps": self.steps,
+            "beta_start": self.beta_start,
+            "beta_end": self.beta_end,
+            "beta_schedule": "scaled_linear",
+            "prediction_type": {"v": "v_prediction", "eps": "epsilon"}[self.prediction],
+            "rescale_betas_zero_snr": self.zero_terminal_snr,
+            "clip_sample": False,
+            "set_alpha_to_one": False,
+            "timestep_spacing": "trailing" if self.zero_terminal_snr else "leading",
+            "steps_offset": 0 if self.zero_terminal_snr else 1,
+        }
+
+
+def _spread(table: Float[Tensor, " steps"], timestep: Int[Tensor, " b"], like: Tensor) -> Float[Tensor, "b 1 1 1 1"]:
+    """The values of a table at each sample's step, to be multiplied with ``like``."""
+    return table.to(like.device)[timestep].view(-1, 1, 1, 1, 1).to(like.dtype)
+
+
+def check_terminal_noise(schedule: Schedule, spacing: Literal["leading", "trailing"]) -> None:
+    """A model trained down to pure noise must be sampled from it: InputError for leading steps."""
+    if schedule.zero_terminal_snr and spacing == "leading":
+        raise InputError("spacing leading: this model was trained with zero terminal SNR; set spacing to trailing.")

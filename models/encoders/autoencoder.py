@@ -1,0 +1,93 @@
+"""The image autoencoder of the base model: diffusers' AutoencoderKL, frame by frame, posterior in and out.
+
+VideoCrafter2 uses Stable Diffusion's (``first_stage_model``, scaling factor 0.18215).
+"""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from base.tensor_hash import tensor_hash
+from base.weights import LocalWeights, Weights, locate
+
+if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import: only where a model is loaded
+    from diffusers import AutoencoderKL
+
+_NAME = "diffusion_pytorch_model"
+_FILES = (
+    ("config.json",),
+    (f"{_NAME}.safetensors", f"{_NAME}.safetensors.index.json", f"{_NAME}.bin", f"{_NAME}.bin.index.json"),
+)
+# What of config.json changes the values that given tensors come to, with diffusers' defaults; the rest are sizes, which
+# the tensors have, the scaling factor, which is applied when latents are read, and records.
+_SETTINGS = {
+    "down_block_types": ["DownEncoderBlock2D"],
+    "up_block_types": ["UpDecoderBlock2D"],
+    "act_fn": "silu",
+    "norm_num_groups": 32,
+}
+# Files of old versions of diffusers name the attention's layers otherwise; it renames them when it loads.
+_RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_ATTENTION = re.compile(r"(?<=\.attentions\.0\.)(query|key|value|proj_attn)(?=\.)")
+
+
+class Autoencoder:
+    """A frozen AutoencoderKL on a device."""
+
+    def __init__(self, model: "AutoencoderKL", device: torch.device, dtype: torch.dtype) -> None:
+        self.model = model.eval().requires_grad_(False).to(device, dtype)
+        self.device = device
+        self.dtype = dtype
+
+    @classmethod
+    def load(cls, weights: Weights, device: torch.device, dtype: torch.dtype = torch.float32) -> "Autoencoder":
+        """Load from a diffusers folder, a hub id or S3; WeightsError where the weights are missing."""
+        from diffusers import AutoencoderKL
+
+        folder = find(weights).folder
+        return cls(AutoencoderKL.from_pretrained(folder, local_files_only=True), device, dtype)
+
+    @property
+    def cell(self) -> int:
+        """Pixels of a latent cell's side: the encoder halves the picture once a level."""
+        return int(2 ** (len(self.model.config.block_out_channels) - 1))
+
+    @torch.inference_mode()
+    def posterior(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c y x"], Float[Tensor, "b c y x"]]:
+        """Mean and log-variance of RGB images in -1 to 1, unscaled, in float32."""
+        distribution = self.model.encode(images.to(self.device, self.dtype)).latent_dist
+        return distribution.mean.float(), distribution.logvar.float()
+
+    @torch.inference_mode()
+    def images(self, latents: Float[Tensor, "b c y x"], at_once: int = 4) -> Float[Tensor, "b 3 h w"]:
+        """RGB images in about -1 to 1 of unscaled latents, float32; so many at once, since decoding takes memory."""
+        parts = torch.split(latents.to(self.device, self.dtype), at_once)
+        return torch.cat([self.model.decode(part).sample.float() for part in parts])
+
+
+def find(weights: Weights, *, download: bool = True) -> LocalWeights:
+    """The files of an AutoencoderKL on this machine."""
+    return locate(weights, _FILES, "autoencoder", download=download)
+
+
+def weights_hash(weights: Weights, *, download: bool = True) -> str:
+    """The hash of the tensors, and of what config.json says about how they are used."""
+    config_file, *files = find(weights, download=download).files
+    config = json.loads(config_file.read_text())
+    settings = {name: config.get(name, default) for name, default in _SETTINGS.items()}
+    tensors = [path for path in files if path.suffix != ".json"]
+    return tensor_hash(tensors, "autoencoder", _current_name, settings)
+
+
+def _current_name(name: str) -> str:
+    return _ATTENTION.sub(lambda found: _RENAMED[found[0]], name)
+
+
+def read_config(weights: Weights) -> dict[str, Any]:
+    """The model's config.json: latent channels, scaling factor, blocks."""
+    config: dict[str, Any] = json.loads((find(weights).folder / "config.json").read_text())
+    return config

@@ -1,0 +1,143 @@
+"""Tokens of an image for cross-attention: OpenCLIP's visual tower, or cells of pixels, which need no weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from base.errors import InputError
+from base.weights import LocalWeights, Weights
+from models.encoders import open_clip_weights
+from models.encoders.pixel_codec import PixelCodec
+
+_PURPOSE = "image encoder"
+_TOWER = ("visual.",)  # how the names of its tensors begin
+# Of the pictures that OpenAI trained CLIP on, RGB in 0 to 1; OpenCLIP's LAION towers were trained with them, too.
+_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class CellTokens:
+    """A token a block of pixels, without weights: what the block shows, then where it is.
+
+    The first channels are the pixel codec's of a ``cell`` x ``cell`` block, the mean colour and the lowest frequencies,
+    of a spread of about one. The last ``place`` are sines and cosines of the block's row and column, beside and not on
+    top of the others, so that a linear layer can tell what from where.
+    """
+
+    cell: int = 32
+    place: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that have no meaning."""
+        if self.cell < 4 or self.place < 4 or self.place % 4:
+            raise ValueError(f"cell {self.cell}, place {self.place}: a cell of at least 4, a place of a multiple of 4")
+
+    @property
+    def codec(self) -> PixelCodec:
+        """What turns a block into channels."""
+        return PixelCodec(self.cell)
+
+    @property
+    def width(self) -> int:
+        """Channels of a token."""
+        return self.codec.channels + self.place
+
+    def encode(self, frames: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b l d"]:
+        """Tokens of RGB frames, row by row; height and width divisible by ``cell``."""
+        images = rearrange(frames, "b h w c -> b c h w").float() / 127.5 - 1
+        cells = rearrange(self.codec.encode(images), "b c y x -> b y x c")
+        b, y, x, _ = cells.shape
+        rows = repeat(self._sinusoid(y, cells.device), "y d -> b y x d", b=b, x=x)
+        columns = repeat(self._sinusoid(x, cells.device), "x d -> b y x d", b=b, y=y)
+        return rearrange(torch.cat([cells, rows, columns], dim=-1), "b y x d -> b (y x) d")
+
+    def _sinusoid(self, count: int, device: torch.device) -> Float[Tensor, "n d"]:
+        frequencies = self.place // 4
+        slowing = 100 ** (torch.arange(frequencies, device=device) / frequencies)
+        angles = torch.arange(count, device=device)[:, None] / slowing
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+@dataclass(frozen=True)
+class TowerShape:
+    """Pixels of a side of a visual tower's input, and the tokens and their width that come out."""
+
+    side: int
+    tokens: int
+    width: int
+
+
+def tower_shape(architecture: str) -> TowerShape:
+    """The sizes of an open_clip architecture's visual tower, without building it.
+
+    InputError where open_clip has no such architecture, or its tower is no vision transformer.
+    """
+    import open_clip
+
+    found = open_clip.get_model_config(architecture)
+    vision = open_clip.CLIPVisionCfg(**found["vision_cfg"]) if found else None
+    if vision is None or vision.timm_model_name or not isinstance(vision.layers, int):
+        raise InputError(
+            f"{_PURPOSE}: architecture '{architecture}' is none of open_clip's vision transformers. Take one such as "
+            "ViT-H-14."
+        )
+    return TowerShape(vision.image_size, (vision.image_size // vision.patch_size) ** 2 + 1, vision.width)
+
+
+class ClipImage(nn.Module):
+    """OpenCLIP's visual tower up to its last layer: the class token, then all patches; 257 x 1280 for ViT-H-14.
+
+    The tokens are those before the final norm and the projection, as DynamiCrafter conditions on them
+    (``FrozenOpenCLIPImageEmbedderV2``). CLIP trains that norm on the class token alone; and a reader can still
+    normalise, while a norm that is stored cannot be undone.
+    """
+
+    def __init__(self, architecture: str = "ViT-H-14") -> None:
+        super().__init__()
+        self.side = tower_shape(architecture).side
+        self.visual: Any = open_clip_weights.create(architecture).visual
+
+    @classmethod
+    def load(cls, weights: Weights, architecture: str, device: torch.device, dtype: torch.dtype) -> "ClipImage":
+        """Load an open_clip checkpoint; the text tower's tensors in it are left aside."""
+        with torch.device("meta"):
+            encoder = cls(architecture)
+        open_clip_weights.fill(encoder, find(weights).files[0], architecture, _PURPOSE)
+        return encoder.eval().requires_grad_(False).to(device, dtype)
+
+    @torch.inference_mode()
+    def forward(self, frames: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b l d"]:
+        """Tokens of RGB frames of any size."""
+        images = squeeze(frames, self.side).to(self.visual.conv1.weight)
+        found = self.visual.forward_intermediates(
+            images, indices=1, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
+        )
+        return torch.cat([found["image_intermediates_prefix"][0], found["image_intermediates"][0]], dim=1)
+
+
+def squeeze(frames: UInt8[Tensor, "b h w 3"], side: int) -> Float[Tensor, "b 3 {side} {side}"]:
+    """RGB frames as CLIP's input: ``side`` x ``side``, float32, CLIP's mean and deviation taken out.
+
+    The whole frame is squeezed into the square, as DynamiCrafter does it: a crop would hide what is at the edges of a
+    wide frame. The resize is torch's antialiased bicubic; DynamiCrafter's is kornia's, a blur and then a bicubic one
+    between the centres of the corner pixels, which differs by little but is not the same.
+    """
+    images = rearrange(frames, "b h w c -> b c h w").float() / 255
+    small = nn.functional.interpolate(images, (side, side), mode="bicubic", antialias=True)
+    mean, std = (small.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
+    return (small - mean) / std
+
+
+def find(weights: Weights, *, download: bool = True) -> LocalWeights:
+    """The checkpoint file on this machine."""
+    return open_clip_weights.find(weights, _PURPOSE, download=download)
+
+
+def weights_hash(weights: Weights, *, download: bool = True) -> str:
+    """The hash of the visual tower's tensors."""
+    return open_clip_weights.tower_hash(find(weights, download=download), _TOWER)

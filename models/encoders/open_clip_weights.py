@@ -1,0 +1,75 @@
+"""OpenCLIP models and their checkpoints, of which the text and the image encoder take one tower each."""
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from base.errors import WeightsError
+from base.tensor_hash import read_tensors, tensor_hash
+from base.weights import LocalWeights, Weights, locate
+
+
+def create(architecture: str) -> Any:
+    """An open_clip model without weights: random ones on the default device, shapes alone on meta."""
+    import open_clip
+
+    with _quiet():
+        device = torch.get_default_device()
+        return open_clip.create_model(architecture, pretrained=None, load_weights=False, device=device)
+
+
+def find(weights: Weights, purpose: str, *, download: bool = True) -> LocalWeights:
+    """The checkpoint file on this machine; ``purpose`` names the encoder in the error."""
+    names = (
+        "open_clip_model.safetensors",
+        "open_clip_pytorch_model.safetensors",
+        "open_clip_pytorch_model.bin",
+    )
+    return locate(weights, (names,), purpose, download=download)
+
+
+def tower_hash(found: LocalWeights, tower: Sequence[str]) -> str:
+    """The hash of one tower's tensors: those whose names begin so. The other tower's do not count.
+
+    So the tower in a whole checkpoint is the same as a file that holds it alone.
+    """
+    begins = tuple(tower)
+    return tensor_hash(found.files, " ".join(begins), lambda name: name if name.startswith(begins) else None)
+
+
+def fill(tower: nn.Module, path: Path, architecture: str, purpose: str) -> None:
+    """Put a checkpoint's tensors into a tower that was made on meta and whose names are the checkpoint's.
+
+    The other tower's tensors are left aside. WeightsError where one of this tower's is missing or of another shape.
+    """
+    wanted = tower.state_dict()
+    tensors = _tensors(path, wanted)
+    if missing := wanted.keys() - tensors.keys():
+        raise WeightsError(f"{purpose}: {path} lacks {', '.join(sorted(missing)[:3])}: is it a {architecture}?")
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape:
+            sizes = f"{tuple(tensor.shape)} instead of {tuple(wanted[name].shape)}"
+            raise WeightsError(f"{purpose}: {path} has {name} of {sizes}: is it a {architecture}?")
+    tower.load_state_dict(tensors, assign=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence open_clip's warning that the model is random: the weights are loaded right after."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+
+
+def _tensors(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
+    names = set(wanted)
+    return {name: read() for name, read in read_tensors(path) if name in names}

@@ -1,0 +1,178 @@
+"""An image and a sentence in, a video out: a model folder with its encoders, ready on a device."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from base.errors import InputError, WeightsError
+from base.weights import Weights
+from diffusion.options import Sampling
+from diffusion.sampling import Conditions, OnStep, draw_noise, sample, to_frames
+from diffusion.schedule import Schedule
+from media.picture import fit
+from models.encoders.conditioning import (
+    WITHOUT_WEIGHTS,
+    ImageEncoder,
+    TextEncoder,
+    open_image_encoder,
+    open_text_encoder,
+)
+from models.encoders.latent_space import LatentSpace, open_latent_space
+from models.folder import ModelFacts, Part, find_part, load_facts, load_unet
+from models.videocrafter2.unet import VideoUNet
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video wanted.
+
+    ``fps`` is the frame rate the model is told; by default the median of its training's. ``negative`` says what the
+    video shall not show: guidance then leads away from it, and not from the empty text.
+    """
+
+    image: UInt8[np.ndarray, "height width 3"]
+    prompt: str
+    seed: int = 0
+    fps: float | None = None
+    negative: str = ""
+
+
+class Generator:
+    """A model that generates videos of its own height and width from images of any.
+
+    A video depends on its request and the sampling alone, not on the others it is generated with. On a CPU that holds
+    bit for bit, with a given number of threads: there the network takes one request at a time, which is faster, too,
+    as torch's small matrix products round otherwise with more rows (a float32 linear layer of the timestep, two rows a
+    request, differs in the last digit). On a GPU requests share the network's passes, and its kernels may round
+    otherwise for another number of them; text and pictures go through their encoders one by one everywhere.
+
+    ``at_once`` is how many requests share a pass of the network; None is all that are given. ``image`` makes tokens of
+    the picture for models that attend to it.
+    """
+
+    def __init__(
+        self, unet: VideoUNet, facts: ModelFacts, space: LatentSpace, text: TextEncoder, image: ImageEncoder | None
+    ) -> None:
+        if unet.config.image_condition == "none":
+            raise InputError("this model takes no image: it is one to train from. Name a model that was trained.")
+        if unet.resampler is not None and image is None:
+            raise WeightsError("this model attends to tokens of the image, and no image encoder is named.")
+        self.unet, self.device = unet.eval(), unet.device
+        self.facts, self.space, self.text, self.image = facts, space, text, image
+        self.schedule = Schedule(**facts.schedule)
+        self.at_once: int | None = 1 if self.device.type == "cpu" else None
+
+    @classmethod
+    def load(
+        cls, model: Path | Weights, device: torch.device, precision: Precision = "float32", compiled: bool = False
+    ) -> "Generator":
+        """Load a model folder with its encoders; WeightsError names what is missing.
+
+        With ``bfloat16`` the U-Net's weights take half the memory and it computes under autocast; latents, steps and
+        the encoders stay in float32. ``compiled``: see :meth:`compile`.
+        """
+        facts = load_facts(model)
+        space = open_latent_space(facts.latents, facts.scaling_factor, _part(model, "vae", facts.latents), device)
+        text = open_text_encoder(facts.text, _part(model, "text_encoder", facts.text), device)
+        image = None
+        if facts.image:
+            image = open_image_encoder(facts.image, _part(model, "image_encoder", facts.image), device)
+        generator = cls(load_unet(model, getattr(torch, precision)).to(device), facts, space, text, image)
+        if compiled:
+            generator.compile()
+        return generator
+
+    def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Have torch compile the U-Net when it is first run, which takes minutes, as does each new shape of a batch."""
+        self.unet.compile(backend=backend)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the videos, in pixels."""
+        return self.facts.height * self.space.cell, self.facts.width * self.space.cell
+
+    @property
+    def fps_range(self) -> tuple[float, float]:
+        """The frame rates that the model was trained on, without the rarest."""
+        return self.facts.fps
+
+    def rate(self, request: Request) -> float:
+        """The frame rate of a request's video."""
+        return self.facts.default_fps if request.fps is None else request.fps
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        options: Sampling | None = None,
+        on_step: OnStep | None = None,
+        frames: int | None = None,
+    ) -> UInt8[np.ndarray, "b t h w 3"]:
+        """Videos of the requests; RGB, 0 to 255. The first frame is the image as the model has it.
+
+        ``options`` are the model's own by default (``facts.sampling``).
+        ``frames`` are those of each video, 1 to the model's own number, which is the default; InputError otherwise.
+        ``on_step`` hears of each pass of the network: with one request at a time that is steps x requests.
+        """
+        frames = self.facts.frames if frames is None else frames
+        if not 1 <= frames <= self.facts.frames:
+            raise InputError(f"frames {frames}: this model makes videos of 1 to {self.facts.frames} frames.")
+        size = self.at_once or len(requests)
+        groups = [requests[first : first + size] for first in range(0, len(requests), size)]
+        videos = []
+        for number, group in enumerate(groups):
+            told = on_step and partial(_tell, on_step, number, len(groups))
+            videos.append(self._generate(group, options or self.facts.sampling, told, frames))
+        return np.concatenate(videos)
+
+    def _generate(
+        self, requests: Sequence[Request], options: Sampling, on_step: OnStep | None, frames: int
+    ) -> UInt8[np.ndarray, "b t h w 3"]:
+        pictures = [torch.from_numpy(fit(request.image, *self.size)).to(self.device) for request in requests]
+        condition = self._condition(pictures)
+        texts = [(request.prompt, request.negative) for request in requests]
+        states = {text: self.text([text]) for text in sorted({text for pair in texts for text in pair})}
+        given = Conditions(
+            text=torch.cat([states[prompt] for prompt, _ in texts]),
+            empty_text=torch.cat([states[negative] for _, negative in texts]),
+            fps=torch.tensor([self.rate(request) for request in requests], device=self.device),
+            image=condition,
+        )
+        shape = (self.unet.config.latent_channels, frames, self.facts.height, self.facts.width)
+        noise = draw_noise(shape, [request.seed for request in requests], options.steps if options.eta else 0)
+        latents = sample(self._predict, self.schedule, given, noise, options, on_step)
+        return np.concatenate([to_frames(self.space.decode(one), frames) for one in torch.split(latents, 1)])
+
+    def _predict(self, *given: Tensor, **image: Tensor) -> Tensor:
+        """The network, in the precision that its weights have."""
+        half = self.unet.conv_in.weight.dtype == torch.bfloat16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            predicted: Tensor = self.unet(*given, **image)
+        return predicted
+
+    def _condition(self, pictures: Sequence[UInt8[Tensor, "height width 3"]]) -> dict[str, Tensor]:
+        """What the network takes of the pictures, each encoded on its own."""
+        condition = {}
+        if self.unet.concatenates:
+            images = [picture.permute(2, 0, 1)[None].float() / 127.5 - 1 for picture in pictures]
+            condition["image_latent"] = torch.cat([self.space.encode(image) for image in images])
+        if self.image is not None and self.unet.resampler is not None:
+            condition["image_tokens"] = torch.cat([self.image(picture[None]) for picture in pictures])
+        return condition
+
+
+def _tell(on_step: OnStep, group: int, groups: int, done: int, of: int) -> None:
+    on_step(group * of + done, groups * of)
+
+
+def _part(model: Path | Weights, part: Part, identity: dict[str, Any]) -> Weights | None:
+    """The weights of an encoder; the toy's have none."""
+    return None if identity.get("encoder") in WITHOUT_WEIGHTS else find_part(model, part)

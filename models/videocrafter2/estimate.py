@@ -1,0 +1,195 @@
+"""What a U-Net costs to train, counted on the meta device: no memory is touched, no kernel runs.
+
+Bytes are those of tensors that live at once: weights, gradients, optimizer state, average, and what backward needs.
+A real run takes more by what the allocator wastes, kernels' workspaces and the gradients in flight, some tenths.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.videocrafter2.unet import CHECKPOINTED, VideoUNet
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """One micro-batch on one device: clips, their grid of latents, text states and image tokens a clip."""
+
+    batch: int
+    frames: int
+    height: int
+    width: int
+    text_tokens: int = 77
+    image_tokens: int = 257
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Costs of a training step on one device; sizes in bytes.
+
+    Weights are float32 masters with float32 gradients; ``optimizer`` is AdamW's two moments, ``ema`` a float32 average.
+    ``forward_flops`` and ``step_flops`` count two for a multiplication and addition.
+    """
+
+    parameters: int
+    weights: int
+    gradients: int
+    optimizer: int
+    ema: int
+    activations: int
+    forward_flops: int
+    step_flops: int
+
+    @property
+    def total(self) -> int:
+        """All bytes that live at once."""
+        return self.weights + self.gradients + self.optimizer + self.ema + self.activations
+
+
+def estimate(model: VideoUNet, shape: InputShape, precision: Precision = "bfloat16", ema: bool = True) -> Estimate:
+    """The costs of training a model on micro-batches of a shape; it may lie on any device, and is not run.
+
+    Gradient checkpointing counts where it is switched on. ``precision`` is autocast's type, float32 for none.
+    """
+    count = parameters(model)
+    forward = flops(model, shape)
+    return Estimate(
+        parameters=count,
+        weights=4 * count,
+        gradients=4 * count,
+        optimizer=8 * count,
+        ema=4 * count if ema else 0,
+        activations=activation_bytes(model, shape, precision),
+        forward_flops=forward,
+        step_flops=training_flops(forward, model.is_gradient_checkpointing),
+    )
+
+
+def parameters(model: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def flops(model: VideoUNet, shape: InputShape) -> int:
+    """FLOPs of one forward pass: convolutions, matrix products and attention, two for a multiplication and addition."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), _OnGpu("float32"), counter:
+        _forward(_on_meta(model).requires_grad_(False), shape)
+    return int(counter.get_total_flops())
+
+
+def training_flops(forward: int, checkpointing: bool) -> int:
+    """FLOPs of a step: backward costs twice the forward pass, recomputing costs it once more."""
+    return forward * (4 if checkpointing else 3)
+
+
+def activation_bytes(model: VideoUNet, shape: InputShape, precision: Precision = "bfloat16") -> int:
+    """Bytes of what forward keeps for backward, weights not counted, but their copies in autocast's type.
+
+    With gradient checkpointing: what is kept between the recomputed units, plus the greatest of them (or, where that
+    is more, all weights in autocast's type, which live while the forward pass runs).
+    """
+    copy = _on_meta(model)
+    kept, units = _kept(copy, shape, precision)
+    if not model.is_gradient_checkpointing:
+        return kept
+    copy.enable_gradient_checkpointing()
+    between, _ = _kept(copy, shape, precision)
+    cast = 2 * parameters(model) if precision == "bfloat16" else 0
+    return between + max(cast, *units)
+
+
+def _on_meta(model: VideoUNet) -> VideoUNet:
+    with torch.device("meta"):
+        copy: VideoUNet = VideoUNet.from_config(model.config)
+    copy.train()
+    return copy
+
+
+def _forward(model: VideoUNet, shape: InputShape) -> Tensor:
+    config, batch, grid = model.config, shape.batch, (shape.height, shape.width)
+    with torch.device("meta"):
+        latent = torch.empty(batch, config.latent_channels, *grid) if model.concatenates else None
+        tokens = torch.empty(batch, shape.image_tokens, config.image_token_width) if model.resampler else None
+        extra = torch.empty(batch, config.extra_channels, shape.frames, *grid) if config.extra_channels else None
+        sample = torch.empty(batch, config.latent_channels, shape.frames, *grid)
+        text = torch.empty(batch, shape.text_tokens, config.cross_attention_dim)
+        steps = torch.empty(batch, dtype=torch.long)
+    out: Tensor = model(sample, steps, text, steps, latent, tokens, extra)
+    return out
+
+
+def _kept(model: VideoUNet, shape: InputShape, precision: Precision) -> tuple[int, list[int]]:
+    """Bytes that forward keeps, in all and by each unit that can be recomputed."""
+    own = {tensor.untyped_storage()._cdata for tensor in model.parameters()}
+    # The tensors stay alive with their graph, so an address stands for one storage throughout.
+    stored: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            stored[storage._cdata] = storage.nbytes()
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, _OnGpu(precision), _measured(model, lambda: sum(stored.values())) as units:
+        out = _forward(model, shape)
+    assert out.requires_grad
+    return sum(stored.values()), units
+
+
+@contextlib.contextmanager
+def _measured(model: VideoUNet, stored: Callable[[], int]) -> Iterator[list[int]]:
+    """By how much each unit lets ``stored`` grow, in the order of the forward pass."""
+    before: list[int] = []
+    units: list[int] = []
+    handles = []
+    for unit in model.modules():
+        if isinstance(unit, CHECKPOINTED):
+            handles.append(unit.register_forward_pre_hook(lambda *_: before.append(stored())))
+            handles.append(unit.register_forward_hook(lambda *_: units.append(stored() - before.pop())))
+    yield units
+    for handle in handles:
+        handle.remove()
+
+
+class _OnGpu(TorchFunctionMode):
+    """What CUDA does and the meta device does not: autocast, and attention that keeps no matrix of weights."""
+
+    _LOW = (F.linear, F.conv2d, F.conv3d)
+    _FULL = (F.group_norm, F.layer_norm)
+
+    def __init__(self, precision: Precision) -> None:
+        super().__init__()
+        self.low = getattr(torch, precision)
+        self.copies: dict[int, Tensor] = {}
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is F.scaled_dot_product_attention:
+            q, k, v = (self._cast(arg, self.low) for arg in (*args, *(kwargs or {}).values())[:3])
+            return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[0]
+        if function in self._LOW or function in self._FULL:
+            dtype = self.low if function in self._LOW else torch.float32
+            args = tuple(self._cast(arg, dtype) for arg in args)
+            kwargs = {name: self._cast(arg, dtype) for name, arg in (kwargs or {}).items()}
+        return function(*args, **(kwargs or {}))
+
+    def _cast(self, value: Any, dtype: torch.dtype) -> Any:
+        if not isinstance(value, Tensor) or value.dtype == dtype:
+            return value
+        if not isinstance(value, nn.Parameter):
+            return value.to(dtype)
+        if id(value) not in self.copies:  # autocast casts a weight once a pass
+            self.copies[id(value)] = value.to(dtype)
+        return self.copies[id(value)]

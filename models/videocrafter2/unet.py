@@ -1,0 +1,213 @@
+"""VideoCrafter2's U-Net as a thin subclass of diffusers' UNet3DConditionModel, conditioned on an image as MotiF is.
+
+The parent has the base model's tensors but four. What is added here: the FPS embedding, the image condition, residual
+dropout and gradient checkpointing, which the parent switches off.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from diffusers import UNet3DConditionModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.embeddings import TimestepEmbedding
+from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from einops import repeat
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from models.videocrafter2.resampler import Resampler
+
+ImageCondition = Literal["none", "x-cat", "cx-attn", "both"]
+
+# What is recomputed as a whole under gradient checkpointing. A whole block would keep less but need, while it is
+# recomputed, as much memory again as this saves; the parent's own switch reaches a part of the transformers only.
+CHECKPOINTED = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+
+
+class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
+    """A U-Net for latents of clips, conditioned on text, frame rate and the first frame.
+
+    The defaults are VideoCrafter2's sizes. All levels but the last attend to the text. ``attention_head_dim`` is the
+    width of a head, and must divide every level's width, as must ``norm_num_groups``. ``dropout`` is that of residual
+    blocks (0 in VideoCrafter2, 0.1 in DynamiCrafter).
+
+    ``image_condition``: ``x-cat`` puts the first frame's latent beside every frame of the sample, on the channels
+    (MotiF's); ``cx-attn`` puts ``image_tokens`` tokens, resampled from an image encoder's of ``image_token_width``,
+    behind the text states; ``both``; or ``none``, a text-to-video model. ``extra_channels`` are more input channels of
+    any meaning. ``out_channels`` is ``latent_channels`` where not given.
+    """
+
+    _supports_gradient_checkpointing = True
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(  # noqa: PLR0913 - in diffusers a model's config is its constructor's arguments
+        self,
+        out_channels: int | None = None,
+        block_out_channels: tuple[int, ...] | list[int] = (320, 640, 1280, 1280),
+        layers_per_block: int = 2,
+        cross_attention_dim: int = 1024,
+        attention_head_dim: int = 64,
+        norm_num_groups: int = 32,
+        dropout: float = 0.0,
+        latent_channels: int = 4,
+        image_condition: ImageCondition = "x-cat",
+        image_token_width: int = 1280,
+        image_tokens: int = 16,
+        extra_channels: int = 0,
+    ) -> None:
+        _check_sizes(block_out_channels, attention_head_dim, norm_num_groups)
+        self_attended = len(block_out_channels) - 1
+        self._plain_init()(
+            self,
+            in_channels=latent_channels * (2 if image_condition in ("x-cat", "both") else 1) + extra_channels,
+            out_channels=latent_channels if out_channels is None else out_channels,
+            down_block_types=("CrossAttnDownBlock3D",) * self_attended + ("DownBlock3D",),
+            up_block_types=("UpBlock3D",) + ("CrossAttnUpBlock3D",) * self_attended,
+            block_out_channels=tuple(block_out_channels),
+            layers_per_block=layers_per_block,
+            cross_attention_dim=cross_attention_dim,
+            attention_head_dim=attention_head_dim,
+            norm_num_groups=norm_num_groups,
+        )
+        self.concatenates = image_condition in ("x-cat", "both")
+        self.extra_channels = extra_channels
+        self.time_embedding = _TimeAndRate(block_out_channels[0], 4 * block_out_channels[0])
+        self.resampler: Resampler | None = None
+        if image_condition in ("cx-attn", "both"):
+            self.resampler = Resampler(image_token_width, cross_attention_dim, image_tokens)
+        self.set_dropout(dropout)
+
+    def set_dropout(self, dropout: float) -> None:
+        """Change the dropout of residual blocks."""
+        for module in self.modules():
+            if isinstance(module, ResnetBlock2D):
+                module.dropout.p = dropout
+        self.register_to_config(dropout=dropout)
+
+    @staticmethod
+    def _plain_init() -> Any:
+        """The parent's constructor without its decorator, which would add the parent's arguments to our config."""
+        return UNet3DConditionModel.__init__.__wrapped__
+
+    def forward(  # noqa: PLR0913 - one argument a condition
+        self,
+        sample: Float[Tensor, "b c t h w"],
+        timestep: Shaped[Tensor, " b"],
+        text: Float[Tensor, "b l d"],
+        fps: Shaped[Tensor, " b"],
+        image_latent: Float[Tensor, "b c h w"] | None = None,
+        image_tokens: Float[Tensor, "b n k"] | None = None,
+        extra: Float[Tensor, "b e t h w"] | None = None,
+    ) -> Float[Tensor, "b o t h w"]:
+        """What the schedule asks for (noise or v) of noisy latents at a timestep, in the type of the computation.
+
+        ``text`` are states, ``fps`` frames a second, ``image_latent`` the first frame's latent, ``image_tokens`` an
+        image encoder's. Inputs are cast to the weights' type. ValueError names a condition that the model needs and
+        did not get, or got and has no place for.
+        """
+        _check_given("image_latent", image_latent, self.concatenates)
+        _check_given("image_tokens", image_tokens, self.resampler is not None)
+        _check_given("extra", extra, self.extra_channels > 0)
+        dtype = self.conv_in.weight.dtype
+        channels = [sample]
+        if image_latent is not None:
+            channels.append(repeat(image_latent, "b c h w -> b c t h w", t=sample.shape[2]))
+        if extra is not None:
+            channels.append(extra)
+        states = text.to(dtype)
+        if image_tokens is not None and self.resampler is not None:
+            states = torch.cat([states, self.resampler(image_tokens)], dim=1)
+        out: Tensor = super().forward(
+            torch.cat([part.to(dtype) for part in channels], dim=1),
+            timestep,
+            states,
+            timestep_cond=self.time_proj(fps),
+            return_dict=False,
+        )[0]
+        return out
+
+    @classmethod
+    def from_text_to_video(cls, base: "VideoUNet", image_condition: ImageCondition, **changes: Any) -> "VideoUNet":
+        """A copy of a text-to-video model that takes an image; ``changes`` are further constructor arguments.
+
+        The first convolution grows by columns of zeros, so with ``x-cat`` (and extra channels) the output is the base
+        model's exactly, whatever the image. With ``cx-attn`` it is near it, not equal: the resampler starts with zero
+        tokens, which bring nothing of their own into cross-attention but take a share of its softmax, so its result
+        shrinks by the sum of the text's exponentials over that sum plus the number of image tokens.
+        ValueError where the base has an image condition or extra channels, or a size would change.
+        """
+        if base.config.image_condition != "none" or base.config.extra_channels:
+            raise ValueError(
+                f"base has image_condition '{base.config.image_condition}' and {base.config.extra_channels} extra "
+                "channels: only a text-to-video model, with neither, can grow; load such a model"
+            )
+        config = {name: value for name, value in base.config.items() if not name.startswith("_")}
+        with torch.device("meta"):
+            grown: VideoUNet = cls(**config | {"image_condition": image_condition} | changes)
+        state = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+        first = state["conv_in.weight"]
+        columns = grown.conv_in.in_channels - first.shape[1]
+        state["conv_in.weight"] = torch.cat([first, first.new_zeros(len(first), columns, *first.shape[2:])], dim=1)
+        if grown.resampler is not None:
+            sizes = grown.config
+            fresh = Resampler(sizes.image_token_width, sizes.cross_attention_dim, sizes.image_tokens).to(first)
+            state |= {f"resampler.{name}": tensor for name, tensor in fresh.state_dict().items()}
+        try:
+            grown.load_state_dict(state, assign=True)
+        except RuntimeError as error:
+            raise ValueError(f"changes {sorted(changes)}: the base model's tensors do not fit these sizes") from error
+        grown.train(base.training)
+        return grown
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Keep only the inputs of residual blocks and transformers for backward, and compute the rest again."""
+        for unit in self._units():
+            if "forward" not in vars(unit):
+                unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
+
+    def disable_gradient_checkpointing(self) -> None:
+        """Keep everything that backward needs."""
+        for unit in self._units():
+            vars(unit).pop("forward", None)
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether it is switched on."""
+        return any("forward" in vars(unit) for unit in self._units())
+
+    def _units(self) -> Iterator[nn.Module]:
+        return (module for module in self.modules() if isinstance(module, CHECKPOINTED))
+
+
+class _TimeAndRate(TimestepEmbedding):  # type: ignore[misc]
+    """The timestep's embedding plus the frame rate's, which comes in where the parent has its guidance embedding."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width)
+        self.fps_embedding = TimestepEmbedding(channels, width)
+
+    def forward(self, sample: Float[Tensor, "b s"], condition: Float[Tensor, "b s"]) -> Float[Tensor, "b d"]:
+        dtype = self.linear_1.weight.dtype
+        out: Tensor = super().forward(sample.to(dtype)) + self.fps_embedding(condition.to(dtype))
+        return out
+
+
+def _check_sizes(widths: tuple[int, ...] | list[int], head: int, groups: int) -> None:
+    for width in widths:
+        if width % head or width % groups:
+            raise ValueError(
+                f"block_out_channels {tuple(widths)}: attention_head_dim {head} and norm_num_groups {groups} must "
+                f"divide each, and do not divide {width}"
+            )
+
+
+def _check_given(name: str, value: Tensor | None, wanted: bool) -> None:
+    if wanted and value is None:
+        raise ValueError(f"{name} is missing: this U-Net is conditioned on it")
+    if not wanted and value is not None:
+        raise ValueError(f"{name} is given, but this U-Net has no place for it: leave it out, or load another model")

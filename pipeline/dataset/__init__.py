@@ -1,5 +1,0 @@
-"""The feature dataset on disk: plain Parquet, one folder an artifact, parts that hold the same clips in the same order.
-
-``schema`` (columns and tensors), ``identity`` (ids and fingerprints), ``catalog`` (dataset.json), ``parts`` (files),
-``reading`` (features for training), ``view`` (artifacts + filter), ``lock``. Nothing here decodes or computes.
-"""

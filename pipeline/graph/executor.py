@@ -1,0 +1,83 @@
+"""What one pass over a work file is given, who can execute it, and the one way it ends that a run must handle."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from dataset.lock import Fence
+from pipeline.featurizers.base import ClipFeature, TextFeature
+from pipeline.stages.text import TextTarget
+from pipeline.stages.write import PartWriter
+from pipeline.video.geometry import ClipShape
+from pipeline.video.process.worker import DecodeLimits
+
+
+@dataclass(frozen=True)
+class ProbePass:
+    """One pass over sources: the work file with ``rows`` of them, and the fence of the dataset that their facts go to.
+
+    ``order`` is higher than that of every earlier probe of the dataset: the latest facts of a source are valid.
+    """
+
+    work: str
+    rows: int
+    fence: Fence
+    limits: DecodeLimits
+    order: int
+
+
+@dataclass(frozen=True)
+class ClipPass:
+    """One pass over clips: the work file with ``rows`` rows, ``part_rows`` a part, and what is computed."""
+
+    work: str
+    rows: int
+    part_rows: int
+    features: Mapping[str, ClipFeature]
+    shape: ClipShape
+    limits: DecodeLimits
+    writer: PartWriter
+    killers: frozenset[str] = frozenset()
+    """Slots of clips that kill the process that computes them; they fail without being tried."""
+    clips: int = 0
+    """Rows that are clips; the others fill up short parts."""
+
+
+@dataclass(frozen=True)
+class TextPass:
+    """One pass over captions: the work file with ``parts`` row groups, the feature and where its states go."""
+
+    work: str
+    parts: int
+    feature: TextFeature
+    target: TextTarget
+    captions: int = 0
+
+
+class WorkersLost(Exception):  # noqa: N818
+    """A pass broke off because worker processes kept dying; ``killers`` are the slots of the clips that kill them."""
+
+    def __init__(self, reason: str, killers: frozenset[str] = frozenset()) -> None:
+        super().__init__(reason)
+        self.killers = killers
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Executes the passes of a run: on a Ray cluster, or, for tests, in this process.
+
+    ``stage_seconds`` sums up what each stage took, over all passes and processes.
+    """
+
+    stage_seconds: dict[str, float]
+
+    def probe(self, job: ProbePass) -> Generator[int, None, None]:
+        """Probe every source and write the facts; yields how many are done."""
+
+    def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
+        """Compute every clip; yields the status rows of a part once it is on disk. Raises WorkersLost."""
+
+    def encode_text(self, job: TextPass) -> Generator[int, None, None]:
+        """Encode every caption, a part a row group; yields how many are written."""

@@ -1,0 +1,58 @@
+"""Executes the passes of a run on a Ray cluster: joins it, shows the progress, ends the actors, finds poison clips."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from base import ray_session
+from pipeline.graph import graph, monitor_actor
+from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
+from pipeline.graph.layout import DECODE_CPUS
+from pipeline.graph.progress import Progress
+from pipeline.recipes import Resources
+
+_CLIP_STAGES = ("decode", "featurize", "write")
+
+
+class RayExecutor:
+    """The passes as Ray Data graphs (:mod:`pipeline.graph.graph`). Ray is joined, or started, by the first pass."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self.stage_seconds: dict[str, float] = {}
+
+    def probe(self, job: ProbePass) -> Generator[int, None, None]:
+        """Probe every source and write the facts; yields how many are done."""
+        with self._watched(("probe",), job.rows) as monitor:
+            yield from graph.probe_sources(job, monitor)
+
+    def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
+        """Compute every clip; yields the status rows of a part once it is on disk. Raises WorkersLost."""
+        with self._watched(_CLIP_STAGES, job.clips) as monitor:
+            try:
+                yield from graph.compute_clips(job, self.resources, monitor)
+            except WorkersLost as lost:
+                killers = graph.find_killers(job, self.resources, monitor)
+                raise WorkersLost(str(lost), frozenset(killers)) from lost
+
+    def encode_text(self, job: TextPass) -> Generator[int, None, None]:
+        """Encode every caption, a part a row group; yields how many are written."""
+        with self._watched(("text",), job.captions) as monitor:
+            yield from graph.encode_text(job, self.resources, monitor)
+
+    @contextmanager
+    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[Any]:
+        """A monitor whose counts are shown while the graph runs and summed up afterwards."""
+        ray_session.connect()
+        monitor = monitor_actor.new_monitor()
+        try:
+            held = partial(monitor_actor.held_by_others, monitor, DECODE_CPUS, gpu=self.resources.device != "cpu")
+            with Progress(stages, total, lambda: monitor_actor.read_counts(monitor, stages), held=held):
+                yield monitor
+        finally:
+            monitor_actor.release(monitor)
+        for stage, count in monitor_actor.read_counts(monitor, stages).items():
+            self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + count.seconds

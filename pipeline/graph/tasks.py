@@ -1,0 +1,57 @@
+"""What runs in the graph's worker processes around the stages: read the work, keep a decode child, report.
+
+The decode side must stay free of torch: a node runs one such process a core.
+"""
+
+from functools import lru_cache
+
+import pyarrow as pa
+
+from dataset.identity import digest
+from dataset.lock import Fence
+from dataset.parts.tables import FACTS, write_part
+from pipeline.graph.monitor import Reporter
+from pipeline.graph.work import read_rows
+from pipeline.stages.decode import decode_rows
+from pipeline.stages.probe import probe_rows
+from pipeline.stages.write import PartWriter
+from pipeline.video.geometry import ClipShape
+from pipeline.video.process.worker import DecodeLimits, VideoWorker
+
+
+@lru_cache(maxsize=1)
+def video_worker(limits: DecodeLimits) -> VideoWorker:
+    """The decode child of this process, kept from task to task."""
+    return VideoWorker(limits)
+
+
+def probe_task(
+    batch: pa.Table, *, work: str, fence: Fence, order: int, limits: DecodeLimits, reporter: Reporter
+) -> pa.Table:
+    """Probe the sources with these numbers and write their facts; ``order`` tells newer facts from older ones."""
+    sources = read_rows(batch, work)
+    with reporter.watch(sources) as leave:
+        facts = probe_rows(sources, video_worker(limits))
+        name = f"part-{digest('sources', str(order), *sources.column('uri').to_pylist())[:16]}.parquet"
+        fence.check()
+        write_part(fence.place / "sources", name, facts, FACTS, {"kind": "sources", "order": str(order)})
+        leave(pa.table({"stage": facts.column("error_class")}))
+    return pa.table({"rows": [batch.num_rows]})
+
+
+def decode_task(
+    table: pa.Table, *, limits: DecodeLimits, shape: ClipShape, killers: frozenset[str], reporter: Reporter
+) -> pa.Table:
+    """Decode the clips of a block."""
+    with reporter.watch(table) as leave:
+        result = decode_rows(table, video_worker(limits), shape, killers)
+        leave(result)
+    return result
+
+
+def write_task(table: pa.Table, *, writer: PartWriter, reporter: Reporter) -> pa.Table:
+    """Write a part; returns its status rows."""
+    with reporter.watch(table) as leave:
+        result = writer(table)
+        leave(table)
+    return result

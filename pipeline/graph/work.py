@@ -1,0 +1,155 @@
+"""The work of a run as a Parquet file in its dataset: one row group a part, read by the graph's tasks."""
+
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from base.storage.errors import explained
+from base.storage.folder import Folder
+from base.storage.uri import split
+from dataset.identity import digest, text_id
+from dataset.parts.part_file import read_part
+from dataset.parts.tables import FACTS, TEXT_KEYS, part_names, read_parts, write_part
+from pipeline.stages.columns import WORK
+
+_SUFFIX = ".work.parquet"
+
+
+class WorkFile:
+    """Rows written part by part: ``rows`` of them, ``clips`` without the blank ones.
+
+    With ``part_rows`` every part but the last is filled up to it with blank rows. The file's name is ``name`` with a
+    token that no other file has: processes keep work files open by their names.
+    """
+
+    def __init__(self, folder: Folder, name: str, schema: pa.Schema, part_rows: int | None = None) -> None:
+        self.folder = folder.absolute()
+        self.name = f"{name}.{uuid.uuid4().hex}{_SUFFIX}"
+        self.schema = schema
+        self.part_rows = part_rows
+        self.rows = 0
+        self.clips = 0
+        self.parts = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._short = 0
+
+    @property
+    def uri(self) -> str:
+        """Where the file lies."""
+        return self.folder.file(self.name)
+
+    def __enter__(self) -> "WorkFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            with explained(self.folder.uri):
+                self._writer.close()
+                self._stream.close()
+
+    def add(self, table: pa.Table) -> None:
+        """Append one part."""
+        with explained(self.folder.uri):
+            if self._writer is None:
+                if not self.folder.remote:
+                    self.folder.path.mkdir(parents=True, exist_ok=True)
+                fs, path = split(self.uri)
+                self._stream = fs.open_output_stream(path)
+                self._writer = pq.ParquetWriter(self._stream, self.schema, compression="zstd")
+            if self._short:
+                self._writer.write_table(self._blanks(self._short))
+                self.rows += self._short
+            self._writer.write_table(table.cast(self.schema))
+        self.rows += table.num_rows
+        self.clips += table.num_rows
+        self.parts += 1
+        self._short = (self.part_rows or table.num_rows) - table.num_rows
+
+    def _blanks(self, count: int) -> pa.Table:
+        return pa.table([pa.nulls(count, field.type) for field in self.schema], schema=self.schema)
+
+    def delete(self) -> None:
+        """Remove the file."""
+        self.folder.delete(self.name)
+
+
+def delete_leftovers(folder: Folder) -> None:
+    """Remove the work files of runs that were killed; only the holder of the dataset's lock may do so."""
+    for entry in folder.files(_SUFFIX):
+        folder.delete(entry.name)
+
+
+def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:
+    """Captions without states in a text artifact, by the part of clips that has them first: so they will be read.
+
+    The empty caption is always among them: training drops text, and guidance needs it.
+    """
+    there = part_names(dataset / folder)
+    known = read_parts(dataset / folder, ["text_id"], there) if there else None
+    done = set(known.column("text_id").to_pylist()) if known is not None else set()
+    for part in ("", *part_names(dataset / "clips")):
+        captions = {text_id(""): ""}
+        if part:
+            columns = read_part(dataset / "clips", part, TEXT_KEYS.names)
+            captions = dict(zip(*(columns.column(name).to_pylist() for name in TEXT_KEYS.names), strict=True))
+        new = {key: caption for key, caption in captions.items() if key not in done}
+        done |= new.keys()
+        if new:
+            yield pa.table([list(new), list(new.values())], schema=TEXT_KEYS)
+
+
+class WorkSink:
+    """Puts the plan's clips into a work file and its rejects into the dataset."""
+
+    def __init__(self, work: WorkFile, dataset: Folder, run: str) -> None:
+        self.work = work
+        self.dataset = dataset
+        self.run = run
+
+    def clips(self, part: str, rows: pa.Table) -> None:
+        """A part of clips to compute."""
+        self.work.add(decode_order(part, rows))
+
+    def rejects(self, rows: pa.Table) -> None:
+        """Slots that the plan rejects; they need no part of clips to count."""
+        rows = rows.set_column(rows.column_names.index("run"), "run", pa.array([self.run] * rows.num_rows))
+        name = f"part-{digest('rejects', *rows.column('slot').to_pylist())[:16]}.parquet"
+        write_part(self.dataset / "rejects", name, rows, FACTS, {"kind": "rejects", "clips_part": ""})
+
+    def recaption(self, slot: str, caption: str) -> None:
+        """Nothing: a run leaves captions that are written as they are."""
+
+
+def decode_order(part: str, rows: pa.Table) -> pa.Table:
+    """The clips of a part as rows of :data:`WORK`, video by video and each from its start to its end.
+
+    A decode process keeps the last video that it downloaded, so each is downloaded once and not once a clip.
+    """
+    count = rows.num_rows
+    rows = rows.append_column("part", pa.array([part] * count)).append_column("row", pa.array(range(count), pa.int32()))
+    return rows.select(WORK.names).sort_by([("uri", "ascending"), ("first", "ascending"), ("row", "ascending")])
+
+
+@lru_cache(maxsize=4)
+def open_work(uri: str) -> pq.ParquetFile:
+    """A work file, kept open by the process: no other file ever has its name (see :class:`WorkFile`)."""
+    fs, path = split(uri)
+    return pq.ParquetFile(fs.open_input_file(path))
+
+
+def read_rows(batch: pa.Table, uri: str) -> pa.Table:
+    """The rows of the work file with these numbers (consecutive ones)."""
+    numbers = batch.column("id")
+    first, count = int(numbers[0].as_py()), len(numbers)
+    file = open_work(uri)
+    starts = [0]
+    for group in range(file.num_row_groups):
+        starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+    groups = [g for g in range(file.num_row_groups) if starts[g] < first + count and starts[g + 1] > first]
+    return file.read_row_groups(groups).slice(first - starts[groups[0]], count)

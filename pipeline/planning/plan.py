@@ -1,0 +1,299 @@
+"""The plan: manifest minus what is done is the work, known before any model is loaded.
+
+A manifest row and a clip number make a *slot*; a slot is written, rejected, or to do. A source that was never probed
+is work of unknown outcome; once it is probed the plan is made again and is exact. The manifest's order decides which
+clips a limit takes and which of two equal ones; where a clip lies in the dataset is for
+:mod:`pipeline.planning.shuffle`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import pyarrow as pa
+
+from dataset.identity import clip_id, digest, fingerprint, part_name, slot_id, text_id
+from dataset.ledger import FAILED, FILTERED, Ledger, Sources, probe_outcome
+from dataset.parts.tables import PLANNED, REJECTS
+from pipeline.manifest.stamps import stamp_all
+from pipeline.planning.shuffle import Shuffle
+from pipeline.recipes import Preprocess
+from pipeline.video.spans import NoSpan, choose_span
+
+_REJECTS_A_PART = 10_000
+
+
+@runtime_checkable
+class PlanSink(Protocol):
+    """Takes the work as it is found, so that a million clips never lie in memory at once."""
+
+    def clips(self, part: str, rows: pa.Table) -> None:
+        """A part of clips to compute, rows as :data:`PLANNED`."""
+
+    def rejects(self, rows: pa.Table) -> None:
+        """Slots that the plan itself rejects, rows as :data:`REJECTS`."""
+
+    def recaption(self, slot: str, caption: str) -> None:
+        """A slot that is written, with a caption other than the manifest's."""
+
+
+class DryRun:
+    """A sink that keeps nothing."""
+
+    def clips(self, part: str, rows: pa.Table) -> None:
+        """Nothing."""
+
+    def rejects(self, rows: pa.Table) -> None:
+        """Nothing."""
+
+    def recaption(self, slot: str, caption: str) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Plan:
+    """What a run would do, in counts. rows: of the manifest; all others: slots."""
+
+    rows: int = 0
+    reused: int = 0
+    failed_before: int = 0
+    filtered_before: int = 0
+    to_compute: int = 0
+    unprobed: int = 0
+    beyond_limit: int = 0
+    recaptioned: int = 0
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(outcome, error class) -> slots that this plan rejects for the first time."""
+    sources_to_probe: dict[str, str] = field(default_factory=dict)
+    """uri -> stamp."""
+
+    @property
+    def slots(self) -> int:
+        """All slots of the manifest but those beyond the limit."""
+        settled = self.reused + self.failed_before + self.filtered_before
+        return settled + self.to_compute + self.unprobed + self.rejected.total()
+
+    @property
+    def newly_failed(self) -> int:
+        """Slots that this plan rejects as failed."""
+        return sum(count for (outcome, _), count in self.rejected.items() if outcome == FAILED)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Rejected slots to try again."""
+
+    slots: frozenset[str] = frozenset()
+    probed: frozenset[str] = frozenset()
+    """Sources that were probed again already, for these slots."""
+
+
+class _Row(NamedTuple):
+    uri: str
+    caption: str | None
+    start_s: float | None
+    end_s: float | None
+    fault: str | None
+
+
+class _Why(NamedTuple):
+    outcome: str
+    stage: str
+    kind: str
+    message: str
+    score: float | None = None
+
+
+class Planner:
+    """Walks a manifest once and sorts its slots."""
+
+    def __init__(
+        self,
+        recipe: Preprocess,
+        ledger: Ledger,
+        sources: Sources,
+        sink: PlanSink,
+        *,
+        limit: int | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.ledger = ledger
+        self.sources = sources
+        self.sink = sink
+        self.limit = limit
+        self.retry = retry or Retry()
+        sampling = recipe.sampling
+        self.sampling_key = f"{sampling.frames}:{sampling.min_stride}:{sampling.max_stride}:{sampling.seed}"
+        self.fingerprint = fingerprint(recipe.clips_identity())
+        self.source_rules = [rule for rule in recipe.rules if rule.column in PLANNED.names]
+        self.kept_rules = {str(rule) for rule in recipe.rules}
+        self.plan = Plan()
+        self.seen: set[str] = set()
+        self.rejected_slots: set[str] = set()
+        self.new_ids: set[str] = set()
+        self.repeats: Counter[str] = Counter()
+        self.shuffle = Shuffle(sampling.seed)
+        self.rejects: list[dict[str, Any]] = []
+
+    def run(self, batches: Iterable[pa.RecordBatch]) -> Plan:
+        """Sort every slot of the manifest (rows as :data:`pipeline.manifest.ROWS`)."""
+        for batch in batches:
+            todo = list(self._sort(batch))
+            known = self.sources.table.take(pa.array([at for at, _, _, _ in todo], pa.int64())).to_pylist()
+            for (_, slot, number, row), facts in zip(todo, known, strict=True):
+                self._decide(slot, facts, number, row)
+        for rows in self.shuffle.parts(self.recipe.store.clips_a_part):
+            self.sink.clips(part_name(self.fingerprint, rows.column("clip_id").to_pylist()), rows)
+        self._flush_rejects(final=True)
+        return self.plan
+
+    def _sort(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str, int, _Row]]:
+        """Settle what can be settled from ids alone; yield the rest as (row of its source, slot, number, row)."""
+        rows = [_Row(*values) for values in zip(*(batch.column(i).to_pylist() for i in range(5)), strict=True)]
+        stamps = stamp_all([row.uri for row in rows])
+        places = [self.sources.rows.get(row.uri, -1) for row in rows]
+        at = pa.array([place if place >= 0 else None for place in places], pa.int64())
+        columns = ("content", "stamp")
+        contents, probed = (self.sources.table.column(name).take(at).to_pylist() for name in columns)
+        for row, stamp, place, content, old in zip(rows, stamps, places, contents, probed, strict=True):
+            self.plan.rows += 1
+            fault = row.fault or self.recipe.caption_fault(row.caption)
+            current = place >= 0 and stamp in (None, old)
+            for number in range(self.recipe.sampling.clips_per_video):
+                if fault is not None:
+                    kind, _, message = fault.partition(": ")
+                    slot = self._slot_id(f"row:{row.uri}:{kind}", row, number)
+                    self._reject(slot, row, _Why(FAILED, "manifest", kind, message))
+                elif not current:
+                    self._unprobed(row.uri, stamp)
+                else:
+                    slot = self._slot_id(content or f"source:{row.uri}:{stamp}", row, number)
+                    if content is None and slot in self.retry.slots and row.uri not in self.retry.probed:
+                        self._unprobed(row.uri, stamp, slot)
+                    elif self._is_open(slot, row):
+                        yield place, slot, number, row
+
+    def _slot_id(self, source: str, row: _Row, number: int) -> str:
+        return slot_id(source, row.start_s, row.end_s, number, self.sampling_key)
+
+    def _unprobed(self, uri: str, stamp: str | None, slot: str = "") -> None:
+        if self.limit is not None and self.plan.to_compute + self.plan.unprobed >= self.limit:
+            self._leave(slot)
+        else:
+            self.plan.unprobed += 1
+            self.plan.sources_to_probe[uri] = stamp or ""
+
+    def _leave(self, slot: str) -> None:
+        """Leave a slot beyond the limit to a later run; the verdict on one to be tried again stands till then."""
+        if slot in self.retry.slots and slot in self.ledger.rejected:
+            self.rejected_slots.add(slot)
+            self.plan.failed_before += 1
+        else:
+            self.plan.beyond_limit += 1
+
+    def _is_open(self, slot: str, row: _Row) -> bool:
+        """Whether nothing is known of the slot yet; counts it where something is."""
+        if slot in self.seen:
+            self.repeats[slot] += 1
+            again = digest("repeat", slot, self.repeats[slot])
+            self._reject(again, row, _Why(FILTERED, "manifest", "Duplicate", "an earlier row names the same clip"))
+            return False
+        self.seen.add(slot)
+        text = self.ledger.written.get(slot)
+        if text is None:
+            return not self._is_settled(slot)
+        self.plan.reused += 1
+        if text != text_id(row.caption or ""):
+            self.plan.recaptioned += 1
+            self.sink.recaption(slot, row.caption or "")
+        return False
+
+    def _is_settled(self, slot: str) -> bool:
+        """Whether an earlier run rejected the slot and that verdict stands under this recipe."""
+        outcome, kind = self.ledger.rejected.get(slot, ("", ""))
+        if not outcome or slot in self.retry.slots:
+            return False
+        self.rejected_slots.add(slot)
+        if outcome == FAILED:
+            self.plan.failed_before += 1
+            return True
+        a_rule_no_longer_kept = any(sign in kind for sign in "<>") and kind not in self.kept_rules
+        if outcome == FILTERED and not a_rule_no_longer_kept:
+            self.plan.filtered_before += 1
+            return True
+        return False
+
+    def _decide(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> None:
+        """Plan a clip of a probed source, or say why there is none."""
+        if (kind := facts["error_class"]) is not None:
+            self._reject(slot, row, _Why(probe_outcome(kind), "probe", kind, facts["message"]))
+            return
+        clip = self._clip(slot, facts, number, row)
+        if isinstance(clip, _Why):
+            self._reject(slot, row, clip)
+        elif clip["clip_id"] in self.ledger.clip_ids or clip["clip_id"] in self.new_ids:
+            self._reject(slot, row, _Why(FILTERED, "probe", "Duplicate", "another clip has the same frames"))
+        elif broken := next((rule for rule in self.source_rules if not rule.holds(clip[rule.column])), None):
+            score = float(clip[broken.column])
+            self._reject(slot, row, _Why(FILTERED, "probe", str(broken), f"{broken.column} is {score:g}", score))
+        elif self.limit is not None and self.plan.to_compute >= self.limit:
+            self._leave(slot)
+        else:
+            self.new_ids.add(clip["clip_id"])
+            self.plan.to_compute += 1
+            self.shuffle.add(clip)
+
+    def _clip(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> dict[str, Any] | _Why:
+        sampling, fps = self.recipe.sampling, facts["fps"]
+        chosen = choose_span(sampling, facts, number, (row.start_s, row.end_s))
+        if isinstance(chosen, NoSpan):
+            return _Why(FILTERED, "probe", chosen.kind, chosen.message, chosen.score)
+        span = chosen.span
+        same = ("content", "variable_rate", "turns", "pixel_aspect", "codec", "pixel_format")
+        return {name: facts[name] for name in same} | {
+            "clip_id": clip_id(facts["content"], span.first, span.stride, sampling.frames),
+            "slot": slot,
+            "uri": row.uri,
+            "caption": row.caption or "",
+            "text_id": text_id(row.caption or ""),
+            "first": span.first,
+            "stride": span.stride,
+            "fps": fps / span.stride,
+            "has_next": chosen.has_next,
+            "source_fps": fps,
+            "source_frames": facts["frames"],
+            "source_height": facts["height"],
+            "source_width": facts["width"],
+        }
+
+    def _reject(self, slot: str, row: _Row, why: _Why) -> None:
+        if self._is_settled(slot):
+            return
+        self.plan.rejected[why.outcome, why.kind] += 1
+        self.rejected_slots.add(slot)
+        self.rejects.append(
+            {
+                "slot": slot,
+                "clip_id": None,
+                "uri": row.uri,
+                "caption": (row.caption or "")[:200],
+                "artifact": "",
+                "outcome": why.outcome,
+                "stage": why.stage,
+                "error_class": why.kind,
+                "message": why.message,
+                "score": why.score,
+                "attempts": self.ledger.attempts.get(slot, 0) + 1,
+                "seconds": 0.0,
+                "run": None,
+                "part": None,
+            }
+        )
+        self._flush_rejects(final=False)
+
+    def _flush_rejects(self, *, final: bool) -> None:
+        if len(self.rejects) >= _REJECTS_A_PART or (final and self.rejects):
+            self.sink.rejects(pa.Table.from_pylist(self.rejects, schema=REJECTS))
+            self.rejects = []

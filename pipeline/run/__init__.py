@@ -1,0 +1,1 @@
+"""A preprocessing run from its start to its account."""

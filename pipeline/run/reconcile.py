@@ -1,0 +1,114 @@
+"""The end of a run: every planned clip is accounted for, or the run is not a success."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from base.errors import Incomplete, TooManyFailures
+from base.storage.folder import Folder
+from dataset.ledger import FAILED, UNSUITABLE, Ledger, Sources
+from dataset.rejects import read_rejects, tidy_rejects
+from pipeline.planning.plan import Plan, Planner
+from pipeline.run.accounting import Account
+
+LEAST = 200  # clips before which a share of failures says little
+_HINTS = {
+    "CaptionMissing": "Put name.txt beside name.mp4, name the caption column, or set --captions optional. ",
+    "MissingFile": "Are the paths right? Relative ones are taken from the manifest's folder, or --columns.root. ",
+    "NotFetched": "",
+    "Timeout": "A longer --decode.deadline-s may help. ",
+}
+
+
+def check_failures(max_failed: float, failed: int, settled: int, dataset: Folder, least: int = LEAST) -> None:
+    """Raise TooManyFailures when more than ``max_failed`` of the clips failed; of ``least`` at least, early on."""
+    if failed / max(settled, least, 1) <= max_failed:
+        return
+    rows = read_rejects(dataset).to_pylist()
+    failures = [row for row in rows if row["outcome"] == FAILED and not row["artifact"]]
+    kinds = Counter(row["error_class"] for row in failures)
+    common = kinds.most_common(3)
+    said = f" ({', '.join(f'{count:,} {kind}' for kind, count in common)})" if common else ""
+    hint = _HINTS.get(common[0][0], "") if common else ""
+    raise TooManyFailures(
+        f"{failed:,} of {settled:,} clips failed{said}, more than --max-failed {max_failed:g} allows. {hint}"
+        "What was written is kept; `motif inspect` shows the reasons, `motif retry` tries them again."
+        + _some({row["uri"] for row in failures}, dataset)
+    )
+
+
+def _some(uris: set[str], dataset: Folder) -> str:
+    """Names three files that failed, and the command that tells of one."""
+    if not uris:
+        return ""
+    names = [uri.rsplit("/", 1)[-1] for uri in sorted(uris)[:3]]
+    said = ", ".join(names) + (" ..." if len(uris) > 3 else "")
+    ask = f"motif dataset explain {shlex.quote(dataset.uri)} --clip {shlex.quote(names[0])}"
+    return f" Failed: {said}; `{ask}` tells why."
+
+
+def settle(
+    account: Account,
+    planned: Plan,
+    final: Planner,
+    lacking: Mapping[str, list[str]],
+    dataset: Folder,
+    damaged: Sequence[str] = (),
+) -> None:
+    """Fill in the account from the plans before and after, tidy the rejects, and check that all adds up.
+
+    ``planned`` is the plan before anything was computed, ``final`` the plan made from what now lies in the dataset,
+    ``lacking`` the parts that an artifact still lacks, ``damaged`` sentences on parts that are not whole. Raises
+    Incomplete where a clip is lost or there twice, or something is lacking.
+    """
+    after = final.plan
+    account.reused = planned.reused
+    account.planned = planned.to_compute + planned.rejected.total()
+    account.written = after.reused - planned.reused
+    account.failed = after.failed_before - planned.failed_before
+    account.filtered = after.filtered_before - planned.filtered_before
+    _tidy(final.ledger, final.sources, final.rejected_slots, dataset)
+    failures = Counter(
+        f"{row['stage']}: {row['error_class']}"
+        for row in read_rejects(dataset).to_pylist()
+        if row["outcome"] == FAILED and row["run"] == account.run
+    )
+    account.failures = dict(failures.most_common())
+    wrong = [*_inconsistencies(account, after, final.ledger, lacking), *damaged]
+    if wrong:
+        raise Incomplete(f"{dataset.uri}: {'; '.join(wrong)}. Run the same command again.")
+    account.complete = True
+
+
+def _inconsistencies(account: Account, after: Plan, ledger: Ledger, lacking: Mapping[str, list[str]]) -> list[str]:
+    wrong = []
+    if account.planned != account.written + account.filtered + account.failed:
+        wrong.append(
+            f"{account.planned:,} clips planned, but {account.written:,} written, {account.filtered:,} filtered and "
+            f"{account.failed:,} failed"
+        )
+    if after.to_compute or after.unprobed:
+        wrong.append(f"{after.to_compute + after.unprobed:,} clips are still to do")
+    if ledger.rows != len(ledger.clip_ids):
+        wrong.append(f"{ledger.rows - len(ledger.clip_ids):,} clips are there twice")
+    wrong += [f"{folder} lacks {len(parts):,} parts" for folder, parts in lacking.items() if parts]
+    return wrong
+
+
+def _tidy(ledger: Ledger, sources: Sources, rejected: set[str], dataset: Folder) -> None:
+    """Drop rejects that are overtaken: of slots now written, and of sources and rows that are good by now."""
+    faults = sources.table.column("error_class")
+
+    def is_stale(row: dict[str, Any]) -> bool:
+        if row["artifact"]:
+            return False
+        if row["slot"] in ledger.written:
+            return True
+        of_source = row["outcome"] == FAILED or row["error_class"] in UNSUITABLE
+        if not of_source or row["stage"] not in ("manifest", "probe") or row["slot"] in rejected:
+            return False
+        at = sources.rows.get(row["uri"])
+        return at is not None and faults[at].as_py() is None
+
+    tidy_rejects(dataset, is_stale)

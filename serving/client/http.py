@@ -1,0 +1,175 @@
+"""Requests of the client: what is sent again, when, and what failed in one sentence."""
+
+import contextlib
+import itertools
+import random
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx2
+
+from base.errors import InputError, MotifError
+
+Answer = TypeVar("Answer")
+_FAULTS = 4  # tries that may meet a lost connection or a fault of the server
+_FIRST_PAUSE_S = 0.25  # doubled from fault to fault
+_BUSY_PAUSE_S = 1.0  # where a busy server does not say when to come back
+_SPREAD = 0.25  # so that clients that were refused together do not come back together
+_LONGEST_MESSAGE = 300
+
+
+class ServerError(MotifError):
+    """A server failed, cannot be reached, or did not make the video.
+
+    ``status`` is that of HTTP, None where no answer came; ``code`` is what programs read, ``param`` the field to mend,
+    ``retry_after`` the seconds that the server asks for.
+    """
+
+    exit_code = 7
+
+    def __init__(self, message: str, code: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.code, self.status = message, code, status
+        self.param: str | None = None
+        self.retry_after: float | None = None
+
+
+class RefusedError(ServerError):
+    """The server refused a request for a reason that the caller can mend: a wrong field, key or id."""
+
+    exit_code = 2
+
+
+class Http:
+    """Connections to one server.
+
+    A request is sent again where that may help: after a lost connection or a fault of the server a few times, while it
+    is busy for ``patience`` seconds. All that is sent here may come twice: a POST carries its idempotency key.
+    """
+
+    def __init__(
+        self, url: str, key: str | None, timeout: float, patience: float, on_retry: Callable[[str], None]
+    ) -> None:
+        self.url, self.timeout = url.rstrip("/").removesuffix("/v1"), timeout
+        self._patience, self._on_retry = patience, on_retry
+        try:
+            base = httpx2.URL(self.url)
+            if base.scheme not in ("http", "https") or not base.host:
+                raise httpx2.InvalidURL("it must begin with http:// or https:// and name a host")
+        except httpx2.InvalidURL as error:
+            raise InputError(f"url '{url}': {error}; give one such as http://127.0.0.1:8000.") from error
+        if key and not (key.isascii() and key.isprintable()):
+            raise InputError("key: it holds characters that no header can carry; copy it again.")
+        self.open = httpx2.Client(
+            base_url=base, headers={"authorization": f"Bearer {key}"} if key else {}, timeout=timeout
+        )
+
+    def request(self, method: str, path: str, **content: Any) -> httpx2.Response:
+        """Send until an answer comes that is no error; ServerError else."""
+        return self.repeat(lambda _: self.once(method, path, **content))
+
+    def once(self, method: str, path: str, **content: Any) -> httpx2.Response:
+        """Send a single time."""
+        with self.explained():
+            response = self.open.request(method, path, **content)
+            check(response)
+            return response
+
+    def repeat(self, attempt: Callable[[int], Answer]) -> Answer:
+        """Call ``attempt`` with the number of the try, from 0, until it works or there is no point in going on."""
+        ends = time.monotonic() + self._patience
+        faults = 0
+        for number in itertools.count():
+            try:
+                return attempt(number)
+            except ServerError as error:
+                busy = error.status in (429, 503)
+                faults += not busy
+                hopeless = isinstance(error, RefusedError) or error.code == "untrusted" or faults == _FAULTS
+                pause = _BUSY_PAUSE_S if busy else _FIRST_PAUSE_S * 2 ** (faults - 1)
+                if error.retry_after is not None:
+                    pause = error.retry_after
+                if hopeless or time.monotonic() + pause > ends:
+                    raise
+                self._on_retry(f"{error.message} Trying again in {round(pause, 1):g} s.")
+                time.sleep(pause * random.uniform(1, 1 + _SPREAD))
+        raise AssertionError("it is counted for ever")
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what can go wrong on the way into one sentence."""
+        try:
+            yield
+        except httpx2.TimeoutException as error:
+            raise ServerError(f"{self.url} gave no sign of life for {self.timeout:g} s.", "timeout") from error
+        except httpx2.RequestError as error:
+            if tls := _tls_fault(error):
+                raise ServerError(
+                    f"{self.url} is not trusted ({tls}): check the address, or name its certificate in SSL_CERT_FILE.",
+                    "untrusted",
+                ) from error
+            raise ServerError(
+                f"{self.url} cannot be reached ({str(error) or type(error).__name__}): is it the server's address, and "
+                "is the server running?",
+                "unreachable",
+            ) from error
+
+    def read(self, parse: Callable[[Any], Answer], response: httpx2.Response) -> Answer:
+        """Parse the JSON of an answer; ServerError where it means nothing to us."""
+        try:
+            return parse(response.json())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ServerError(
+                f"{self.url} answered something else than the video API does ({error}): is it the server's address?",
+                "not_understood",
+                response.status_code,
+            ) from error
+
+
+def check(response: httpx2.Response) -> None:
+    """Raise what an answer says that is not 2xx, from the error envelope or, where there is none, from its text."""
+    if response.is_success:
+        return
+    response.read()
+    status = response.status_code
+    told = _envelope(response)
+    text = " ".join(response.text.split())[:_LONGEST_MESSAGE] or "nothing more"
+    where = f" and points to {response.headers['location']}" if "location" in response.headers else ""
+    message = told.get("message") or f"{response.url} answers {status} {response.reason_phrase}{where}: {text}"
+    mendable = status < 500 and status not in (408, 429)
+    error = (RefusedError if mendable else ServerError)(str(message), told.get("code"), status)
+    error.param, error.retry_after = told.get("param"), _retry_after(response)
+    raise error
+
+
+def _envelope(response: httpx2.Response) -> dict[str, Any]:
+    try:
+        told = response.json()["error"]
+    except (ValueError, KeyError, TypeError):  # a proxy's page, or Ray's own plain text
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    """Seconds, from seconds or a date."""
+    told = response.headers.get("retry-after", "")
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _tls_fault(error: BaseException | None) -> str:
+    """What TLS did not like, where that is the cause of an error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error.reason or str(error)
+        error = error.__cause__ or error.__context__
+    return ""

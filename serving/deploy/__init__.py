@@ -1,0 +1,1 @@
+"""A server as a whole: its configuration, its processes, and the application on Ray Serve."""

@@ -1,0 +1,278 @@
+"""The server on Ray Serve: processes that answer, processes that generate. The only file here that imports Ray.
+
+A job never travels through Ray: the store has it. ``api`` sends a worker word that something waits, and that call
+lasts as long as the worker is busy with what it claims; so the number of calls that wait is the number of jobs that
+wait, which is what Serve's autoscaling goes by.
+"""
+
+import asyncio
+import contextlib
+import io
+import logging
+import os
+import re
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
+
+from base.errors import Incomplete, InputError
+from base.quiet import silent_stderr
+from serving.deploy.config import Config, Replicas, read_config
+from serving.deploy.setup import check_store, only_server, open_store, open_videos
+from serving.deploy.starting import start_ray
+from serving.generate.models import ServedModel
+from serving.http.api import build_api
+from serving.http.guard import Guard
+from serving.http.proxy import CALLBACK
+from serving.jobs.store import State
+from serving.settings import Compute, Settings
+
+log = logging.getLogger("ray.serve")
+# Of Serve's own, so that no call is turned away by it: the job store has the bound that counts, and its 429 says more.
+_MANY = 10_000
+_NAME = "motif"
+
+
+@serve.ingress()
+class Api:
+    """A process that answers requests."""
+
+    def __init__(self, settings: Settings, models: list[ServedModel], workers: DeploymentHandle) -> None:
+        self.settings, self.models, self.workers = settings, models, workers
+        self.calls: set[asyncio.Task[None]] = set()
+        self.loop = asyncio.get_event_loop()
+
+    def __serve_build_asgi_app__(self) -> Guard:
+        """The application; Serve asks for it once."""
+        return build_api(lambda: open_videos(self.settings, self.models, self.wake))
+
+    def wake(self, waiting: int | None = None) -> None:
+        """Send for a worker, from any thread: one job more waits, or so many in all."""
+        self.loop.call_soon_threadsafe(self._send, waiting)
+
+    def _send(self, waiting: int | None) -> None:
+        missing = 1 if waiting is None else min(waiting, _MANY) - len(self.calls)
+        for _ in range(missing):
+            call = self.loop.create_task(self._call())
+            self.calls.add(call)
+            call.add_done_callback(self.calls.discard)
+
+    async def _call(self) -> None:
+        try:
+            await self.workers.work.remote()
+        except Exception:
+            log.exception("a worker was lost")
+
+
+class Generating:
+    """A process that generates."""
+
+    def __init__(self, settings: Settings, models: list[ServedModel], compute: Compute) -> None:
+        from serving.deploy.loading import open_worker  # torch: a process that only answers does without
+
+        started = time.perf_counter()
+        self.worker = open_worker(settings, models, compute)
+        self.worker.open(models[0].id)  # before it is called ready
+        self.loading_s = round(time.perf_counter() - started, 2)
+        self.worker.__enter__()
+
+    def work(self) -> int:
+        """Come to an end with one batch, if any waits."""
+        return self.worker.work()
+
+    def loading(self) -> float:
+        """Seconds that the first model took."""
+        return self.loading_s
+
+    def check_health(self) -> None:
+        """Serve replaces a process that fails this."""
+        if self.worker.broken:
+            raise RuntimeError("the device can no longer be used by this process")
+
+    def __del__(self) -> None:
+        if hasattr(self, "worker"):
+            self.worker.__exit__()
+
+
+_api = serve.deployment(Api, name="api", max_ongoing_requests=_MANY, ray_actor_options={"num_cpus": 0})
+# A process that computes on all cores may be slow to say that it is well.
+_worker = serve.deployment(
+    Generating, name="worker", max_ongoing_requests=1, max_queued_requests=-1, health_check_timeout_s=120
+)
+
+
+def build(args: Mapping[str, Any]) -> serve.Application:
+    """The application of a config file: ``import_path: serving.deploy.app:build``, ``args``: a :class:`Config`."""
+    return bind(read_config(args))
+
+
+def bind(config: Config, alone: bool = False) -> serve.Application:
+    """The application of a config. ``alone``: no other server is at work on its job store, see ``only_server``."""
+    from serving.generate.describe import describe
+
+    models = [describe(place.name, place.uri, config.sampling) for place in config.models]
+    store = open_store(config.settings)
+    earlier = store.start_run(uuid.uuid4().hex, alone)
+    if alone:
+        store.fail_unserved({model.id for model in models})
+    videos = open_videos(config.settings, models, wake=lambda waiting=None: None)
+    if alone and earlier:  # a new store knows of none of the videos that an old folder holds
+        videos.files.remove_all_but(store.ids())
+    videos.close()
+    store.close()
+    size = config.replicas
+    scaling = {
+        "min_replicas": size.workers,
+        "max_replicas": size.max_workers,
+        "target_ongoing_requests": config.settings.batch,
+    }
+    workers = _worker.options(
+        autoscaling_config=scaling,
+        ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus},
+        # A server that ends as a whole has waited before: see Running.drain.
+        graceful_shutdown_timeout_s=5.0 if alone else size.drain_seconds,
+    ).bind(config.settings, models, config.compute)
+    return _api.options(num_replicas=size.api).bind(config.settings, models, workers)
+
+
+def check_room(size: Replicas, nodes: Sequence[Mapping[str, float]]) -> None:
+    """InputError where the workers cannot all start; ``nodes`` are the resources of each. Serve would wait for ever."""
+    asked = {name: each for name, each in (("CPU", size.cpus), ("GPU", size.gpus)) if each}
+    # A worker lies on one node. The little more is for fractions that are no binary ones.
+    places = [min(int(node.get(name, 0) / each + 1e-6) for name, each in asked.items()) for node in nodes if asked]
+    if asked and sum(places) < size.workers:
+        there = " + ".join(_listed({name: node.get(name, 0) for name in asked}) for node in nodes)
+        raise InputError(
+            f"--workers {size.workers}: each asks for {_listed(asked)}, and Ray has {there or 'nothing'}. Ask for "
+            "fewer, or give each less with --cpus or --gpus."
+        )
+
+
+def _listed(resources: Mapping[str, float]) -> str:
+    return " and ".join(f"{number:g} {name}" for name, number in resources.items())
+
+
+class Running:
+    """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names; what others run there stays."""
+
+    def __init__(self, config: Config, host: str, port: int, say: Callable[[str], None] = lambda line: None) -> None:
+        self.config, self.host, self.port, self.say = config, host, port, say
+        self.seconds: dict[str, float] = {}
+        self.ours = False  # whether this Ray was started here, and is to end with the server
+        self._joined = self._begun = False  # whether Ray was joined here, and an application begun
+        self._serve_was_there = True
+        self._lock = contextlib.ExitStack()
+
+    def __enter__(self) -> "Running":
+        try:
+            self._lock.enter_context(only_server(self.config.settings))
+            check_store(self.config.settings)
+            self._timed("ray", "starting Ray", self._start_ray)
+            self._timed("serve", "starting Serve", self._start_serve)
+            self._timed("application", f"loading {self.config.models[0].name}", self._start_application)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):  # no second one cuts the way out short, of which Ray has a part
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self.__exit__()
+            raise
+        return self
+
+    def _timed(self, phase: str, what: str, act: Callable[[], None]) -> None:
+        self.say(what)
+        started = time.perf_counter()
+        act()
+        self.seconds[phase] = round(time.perf_counter() - started, 2)
+
+    def _start_ray(self) -> None:
+        if ray.is_initialized():
+            return
+        # The proxies learn of our middleware from the environment that Ray's processes inherit.
+        os.environ.update(CALLBACK)
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        self._joined = True  # also where it comes to a part of it
+
+        def start() -> None:
+            with silent_stderr():
+                ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+
+        start_ray(start, ray.shutdown, self.say)
+        # Ray has no public word for it: in a cluster that was there before, this process is not the head.
+        node = ray._private.worker._global_node
+        self.ours = node is not None and node.is_head()
+
+    def _start_serve(self) -> None:
+        log.setLevel(logging.WARNING)
+        there = serve.status()
+        self._serve_was_there = bool(there.proxies or there.applications)
+        if _NAME in there.applications:  # it would be replaced
+            raise InputError(
+                f"RAY_ADDRESS: this cluster runs an application '{_NAME}' already. End that server first, or serve on "
+                "another cluster."
+            )
+        serve.start(
+            http_options={"host": self.host, "port": self.port},
+            logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
+        )
+
+    def _start_application(self) -> None:
+        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+        check_room(self.config.replicas, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        self._begun = True
+        try:
+            serve.run(bind(self.config, alone=True), name=_NAME, logging_config=quiet)
+            loading = serve.get_deployment_handle("worker", _NAME).loading.remote().result()
+            self.seconds["of it, the model"] = loading
+        except RuntimeError as error:
+            raise Incomplete(f"The server does not start: {_last_line(str(error))}") from error
+
+    def drain(self, at_once: threading.Event) -> None:
+        """Take no more jobs, and wait for those that run, for as long as they may take; ``at_once`` ends that."""
+        store = open_store(self.config.settings)
+        store.drain()
+        self.say(_goodbye(store.state(), self.config))
+        deadline = time.monotonic() + self.config.replicas.drain_seconds
+        while store.state().in_progress and time.monotonic() < deadline and not at_once.is_set():
+            time.sleep(0.1)
+        store.close()
+
+    def __exit__(self, *_: object) -> None:
+        # Ray tells of every call that its own end interrupts.
+        with self._lock, contextlib.redirect_stdout(io.StringIO()), silent_stderr():
+            try:
+                self._stop_serve()
+            finally:
+                if self._joined:
+                    ray.shutdown()
+
+    def _stop_serve(self) -> None:
+        """Take this server's application away, and Serve where nobody else has a use for it."""
+        if self._begun and not self.ours:
+            serve.delete(_NAME)
+        if self.ours or not (self._serve_was_there or serve.status().applications):
+            serve.shutdown()
+
+
+def _goodbye(state: State, config: Config) -> str:
+    runs, wait = state.in_progress, state.queued
+    parts = []
+    if runs:
+        most = f"at most {config.replicas.drain_seconds:g} s, --drain-seconds"
+        parts.append(f"{runs} {'runs and is' if runs == 1 else 'run and are'} finished first ({most})")
+    if wait:
+        parts.append(f"{wait} {'waits' if wait == 1 else 'wait'} in {config.settings.folder} for the next start")
+    told = ": ".join(["No more jobs are taken", *([", ".join(parts)] if parts else [])])
+    return told + ("; Ctrl+C again ends at once." if runs else ".")
+
+
+def _last_line(report: str) -> str:
+    """What a process of Serve died of: the last line of its traceback that names an error."""
+    named = re.findall(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Incomplete): (.+)$", report, re.MULTILINE)
+    return named[-1] if named else report.strip().splitlines()[-1]

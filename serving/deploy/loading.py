@@ -1,0 +1,30 @@
+"""A worker from a server's settings: the device that it computes on, and how it opens models."""
+
+from collections.abc import Sequence
+
+from base.device import find_device
+from base.storage.folder import Folder
+from models.folder import revision
+from models.generator import Generator
+from serving.deploy.setup import open_store
+from serving.generate.files import Files
+from serving.generate.models import Models, ServedModel
+from serving.generate.signing import open_signer
+from serving.generate.worker import Loaded, Worker
+from serving.settings import Compute, Settings
+
+
+def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Compute) -> Worker:
+    """A worker; it is not alive before its context is entered, and loads no model before it is told to."""
+    by_id = Models(models).by_id
+    device = find_device(compute.device)
+
+    def load(name: str) -> Loaded:
+        place = by_id[name].weights()
+        generator = Generator.load(place, device, compute.precision, compute.compile)
+        return Loaded(generator, revision(place))
+
+    files = Files(Folder(settings.folder), open_signer(settings))
+    # On a CPU a generator takes one request at a time, so a batch would only keep its first videos back.
+    batch = settings.batch if device.type == "cuda" else 1
+    return Worker(open_store(settings), files, load, batch, compute.loaded, served=by_id)

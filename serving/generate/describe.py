@@ -1,0 +1,73 @@
+"""What a model folder says of itself, read without loading its network."""
+
+import contextlib
+
+from base.errors import InputError, WeightsError
+from base.storage.folder import Folder
+from base.weights import Weights
+from diffusion.options import Sampling, SamplingChanges
+from diffusion.schedule import Schedule, check_terminal_noise
+from models.encoders.latent_space import read_cell
+from models.folder import find_part, load_facts
+from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
+
+
+def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> ServedModel:
+    """Read what a model folder says of itself; WeightsError where it is none, or its network is missing.
+
+    Where a request does not say how to sample, the folder does, with ``changes``; InputError where no request could say
+    the same.
+    """
+    folder = Folder(uri)
+    place = Weights(uri) if folder.remote else folder.path
+    facts = load_facts(place)
+    for part in ("config.json", "diffusion_pytorch_model.safetensors"):
+        if not (folder / "unet").exists(part):
+            raise WeightsError(f"{uri}: there is no unet/{part}. Name a model folder that is complete.")
+    codec = facts.latents.get("encoder") == "PixelCodec"
+    cell = read_cell(facts.latents, None if codec else find_part(place, "vae"))
+    schedule, changes = Schedule(**facts.schedule), changes or SamplingChanges()
+    defaults, spacings = changes.of(facts.sampling), _spacings(schedule)
+    max_steps = min(MAX_STEPS, schedule.steps)
+    _check_defaults(defaults, changes, uri, max_steps, spacings)
+    return ServedModel(
+        id=name,
+        uri=uri,
+        width=facts.width * cell,
+        height=facts.height * cell,
+        frames=facts.frames,
+        fps=facts.fps,
+        usual_fps=facts.usual_fps,
+        step=facts.step,
+        max_steps=max_steps,
+        spacings=spacings,
+        defaults=defaults,
+    )
+
+
+def _check_defaults(
+    defaults: Sampling, changes: SamplingChanges, uri: str, most_steps: int, spacings: tuple[str, ...]
+) -> None:
+    """Every request that says nothing of them would fail."""
+    spaced = defaults.spacing is None or defaults.spacing in spacings
+    rules = {
+        "steps": (defaults.steps <= most_steps, f"at most {most_steps}"),
+        "guidance": (defaults.guidance <= MAX_GUIDANCE, f"at most {MAX_GUIDANCE:g}"),
+        "spacing": (spaced, f"{' or '.join(spacings)} alone"),
+    }
+    for name, (kept, rule) in rules.items():
+        value = getattr(defaults, name)
+        if not kept and getattr(changes, name) is not None:
+            raise InputError(f"--{name} {value}: {rule}, for {uri}. Give another, or leave it to the model.")
+        if not kept:
+            raise InputError(f"{uri}: its motif.json samples with {name} {value}: {rule}. Give another with --{name}.")
+
+
+def _spacings(schedule: Schedule) -> tuple[str, ...]:
+    """How the steps of a sampler can lie under a schedule; of one that ends in pure noise, not in every way."""
+    found = []
+    for spacing in ("leading", "trailing"):
+        with contextlib.suppress(InputError):
+            check_terminal_noise(schedule, spacing)
+            found.append(spacing)
+    return tuple(found)

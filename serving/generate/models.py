@@ -1,0 +1,86 @@
+"""The models that a server offers, as far as a request must know them. Nothing is loaded here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from base.storage.folder import Folder
+from base.weights import Weights
+from diffusion.options import Sampling
+from serving.errors import ApiError
+
+MAX_STEPS = 200  # of any model; one whose schedule is shorter has fewer
+MAX_GUIDANCE = 20.0
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model folder under the name that requests call it by. Sizes are pixels, ``fps`` the range it was trained on."""
+
+    id: str
+    uri: str
+    width: int
+    height: int
+    frames: int
+    fps: tuple[float, float]
+    step: int
+    max_steps: int
+    spacings: tuple[str, ...]
+    defaults: Sampling
+    usual_fps: float | None = None
+
+    @property
+    def default_fps(self) -> float:
+        """The median of what it was trained on; of a model that does not say it, the middle of the range."""
+        return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
+
+    def weights(self) -> Path | Weights:
+        """The folder, as loaders take it."""
+        folder = Folder(self.uri)
+        return Weights(self.uri) if folder.remote else folder.path
+
+    def shown(self, max_image_bytes: int) -> dict[str, Any]:
+        """An entry of ``GET /v1/models``; how large a picture's file may be is the server's own."""
+        capabilities = {
+            "sizes": [f"{self.width}x{self.height}"],
+            "max_frames": self.frames,
+            "fps": list(self.fps),
+            "max_inference_steps": self.max_steps,
+            "max_guidance_scale": MAX_GUIDANCE,
+            "input_reference": "required",
+            "max_image_bytes": max_image_bytes,
+            "default": {
+                "num_frames": self.frames,
+                "fps": self.default_fps,
+                "num_inference_steps": self.defaults.steps,
+                "guidance_scale": self.defaults.guidance,
+            },
+        }
+        return {"id": self.id, "object": "model", "created": 0, "owned_by": "motif", "capabilities": capabilities}
+
+
+class Models:
+    """Models by name; the first is taken where a request names none."""
+
+    def __init__(self, models: Sequence[ServedModel]) -> None:
+        assert models
+        self.by_id: Mapping[str, ServedModel] = {model.id: model for model in models}
+        self.default = models[0]
+
+    def find(self, name: str | None) -> ServedModel:
+        """404 where there is none of that name."""
+        if name is None:
+            return self.default
+        if name not in self.by_id:
+            raise ApiError(
+                404,
+                "model_not_found",
+                f"There is no model '{name[:80]}' here; there are {', '.join(self.by_id)}.",
+                "model",
+            )
+        return self.by_id[name]
+
+    def listed(self, max_image_bytes: int) -> dict[str, Any]:
+        """The answer of ``GET /v1/models``."""
+        return {"object": "list", "data": [model.shown(max_image_bytes) for model in self.by_id.values()]}

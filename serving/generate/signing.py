@@ -1,0 +1,68 @@
+"""Content credentials (C2PA): a signed statement in the mp4 that a model made it, for whoever wants to know."""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from base.errors import InputError
+from media.video_file import encode_video
+from serving.settings import Settings
+
+Sign = Callable[[bytes, Mapping[str, str]], bytes]
+# IPTC's word for what no camera saw.
+_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+
+
+def unsigned(mp4: bytes, told: Mapping[str, str]) -> bytes:
+    """The file as it is."""
+    return mp4
+
+
+def open_signer(settings: Settings) -> Sign:
+    """What signs a server's videos; where no certificate is named, nothing does. InputError where it cannot."""
+    if not settings.c2pa_certificates:
+        return unsigned
+    try:
+        import c2pa
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "--c2pa-certificates: signing wants the package c2pa-python: pip install motif[c2pa]."
+        ) from error
+    certificates, key = (_read(path) for path in (settings.c2pa_certificates, settings.c2pa_key))
+    facts = c2pa.C2paSignerInfo(settings.c2pa_algorithm, certificates, key, None)
+
+    def sign(mp4: bytes, told: Mapping[str, str]) -> bytes:
+        signed = BytesIO()
+        with c2pa.Signer.from_info(facts) as signer:
+            c2pa.Builder(_manifest(told)).sign(signer, "video/mp4", BytesIO(mp4), signed)
+        return signed.getvalue()
+
+    try:  # what is wrong with certificates shows when they sign
+        sign(encode_video(np.zeros((1, 16, 16, 3), np.uint8), 1.0), {"model": "", "revision": ""})
+    except c2pa.C2paError as error:
+        raise InputError(
+            f"--c2pa-certificates {settings.c2pa_certificates}: they and the key cannot sign by "
+            f"{settings.c2pa_algorithm} ({error}). Give a chain of X.509 certificates for signing, leaf first."
+        ) from error
+
+    return sign
+
+
+def _manifest(told: Mapping[str, str]) -> dict[str, Any]:
+    """What is stated. The prompt is not: it may be private, and a signature cannot be taken back."""
+    agent = {"name": told["model"], "version": told["revision"]}
+    made = {"action": "c2pa.created", "digitalSourceType": _BY_A_MODEL, "softwareAgent": agent}
+    return {
+        "claim_generator_info": [{"name": "motif"}],
+        "assertions": [{"label": "c2pa.actions", "data": {"actions": [made]}}],
+    }
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"--c2pa: {path} cannot be read ({error.strerror}): name a PEM file.") from error

@@ -1,0 +1,132 @@
+"""The answers of the API, for its OpenAPI document."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from serving.requests.fields import NUMBER_AS_TEXT, RemixRequest, VideoRequest
+
+# As serving.requests.fields._size has it. In JSON, null is the same as a field left out.
+_NULL, _GIVEN = {"type": "null"}, {"type": ["integer", "string"]}
+_SIDES_TOGETHER = {
+    "anyOf": [
+        {"properties": {"width": _NULL, "height": _NULL}},
+        {"properties": {"width": _GIVEN, "height": _GIVEN}, "required": ["width", "height"]},
+    ]
+}
+_FORM_SIDES_TOGETHER = {"dependentRequired": {"width": ["height"], "height": ["width"]}}
+
+
+class ErrorBody(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every answer that is no success."""
+
+    error: ErrorBody
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class VideoAnswer(BaseModel):
+    """A video object."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: Literal["video"]
+    model: str
+    status: Literal["queued", "in_progress", "completed", "failed"]
+    progress: int
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    prompt: str | None
+    size: str
+    seconds: str
+    remixed_from_video_id: str | None
+    error: JobError | None
+    seed: int
+    queue_position: int | None
+    stage: Literal["queued", "encoding", "denoising", "decoding", "done"]
+    inference_time_s: float | None
+    warnings: list[str]
+
+
+class PageAnswer(BaseModel):
+    """A page of videos."""
+
+    object: Literal["list"]
+    data: list[VideoAnswer]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedAnswer(BaseModel):
+    """A video that is gone."""
+
+    id: str
+    object: Literal["video.deleted"]
+    deleted: Literal[True]
+
+
+def create_body() -> dict[str, Any]:
+    """The ``requestBody`` of creating a video, as multipart and as JSON."""
+    fields = VideoRequest.model_json_schema()
+    extra = fields.pop("$defs")["ExtraParams"]
+    _take_text(fields)
+    _take_text(extra)
+    fields["properties"]["extra_params"] = {"anyOf": [extra, {"type": "null"}]}
+    url = {
+        "type": "object",
+        "properties": {"image_url": {"type": "string", "description": "data:image/png;base64,... or https://..."}},
+        "required": ["image_url"],
+        "additionalProperties": False,
+    }
+    as_json = _with(fields, url) | _SIDES_TOGETHER
+    picture = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"}
+    as_form = _with(_without_null(fields), picture) | _FORM_SIDES_TOGETHER
+    return _body({"multipart/form-data": {"schema": as_form}, "application/json": {"schema": as_json}})
+
+
+def _take_text(fields: dict[str, Any]) -> None:
+    """Say that numbers may come as text."""
+    for one in fields["properties"].values():
+        kinds = one.get("anyOf", [])
+        if any(kind.get("type") in ("integer", "number") for kind in kinds):
+            kinds.append({"type": "string", "pattern": NUMBER_AS_TEXT})
+
+
+def remix_body() -> dict[str, Any]:
+    """The ``requestBody`` of remixing one."""
+    return _body({"application/json": {"schema": RemixRequest.model_json_schema()}})
+
+
+def _without_null(fields: dict[str, Any]) -> dict[str, Any]:
+    """A form has no word for null."""
+    properties = dict(fields["properties"])
+    for name, one in properties.items():
+        kinds = [kind for kind in one.get("anyOf", []) if kind.get("type") != "null"]
+        properties[name] = {**one, "anyOf": kinds} if kinds else one
+    return {**fields, "properties": properties}
+
+
+def _with(fields: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    properties = {**fields["properties"], "input_reference": reference}
+    return {**fields, "properties": properties, "required": [*fields["required"], "input_reference"]}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,108 @@
+"""A job: one video that somebody asked for, from the request to the file."""
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from diffusion.options import Sampling
+
+Status = Literal["queued", "in_progress", "completed", "failed"]
+Stage = Literal["queued", "encoding", "denoising", "decoding", "done"]
+ANYONE = ""  # the owner of jobs where no keys are asked for
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a job generates, complete: no default is left to be filled in."""
+
+    model: str
+    prompt: str
+    seed: int
+    frames: int
+    fps: float
+    width: int
+    height: int
+    sampling: Sampling
+    negative: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def shape(self) -> str:
+        """Jobs of equal shape can be sampled in one batch."""
+        return json.dumps([self.model, self.frames, self.width, self.height, asdict(self.sampling)], sort_keys=True)
+
+    def to_json(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, text: str) -> "Order":
+        """What :meth:`to_json` wrote."""
+        read = json.loads(text)
+        return cls(**{**read, "sampling": Sampling(**read["sampling"]), "warnings": tuple(read["warnings"])})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the job store. Times are seconds since 1970; ``queue_position`` counts from 0, for queued jobs."""
+
+    id: str
+    owner: str
+    order: Order
+    status: Status
+    stage: Stage
+    progress: int
+    created_at: float
+    completed_at: float | None = None
+    expires_at: float | None = None
+    inference_time_s: float | None = None
+    error: tuple[str, str] | None = None
+    remixed_from: str | None = None
+    queue_position: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it still waits or runs."""
+        return self.status in ("queued", "in_progress")
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What is known of a job before it is in the store. The fingerprint stands for all of the request's content."""
+
+    owner: str
+    order: Order
+    fingerprint: str
+    idempotency_key: str | None = None
+    remixed_from: str | None = None
+    id: str = field(default_factory=lambda: f"video_{secrets.token_hex(16)}")
+
+
+def video_object(job: Job) -> dict[str, Any]:
+    """A job as the API shows it; every key is always there."""
+    order = job.order
+    return {
+        "id": job.id,
+        "object": "video",
+        "model": order.model,
+        "status": job.status,
+        "progress": job.progress,
+        "created_at": int(job.created_at),
+        "completed_at": None if job.completed_at is None else int(job.completed_at),
+        "expires_at": None if job.expires_at is None else int(job.expires_at),
+        "prompt": order.prompt,
+        "size": f"{order.width}x{order.height}",
+        "seconds": f"{order.frames / order.fps:.4g}",
+        "remixed_from_video_id": job.remixed_from,
+        "error": None if job.error is None else {"code": job.error[0], "message": job.error[1]},
+        "seed": order.seed,
+        "queue_position": job.queue_position,
+        "stage": job.stage,
+        "inference_time_s": job.inference_time_s,
+        "warnings": list(order.warnings),
+        "num_frames": order.frames,
+        "fps": order.fps,
+        "num_inference_steps": order.sampling.steps,
+        "guidance_scale": order.sampling.guidance,
+        "negative_prompt": order.negative,
+    }

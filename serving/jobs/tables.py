@@ -1,0 +1,123 @@
+"""The tables of the job store, and the database behind them."""
+
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from base.errors import InputError, StorageError
+
+metadata = sql.MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),  # the order of arrival
+    Column("id", String(64), unique=True, nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("progress", Integer, nullable=False, default=0),
+    Column("model", Text, nullable=False),
+    Column("shape", Text, nullable=False),  # equal shapes can be sampled together
+    Column("request", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("completed_at", Float),
+    Column("expires_at", Float),
+    Column("inference_time_s", Float),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("remixed_from", String(64)),
+    Column("idempotency_key", String(256)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("worker", String(64)),
+    Column("run", String(64)),
+    sql.UniqueConstraint("owner", "idempotency_key"),
+    sql.Index("jobs_by_status", "status", "number"),
+    sqlite_autoincrement=True,  # a deleted job's number is not given to the next one
+)
+workers = Table(
+    "workers", metadata, Column("id", String(64), primary_key=True), Column("alive_until", Float, nullable=False)
+)
+# `gate`'s row is written first in every transaction that counts before it writes, so that two of them cannot overlap.
+facts = Table("facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+remains = Table(
+    "remains", metadata, Column("id", String(64), primary_key=True), Column("refused", Integer, nullable=False)
+)
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("labels", String(512), primary_key=True),
+    Column("value", Float, nullable=False),
+)
+
+
+_MEND = "Put a copy in its place, or move its files away: the server then begins without jobs; files of videos stay."
+
+
+def open_database(url: str) -> sql.Engine:
+    """Connect, and create what is not there yet; InputError for a URL that means nothing, StorageError else."""
+    try:
+        engine = sql.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (sql.exc.ArgumentError, ModuleNotFoundError) as error:
+        raise InputError(
+            f"database '{_hidden(url)}': {error}. Give an SQLAlchemy URL and install its driver."
+        ) from None
+    if engine.dialect.name == "sqlite":
+        sql.event.listen(engine, "connect", _several_processes)
+    try:
+        metadata.create_all(engine)
+        with engine.begin() as connection:
+            for name in ("gate", "run", "draining"):
+                if connection.scalar(sql.select(facts.c.value).where(facts.c.name == name)) is None:
+                    connection.execute(facts.insert().values(name=name, value=""))
+    except (sql.exc.OperationalError, sql.exc.DatabaseError) as error:
+        damaged = f" {_MEND}" if type(error) is sql.exc.DatabaseError else ""
+        raise StorageError(f"database '{_hidden(url)}' cannot be opened: {error.orig}.{damaged}") from error
+    return engine
+
+
+def is_unavailable(error: sql.exc.SQLAlchemyError) -> bool:
+    """Whether a database cannot be asked at the moment: it is locked, full, damaged or gone; it was not misused."""
+    if isinstance(error, sql.exc.TimeoutError | sql.exc.OperationalError | sql.exc.InterfaceError):
+        return True
+    return type(error) is sql.exc.DatabaseError  # SQLite's word for a damaged file
+
+
+def check_database(url: str) -> None:
+    """StorageError where an SQLite file is damaged; other databases look after themselves."""
+    engine = open_database(url)
+    try:
+        if engine.dialect.name != "sqlite":
+            return
+        with engine.connect() as connection:
+            found = list(connection.scalars(sql.text("PRAGMA integrity_check(1)")))
+    except sql.exc.DatabaseError as error:
+        found = [str(error.orig)]
+    finally:
+        engine.dispose()
+    if found != ["ok"]:
+        raise StorageError(f"database '{_hidden(url)}' is damaged ({found[0].splitlines()[-1]}). {_MEND}")
+
+
+def insert(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
+    """An INSERT that can say what happens ON CONFLICT, which SQLAlchemy has by dialect only."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _several_processes(connection: Any, _: Any) -> None:
+    """Readers do not wait for the writer, writers wait for each other; a power cut may cost the last jobs' states."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _hidden(url: str) -> str:
+    """A URL without its password."""
+    try:
+        return str(sql.make_url(url).render_as_string(hide_password=True))
+    except sql.exc.ArgumentError:
+        return url

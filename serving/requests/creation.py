@@ -1,0 +1,97 @@
+"""Jobs made for requests: on threads of their own, and taken back where nobody waits for them any more."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from serving.errors import ApiError, not_found
+from serving.jobs.job import Job
+from serving.requests.bodies import Body
+from serving.requests.decoding import too_busy
+from serving.requests.videos import Caller, Videos
+
+log = logging.getLogger("motif.making")
+_THREADS = 16
+_LOOK_S = 0.2
+
+
+class Making:
+    """Makes jobs off the event loop.
+
+    Uploads that wait for their turn to be decoded, and pictures that are fetched, so keep no thread of those that all
+    other routes share.
+    """
+
+    def __init__(self, videos: Videos) -> None:
+        self.videos = videos
+        self._pool = ThreadPoolExecutor(_THREADS, "making")
+        self._taking_back: set[asyncio.Task[None]] = set()  # asyncio itself forgets tasks that nobody holds
+
+    def close(self) -> None:
+        """Make no more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def create(self, who: Caller, body: Body) -> Job:
+        """See :meth:`serving.requests.videos.Videos.create`."""
+        return await asyncio.wrap_future(self._submit(self.videos.create, who, body))
+
+    async def remix(self, who: Caller, video_id: str, body: Body) -> Job:
+        """See :meth:`serving.requests.videos.Videos.remix`."""
+        return await asyncio.wrap_future(self._submit(self.videos.remix, who, video_id, body))
+
+    def _submit(self, act: Callable[..., Job], *args: Any) -> "Future[Job]":
+        """On a thread of the pool; ApiError 503 where none is free for as long as a request waits for its turn."""
+        latest = time.monotonic() + self.videos.decoder.limits.turn_s
+
+        def in_time() -> Job:
+            if time.monotonic() > latest:
+                raise too_busy()
+            return act(*args)
+
+        return self._pool.submit(in_time)
+
+    async def finished(self, who: Caller, body: Body, request: Request) -> Job:
+        """A job when it has ended; 504 when that takes too long, 404 when somebody deletes it.
+
+        Where the caller goes, or waits too long, the job is deleted; Ray Serve cancels the request's task then. With an
+        idempotency key it stays: others may wait for it, and a retry is to find it.
+        """
+        making = self._submit(self.videos.create, who, body)
+        try:
+            return await self._ended(who, await asyncio.wrap_future(making), request)
+        except BaseException:
+            if who.idempotency_key is None:  # so the job, if there is one, was made by this very call
+                task = asyncio.create_task(self._take_back(who, making))
+                self._taking_back.add(task)
+                task.add_done_callback(self._taking_back.discard)
+                await asyncio.shield(task)
+            raise
+
+    async def _ended(self, who: Caller, job: Job, request: Request) -> Job:
+        deadline = time.monotonic() + self.videos.settings.sync_seconds
+        while job.active:
+            if time.monotonic() > deadline:
+                raise ApiError(504, "timeout", "The video took too long: create it with POST /v1/videos and poll.")
+            if await request.is_disconnected():
+                raise not_found(job.id)
+            await asyncio.sleep(_LOOK_S)
+            job = await run_in_threadpool(self.videos.find, who, job.id)
+        return job
+
+    async def _take_back(self, who: Caller, making: "Future[Job]") -> None:
+        """Delete a job that may still be in the making: a thread that has begun cannot be stopped."""
+        if making.cancel() or (making.done() and making.exception()):
+            return
+        try:
+            with contextlib.suppress(ApiError):  # it was refused, or somebody has deleted it
+                job = await asyncio.wrap_future(making)
+                await run_in_threadpool(self.videos.delete, who, job.id)
+        except Exception:
+            log.exception("a video that nobody waits for was not deleted")

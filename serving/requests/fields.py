@@ -1,0 +1,286 @@
+"""What a request may say, and the order that it comes to: every field checked, every default filled in."""
+
+import difflib
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from diffusion.options import Sampling
+from serving.errors import ApiError, invalid
+from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
+from serving.jobs.job import Order
+
+MAX_SEED = 2**63 - 1
+MAX_TEXT = 32_000  # characters
+MAX_FRAMES = 10_000  # of any model
+NUMBER_AS_TEXT = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?$"
+_ROUNDING = 0.01  # seconds as text are rounded
+_DIGITS = 5e-4  # to four digits, where we tell them ourselves
+_SHOWN = 40  # characters of a wrong value that are told
+_ELSEWHERE = {  # what the command line and others call a field
+    "steps": "num_inference_steps",
+    "guidance": "guidance_scale",
+    "image": "input_reference",
+    "negative": "negative_prompt",
+    "frames": "num_frames",
+}
+_RULES = {
+    "string_type": "text",
+    "string_too_short": "at least 1 character",
+    "string_too_long": f"at most {MAX_TEXT} characters",
+    "string_pattern_mismatch": "WIDTHxHEIGHT, such as 512x320",
+    "literal_error": "leading or trailing",
+    "model_type": "an object",
+}
+
+
+def _plain(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is no text") from None
+    if "\0" in text:
+        raise ValueError("a NUL character is no text")
+    return text
+
+
+def _number(value: Any) -> Any:
+    """Multipart bodies have nothing but text; Python itself would also take 1_0 and infinity."""
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")
+    if isinstance(value, str) and not re.fullmatch(NUMBER_AS_TEXT, value):
+        raise ValueError("a number, such as 8 or 7.5")
+    return value
+
+
+# Behind the bounds, so that the OpenAPI document has them.
+Text, Number = AfterValidator(_plain), BeforeValidator(_number)
+Words = Annotated[str, Field(max_length=MAX_TEXT), Text]
+Prompt = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Text]
+
+
+class ExtraParams(BaseModel):
+    """Settings of the sampler that few need."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    guidance_rescale: Annotated[float, Field(ge=0, le=1), Number] | None = None
+    eta: Annotated[float, Field(ge=0, le=1), Number] | None = None
+    spacing: Literal["leading", "trailing"] | None = None
+
+
+class VideoRequest(BaseModel):
+    """The fields of ``POST /v1/videos``, but for the picture."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    prompt: Prompt
+    model: Annotated[str, Text] | None = None
+    seconds: Annotated[float, Field(gt=0, le=600), Number] | None = None
+    size: Annotated[str, Field(pattern=r"^[0-9]{1,5}x[0-9]{1,5}$")] | None = None
+    width: Annotated[int, Field(ge=1, le=99_999), Number] | None = None
+    height: Annotated[int, Field(ge=1, le=99_999), Number] | None = None
+    num_frames: Annotated[int, Field(ge=1, le=MAX_FRAMES), Number] | None = None
+    fps: Annotated[float, Field(ge=0.1, le=240), Number] | None = None
+    num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS), Number] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=MAX_GUIDANCE), Number] | None = None
+    negative_prompt: Words | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED), Number] | None = None
+    extra_params: ExtraParams | None = None
+    user: Words | None = None
+    """Ignored: clients send it for whoever bills them."""
+
+
+class RemixRequest(BaseModel):
+    """The fields of ``POST /v1/videos/{id}/remix``."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    prompt: Prompt
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def read_fields(kind: type[Body], fields: Mapping[str, Any]) -> Body:
+    """Check fields; the first that breaks a rule is answered with 400."""
+    try:
+        return kind.model_validate(dict(fields))
+    except ValidationError as error:
+        raise _explained(kind, error) from None
+
+
+def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
+    found = error.errors(include_url=False)
+    # A name that does not exist explains why another is missing.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)[:80]
+    if first["type"] == "string_unicode":  # of a name the place is that of what it lies in, if anything
+        return invalid(name or None, f"'{name or 'a name'}': half of a surrogate pair is no text.")
+    if first["type"] == "extra_forbidden":
+        return invalid(name, f"There is no field '{name}'. {_hint(kind, path)}", "unknown_parameter")
+    if first["type"] == "missing":
+        return invalid(name, f"'{name}' is missing.", "missing_parameter")
+    of = ExtraParams if len(path) > 1 else kind
+    rule = _numbers(of, path[-1], first["input"]) or _RULES.get(first["type"])
+    if rule is None:
+        return invalid(name, f"'{name}': {first['msg'].removeprefix('Value error, ')}.")
+    else_out = "" if of.model_fields[path[-1]].is_required() else ", or leave it out"
+    return invalid(name, f"'{name}' is {_shown(first['input'])}: give {rule}{else_out}.")
+
+
+def _hint(kind: type[BaseModel], path: Sequence[str]) -> str:
+    """The field that was meant, or all there are."""
+    known = list((ExtraParams if path[0] == "extra_params" else kind).model_fields)
+    known += ["input_reference"] * (known == list(VideoRequest.model_fields))
+    meant = _ELSEWHERE.get(path[-1])
+    close = [meant] if meant in known else difflib.get_close_matches(path[-1][:80], known, 1)
+    return f"Did you mean '{close[0]}'?" if close else f"There are {', '.join(known)}."
+
+
+def _numbers(kind: type[BaseModel], name: str, value: Any) -> str | None:
+    """Which numbers a field takes; None where it takes none."""
+    told = kind.model_json_schema()["properties"][name]
+    bounds = told.get("anyOf", [told])[0]
+    if "maximum" not in bounds:
+        return None
+    most = bounds["maximum"]
+    low = f"from {bounds['minimum']:g} to" if "minimum" in bounds else f"above {bounds['exclusiveMinimum']:g}, at most"
+    what = f"a whole number {low} {most}" if bounds["type"] == "integer" else f"a number {low} {most:g}"
+    return what + (", not true or false" if isinstance(value, bool) else "")
+
+
+def _shown(value: Any) -> str:
+    """The start of a plain value, of others the kind: an answer repeats nothing odd."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z]*|-?[0-9]+(\.[0-9]+)?", value):
+        return "other text"
+    text = json.dumps(value[: 2 * _SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def settle(request: VideoRequest, model: ServedModel) -> Order:
+    """The order that a request comes to with a model; 400 where it asks for what the model cannot do."""
+    _check_model(request, model)
+    frames, fps = _length(request, model)
+    warnings = []
+    if frames < model.frames:
+        warnings.append(f"{model.id} was trained on videos of {model.frames} frames; fewer may look worse.")
+    low, high = model.fps
+    if not low <= fps <= high:
+        warnings.append(f"{model.id} was trained at {_span(low, high)} frames a second; {fps:g} may look worse.")
+    return Order(
+        model=model.id,
+        prompt=request.prompt,
+        seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
+        frames=frames,
+        fps=fps,
+        width=model.width,
+        height=model.height,
+        sampling=_sampling(request, model),
+        negative=request.negative_prompt or "",
+        warnings=tuple(warnings),
+    )
+
+
+def _check_model(request: VideoRequest, model: ServedModel) -> None:
+    """Within what any model may be asked for, but not this one."""
+    size, spacing, steps = f"{model.width}x{model.height}", _extra(request).spacing, request.num_inference_steps
+    if _size(request) not in (None, size):
+        raise invalid("size", f"'size': {model.id} makes videos of {size} (WIDTHxHEIGHT) alone.", "unsupported_value")
+    if spacing is not None and spacing not in model.spacings:
+        raise invalid(
+            "extra_params.spacing",
+            f"'spacing': {model.id} samples with {' or '.join(model.spacings)} steps alone.",
+            "unsupported_value",
+        )
+    if steps is not None and steps > model.max_steps:
+        raise invalid(
+            "num_inference_steps",
+            f"'num_inference_steps': {model.id} has {model.max_steps} steps: ask for so many or fewer.",
+            "unsupported_value",
+        )
+
+
+def _size(request: VideoRequest) -> str | None:
+    """WIDTHxHEIGHT, from ``size`` or from both sides."""
+    if (request.width is None) != (request.height is None):
+        missing = "width" if request.width is None else "height"
+        raise invalid(missing, "'width' and 'height' come together, or leave both out.", "missing_parameter")
+    sides = None if request.width is None else f"{request.width}x{request.height}"
+    if sides is not None and request.size not in (None, sides):
+        raise invalid("size", f"'size' is {request.size}, 'width' and 'height' are {sides}: send one.", "contradiction")
+    return sides or request.size
+
+
+def _extra(request: VideoRequest) -> ExtraParams:
+    return request.extra_params or ExtraParams()
+
+
+def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
+    """Frames and frames a second, from any two of seconds, num_frames and fps, or fewer."""
+    frames, fps, seconds = request.num_frames, request.fps, request.seconds
+    if seconds is not None and frames is not None and fps is not None and not _near(seconds, frames / fps):
+        raise invalid(
+            "seconds",
+            f"'seconds': {frames} frames at {fps:g} a second are {frames / fps:.4g} seconds, not {seconds:g}. "
+            "Leave one of seconds, num_frames and fps out.",
+            "contradiction",
+        )
+    if frames is None:
+        wanted = model.frames if seconds is None or fps is None else round(seconds * fps)
+        frames = max(1, wanted)
+    if frames > model.frames:
+        raise invalid(
+            "num_frames" if seconds is None else "seconds",
+            f"{frames} frames are wanted; {model.id} makes up to {model.frames}: ask for so many or fewer.",
+            "unsupported_value",
+        )
+    if fps is None:
+        fps = model.default_fps if seconds is None else _rate(frames, seconds, model)
+    return frames, fps
+
+
+def _rate(frames: int, seconds: float, model: ServedModel) -> float:
+    """Frames a second that the model knows; what :func:`serving.jobs.job.video_object` told may be asked for again."""
+    low, high = model.fps
+    fps = min(high, max(low, frames / seconds))
+    if not _near(seconds, frames / fps):
+        raise invalid(
+            "seconds",
+            f"'seconds': {frames} frames in {seconds:g} seconds are {frames / seconds:.3g} a second; {model.id} knows "
+            f"{_span(low, high)}, so {frames} frames last {_span(frames / high, frames / low)} seconds: ask for that, "
+            "or leave seconds out.",
+            "unsupported_value",
+        )
+    return fps
+
+
+def _span(low: float, high: float) -> str:
+    first, last = f"{low:.4g}", f"{high:.4g}"
+    return first if first == last else f"{first} to {last}"
+
+
+def _near(told: float, exact: float) -> bool:
+    return abs(told - exact) <= max(_ROUNDING, _DIGITS * exact)
+
+
+def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:
+    extra, usual = _extra(request), model.defaults
+
+    def choose(wanted: Any, default: Any) -> Any:
+        return default if wanted is None else wanted
+
+    return Sampling(
+        steps=choose(request.num_inference_steps, usual.steps),
+        guidance=choose(request.guidance_scale, usual.guidance),
+        guidance_rescale=choose(extra.guidance_rescale, usual.guidance_rescale),
+        eta=choose(extra.eta, usual.eta),
+        spacing=choose(extra.spacing, usual.spacing),
+    )

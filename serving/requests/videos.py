@@ -1,0 +1,253 @@
+"""What the routes do, without HTTP: make, find, list, delete and remix videos."""
+
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from media.picture import PictureError
+from serving.errors import ApiError, invalid, not_found
+from serving.generate.files import Files, Variant
+from serving.generate.models import Models, ServedModel
+from serving.jobs.counters import count
+from serving.jobs.job import Job, NewJob, video_object
+from serving.jobs.leftovers import Remains
+from serving.jobs.store import JobStore, QueueFull
+from serving.requests.bodies import Body
+from serving.requests.decoding import DecodeLimits, PictureDecoder
+from serving.requests.fetch import fetch_picture
+from serving.requests.fields import RemixRequest, VideoRequest, read_fields, settle
+from serving.settings import Settings
+
+log = logging.getLogger("motif.videos")
+_MAX_KEY = 255
+_REFUSALS = 3  # of a storage within one sweep: each may have taken seconds
+_REFUSES_S = 10.0  # since a storage refused: so long /ready says so; sweeps write every two seconds
+_MOST_WAIT_S = 120  # of longer ones, clients do not try again by themselves
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the hash of the key, and the idempotency key of the request."""
+
+    owner: str
+    idempotency_key: str | None = None
+
+
+@runtime_checkable
+class Wake(Protocol):
+    """Sends for workers."""
+
+    def __call__(self, waiting: int | None = None) -> None:
+        """Told that a job waits, or how many do; returns at once."""
+
+
+class Videos:
+    """The videos of a server. Every method blocks."""
+
+    def __init__(self, settings: Settings, models: Models, store: JobStore, files: Files, wake: Wake) -> None:
+        self.settings, self.models, self.store, self.files, self.wake = settings, models, store, files, wake
+        self.decoder = PictureDecoder(DecodeLimits(settings.megapixels))
+        self.remains = Remains(store.engine)
+        self._refused_at = -math.inf
+
+    def close(self) -> None:
+        """End what this process has opened."""
+        self.decoder.close()
+        self.store.close()
+
+    def create(self, caller: Caller, body: Body) -> Job:
+        """A new job, or the one made before with the same idempotency key and the same content."""
+        request = read_fields(VideoRequest, body.fields)
+        model = self.models.find(request.model)
+        order = settle(request, model)
+        content = {"fields": request.model_dump(mode="json", exclude={"user"}), "url": body.url}
+        fingerprint = _fingerprint(content, body.picture)
+        if same := self._admit(caller, fingerprint):
+            return same
+        data = self._picture(body)
+        with self.decoder.turn():
+            if same := self._admit(caller, fingerprint):  # much may have happened before it was this one's turn
+                return same
+            picture = self._first_frame(data, model)
+        new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key)
+        return self._add(new, lambda: self.files.keep_picture(new.id, picture))
+
+    def remix(self, caller: Caller, video_id: str, body: Body) -> Job:
+        """A new job with another prompt: the same picture, seed and settings, by the same model."""
+        request = read_fields(RemixRequest, body.fields)
+        if body.picture is not None or body.url is not None:
+            raise invalid("input_reference", "A remix keeps the picture of its video.", "unknown_parameter")
+        source = self.find(caller, video_id)
+        self.models.find(source.order.model)
+        fingerprint = _fingerprint({"remix": source.id, "prompt": request.prompt}, None)
+        if same := self._admit(caller, fingerprint):
+            return same
+        order = replace(source.order, prompt=request.prompt)
+        new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key, remixed_from=source.id)
+
+        def copy() -> None:
+            try:
+                self.files.copy_picture(source.id, new.id)
+            except FileNotFoundError:  # deleted since
+                raise not_found(video_id) from None
+
+        return self._add(new, copy)
+
+    def find(self, caller: Caller, video_id: str) -> Job:
+        """A job of the caller; 404 for others'."""
+        job = self.store.get(caller.owner, video_id)
+        if job is None:
+            raise not_found(video_id)
+        return job
+
+    def page(self, caller: Caller, after: str | None, limit: int, newest_first: bool) -> dict[str, Any]:
+        """A page of the caller's videos."""
+        found = self.store.page(caller.owner, after, limit, newest_first)
+        if found is None:
+            raise invalid("after", "'after' is no video of yours.")
+        jobs, more = found
+        data = [video_object(job) for job in jobs]
+        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+        return {"object": "list", "data": data, **ends, "has_more": more}
+
+    def delete(self, caller: Caller, video_id: str) -> dict[str, Any]:
+        """Forget a video; where it is being made, that ends at the next step."""
+        job = self.store.delete(caller.owner, video_id)
+        if job is None:
+            raise not_found(video_id)
+        self._remove(job.id)
+        return {"id": job.id, "object": "video.deleted", "deleted": True}
+
+    def content(self, caller: Caller, video_id: str, variant: Variant) -> bytes:
+        """The file of a finished video."""
+        job = self.find(caller, video_id)
+        if job.status == "failed":
+            code, message = job.error or ("", "")
+            raise ApiError(422, "generation_failed", f"The video failed ({code}): {message}")
+        if job.status != "completed":
+            raise ApiError(404, "video_not_ready", f"The video is {job.status}, at {job.progress} %. Ask again later.")
+        try:
+            return self.files.read(video_id, variant)
+        except FileNotFoundError:
+            raise not_found(video_id) from None
+
+    def retry_after(self) -> int:
+        """Seconds until a worker is likely to take the next batch, by the pace of the last videos."""
+        workers = max(1, self.store.state().workers)
+        return min(_MOST_WAIT_S, max(1, math.ceil((self.store.pace() or 5.0) / workers)))
+
+    def note_refusal(self, error: Exception) -> None:
+        """The database or the folder refused; the log has it once, not with every request."""
+        if not self.storage_refuses():
+            log.error("storage refuses: %s", error)
+        self._refused_at = time.monotonic()
+
+    def storage_refuses(self) -> bool:
+        """Whether the database or the folder has refused in the last seconds."""
+        return time.monotonic() - self._refused_at < _REFUSES_S
+
+    def sweep(self) -> None:
+        """Fail what is lost, wake workers for what still waits, and remove what has expired.
+
+        It writes to the database, and to a local folder, so that what these refuse is noticed without a request.
+        """
+        self.store.sweep()
+        self.files.try_to_write()
+        if queued := self.store.state().queued:  # before the files, since a storage may take its time
+            self.wake(waiting=queued)
+        refused = 0
+        for video_id in self.remains.ids():
+            refused += not self._remove(video_id)
+            if refused == _REFUSALS:
+                break
+
+    def _remove(self, video_id: str) -> bool:
+        """Remove a video's files; where the storage refuses, later sweeps try it again."""
+        try:
+            self.files.remove(video_id)
+        except Exception:  # whatever it is: the job is gone, and nothing else knows of its files
+            if self.remains.refused(video_id) == 1:
+                log.exception("the files of %s stay for now", video_id)
+            return False
+        self.remains.removed(video_id)
+        return True
+
+    def _add(self, new: NewJob, keep: Callable[[], None]) -> Job:
+        """Write a job's picture, then queue the job; nothing is left where it is not accepted."""
+        queued = False
+        try:
+            keep()
+            job, queued = self.store.add(new, self.settings.queue)
+        except QueueFull as full:
+            raise self._full(full.length) from None
+        finally:
+            if not queued:
+                self._remove(new.id)
+        if not queued:  # another request with the same key came in between
+            return self._made_before(new.owner, new.idempotency_key, new.fingerprint) or job
+        self.wake()
+        return job
+
+    def _made_before(self, owner: str, key: str | None, fingerprint: str) -> Job | None:
+        if key is None:
+            return None
+        if not 0 < len(key) <= _MAX_KEY:
+            raise invalid("Idempotency-Key", f"'Idempotency-Key': 1 to {_MAX_KEY} characters.")
+        found = self.store.by_key(owner, key)
+        if found is None:
+            return None
+        job, made_of = found
+        if made_of != fingerprint:
+            raise ApiError(
+                409, "idempotency_key_reused", "This Idempotency-Key was used for another request: take a new one."
+            )
+        return job
+
+    def _admit(self, caller: Caller, fingerprint: str) -> Job | None:
+        """The job made before with the same key; None where there is none, and one more is accepted at this moment."""
+        if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
+            return same
+        if self.store.draining():
+            raise ApiError(503, "shutting_down", "The server is about to stop: ask again soon.", retry_after=10)
+        waiting = self.store.state().queued
+        if waiting >= self.settings.queue:  # the store has the last word; this saves the work for what it would refuse
+            with self.store.engine.begin() as connection:
+                count(connection, "motif_requests_refused", code="queue_full")
+            raise self._full(waiting)
+        return None
+
+    def _full(self, waiting: int) -> ApiError:
+        message = f"{waiting} videos wait already, as many as may: ask again later."
+        return ApiError(429, "queue_full", message, retry_after=self.retry_after())
+
+    def _picture(self, body: Body) -> bytes:
+        """A picture's file, fetched if need be."""
+        data = body.picture
+        if body.url is not None:
+            data = fetch_picture(body.url, self.settings.image_hosts, self.settings.body_mib << 20)
+        if data is None:
+            raise invalid(
+                "input_reference", "'input_reference' is missing: the picture to begin with.", "missing_parameter"
+            )
+        return data
+
+    def _first_frame(self, data: bytes, model: ServedModel) -> UInt8[np.ndarray, "height width 3"]:
+        """A picture in the model's size."""
+        try:
+            return self.decoder.first_frame(data, model.height, model.width)
+        except PictureError as error:
+            raise invalid("input_reference", f"'input_reference': {error}", error.code) from None
+
+
+def _fingerprint(content: dict[str, Any], picture: bytes | None) -> str:
+    hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    hashed.update(hashlib.sha256(picture or b"").digest())
+    return hashed.hexdigest()

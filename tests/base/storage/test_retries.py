@@ -1,0 +1,97 @@
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from base.storage import retries, uri
+from base.storage.folder import Folder
+from base.storage.retries import RetryingStore, is_overloaded, retry
+from dataset.lock import WriteLock
+from dataset.parts.part_file import encode_part, read_part
+from tests.base.storage.flaky import Flaky, flaky_proxy
+
+
+@pytest.fixture
+def flaky(bucket: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Folder, Flaky]]:
+    """A folder in a store that answers half the requests with 503."""
+    with flaky_proxy(s3_endpoint, 0.5) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        uri.filesystem.cache_clear()
+        yield Folder(f"{bucket}/d"), proxy
+    uri.filesystem.cache_clear()
+
+
+def test_a_store_that_fails_half_the_requests_is_used_to_the_end(flaky: tuple[Folder, Flaky], tmp_path: Path) -> None:
+    folder, proxy = flaky
+    table = pa.table({"a": pa.array(range(1000)), "b": ["x" * 50] * 1000})
+    with WriteLock(folder) as lock:
+        for number in range(6):
+            folder.write(f"small{number}", b"1")
+            folder.write(f"table{number}.parquet", encode_part(table, 100))
+            assert folder.read(f"small{number}") == b"1"
+            assert read_part(folder, f"table{number}.parquet", ["b"]) == table.select(["b"])
+            assert folder.exists(f"small{number}")
+            assert not folder.exists("none")
+            lock.fence.check()
+        assert [entry.name for entry in folder.files("parquet")] == [f"table{n}.parquet" for n in range(6)]
+        (tmp_path / "large").write_bytes(bytes(12 << 20))
+        folder.put(tmp_path / "large")
+        folder.fetch("large", tmp_path / "back")
+        assert (tmp_path / "back").stat().st_size == 12 << 20
+        fs, path = uri.split(folder.file("streamed.parquet"))
+        with fs.open_output_stream(path) as stream, pq.ParquetWriter(stream, table.schema) as writer:
+            writer.write_table(table)
+        assert pq.ParquetFile(fs.open_input_file(path)).read() == table
+        folder.delete("small0")
+        with pytest.raises(FileNotFoundError):
+            folder.read("small0")
+    assert (folder / "runs").files() == []
+    folder.delete_all()
+    assert folder.files() == []
+    assert all(proxy.failed[method] > 3 for method in ("GET", "PUT", "HEAD"))
+
+
+@pytest.mark.parametrize(
+    ("text", "overloaded"),
+    [
+        ("AWS Error UNKNOWN (HTTP status 503) during HeadObject operation: No response body.", True),
+        ("AWS Error SLOW_DOWN during PutObject operation: Please reduce your request rate.", True),
+        ("AWS Error INTERNAL_FAILURE during GetObject operation: Failed to flush response stream", True),
+        ("An error occurred (SlowDown) when calling the PutObject operation (reached max retries: 4)", True),
+        ("AWS Error ACCESS_DENIED during HeadObject operation: No response body.", False),
+        ("AWS Error NO_SUCH_BUCKET during PutObject operation", False),
+        ("AWS Error NETWORK_CONNECTION during ListObjectsV2 operation: curlCode: 7", False),
+    ],
+)
+def test_what_may_pass(text: str, overloaded: bool) -> None:
+    assert is_overloaded(OSError(text)) is overloaded
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "_LONGEST_S", 0.05)
+    tries = []
+
+    def overloaded() -> None:
+        tries.append(1)
+        raise OSError("HTTP status 503")
+
+    with pytest.raises(OSError, match="503"):
+        retry(overloaded, patience_s=0.5)
+    assert len(tries) > 5
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    def missing() -> None:
+        raise FileNotFoundError("x")
+
+    with pytest.raises(FileNotFoundError):
+        retry(missing)
+
+
+def test_a_store_travels(s3_endpoint: str) -> None:
+    store = RetryingStore({"region": "us-east-1", "endpoint_override": os.environ["AWS_ENDPOINT_URL"]})
+    assert pickle.loads(pickle.dumps(store)) == store

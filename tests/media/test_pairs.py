@@ -1,0 +1,69 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from base.errors import InputError
+from media.pairs import Pair, read_pairs
+
+
+def test_a_table(tmp_path: Path) -> None:
+    """As spreadsheets write it: a byte order mark, quotes, line ends of their own."""
+    text = '\ufeffimage,prompt,seed,more\r\na.png,"a cat, and\r\na dog",7,x\r\nsub/b.png,,,\r\n'
+    (tmp_path / "pairs.csv").write_bytes(text.encode())
+    assert read_pairs(tmp_path / "pairs.csv") == [
+        Pair(tmp_path / "a.png", "a cat, and\na dog", 7),
+        Pair(tmp_path / "sub/b.png", "", None),
+    ]
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "c.webp", "d.mp4", ".hidden.png"):
+        (tmp_path / name).touch()
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(f" the {name}\n", encoding="utf-8-sig")
+    (tmp_path / "folder").mkdir()
+    assert [(pair.image.name, pair.prompt, pair.seed) for pair in read_pairs(tmp_path)] == [
+        ("a.JPG", "the a", None),
+        ("b.png", "the b", None),
+        ("c.webp", "the c", None),
+        ("d.mp4", "the d", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ([], "there is no picture"),
+        (["a.txt"], "there is no picture"),
+        (["a.png"], "a.png has no partner. Put a.txt with its prompt beside it"),
+        (["a.png", "a.txt", "b.txt"], "b.txt has no partner. Put a picture named b beside it"),
+        (["a.png", "a.jpg", "a.txt"], "a.jpg and a.png share one text"),
+    ],
+)
+def test_a_folder_in_which_something_has_no_partner(tmp_path: Path, files: list[str], told: str) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=told):
+        read_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "columns image and prompt, and at least one row"),
+        (b"image,prompt\n", "at least one row"),
+        (b"picture,text\na,b\n", "columns image and prompt"),
+        (b"image,prompt\n,b\n", "row 1 names no image"),
+        (b"image,prompt,seed\na,b,x\n", "a seed is no whole number"),
+        (b"image,prompt\na," + b"x" * 200_000, "is no CSV file that can be read"),
+        (b"\xff\xfe", "is no UTF-8 text"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_no_table(tmp_path: Path, content: bytes | None, told: str) -> None:
+    csv.field_size_limit(131_072)  # Python's own, which reading a manifest raises for the whole process
+    if content is not None:
+        (tmp_path / "pairs.csv").write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        read_pairs(tmp_path / "pairs.csv")

@@ -1,0 +1,79 @@
+import time
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.videocrafter2.estimate import InputShape, activation_bytes, estimate, flops, parameters
+from models.videocrafter2.unet import VideoUNet
+from tests.models.videocrafter2.models import conditions, small
+
+SHAPE = InputShape(batch=2, frames=3, height=8, width=8, text_tokens=5, image_tokens=7)
+
+
+def kept_for_backward(model: VideoUNet) -> int:
+    """What a real forward pass keeps, on this CPU."""
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = model.train()(**conditions(model))
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    found = sum(tensor.untyped_storage().nbytes() for at, tensor in kept.items() if at not in own)
+    assert out.requires_grad
+    return found
+
+
+@pytest.mark.parametrize("condition", ["none", "both"])
+def test_activations_are_those_that_a_forward_pass_keeps(condition: str) -> None:
+    model = small(image_condition=condition)
+    assert activation_bytes(model, SHAPE, "float32") == pytest.approx(kept_for_backward(model), rel=0.01)
+
+
+def test_between_recomputed_units_the_same_is_kept() -> None:
+    """The greatest unit comes on top: what a real run keeps between the units is less by just that."""
+    model = small(block_out_channels=(8, 16, 16), layers_per_block=2)
+    whole = activation_bytes(model, SHAPE, "float32")
+    model.enable_gradient_checkpointing()
+    between = kept_for_backward(model)
+    assert between < activation_bytes(model, SHAPE, "float32") < between + whole / 3
+
+
+def test_autocast_keeps_less_and_counts_its_copies_of_the_weights() -> None:
+    model = small()
+    few, many = (InputShape(2, 3, side, side, text_tokens=5, image_tokens=7) for side in (8, 32))
+    weights = 2 * sum(p.numel() for p in model.parameters() if p.dim() > 1)
+    assert weights < activation_bytes(model, few) < activation_bytes(model, few, "float32") + weights
+    assert 0.5 < activation_bytes(model, many) / activation_bytes(model, many, "float32") < 0.85
+
+
+def test_flops_of_a_convolution_are_counted_in_closed_form() -> None:
+    """Extra channels change the first convolution alone: two FLOPs for each of 3 x 3 weights and each output."""
+    more = flops(small(extra_channels=5), SHAPE) - flops(small(), SHAPE)
+    assert more == 2 * 3 * 3 * 5 * 8 * (SHAPE.batch * SHAPE.frames * SHAPE.height * SHAPE.width)
+    assert flops(small(), InputShape(4, 3, 8, 8, 5, 7)) == 2 * flops(small(), SHAPE)
+
+
+def test_an_estimate_of_the_base_model_takes_seconds_and_no_memory() -> None:
+    with torch.device("meta"):
+        model = VideoUNet()
+    model.enable_gradient_checkpointing()
+    began = time.monotonic()
+    found = estimate(model, InputShape(8, 16, 40, 64))
+    assert time.monotonic() - began < 30
+    assert found.parameters == parameters(model) == 1_413_284_420 + 320 * 4 * 9
+    assert (found.weights, found.gradients, found.optimizer, found.ema) == tuple(
+        found.parameters * size for size in (4, 4, 8, 4)
+    )
+    assert found.step_flops == 4 * found.forward_flops
+    assert found.total == 20 * found.parameters + found.activations
+    # MotiF trained 8 clips a device on 80 GB.
+    assert found.total < 80e9
+    model.disable_gradient_checkpointing()
+    plain = estimate(model, InputShape(8, 16, 40, 64), ema=False)
+    assert plain.step_flops == 3 * plain.forward_flops
+    assert plain.ema == 0
+    assert plain.activations > 5 * found.activations

@@ -1,0 +1,124 @@
+"""That a run ends, whatever is already there; in this process, without Ray."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from base.errors import Incomplete
+from base.storage.folder import Folder
+from dataset.parts.tables import StoreOptions, part_names
+from pipeline.featurizers.text import HashedTextStates
+from pipeline.graph.executor import ClipPass
+from pipeline.graph.work import WorkFile, open_work
+from pipeline.recipes import Preprocess
+from pipeline.run.accounting import Account
+from pipeline.run.job import Job
+from pipeline.run.run import Run
+from pipeline.video.sampling import Sampling
+from tests.pipeline.conftest import Preprocessing, part_bytes
+from tests.pipeline.features import Brightness, Moody
+from tests.pipeline.in_process import InProcess, close_child
+from tests.videos import pictures, write
+
+TINY = Preprocess(
+    sampling=Sampling(frames=4, max_stride=1),
+    height=64,
+    width=64,
+    features={"brightness": Brightness()},
+    store=StoreOptions(4, 2),
+    captions="optional",
+)
+
+
+def recipe(**features: object) -> Preprocess:
+    return replace(TINY, features=features)  # type: ignore[arg-type]
+
+
+class Bounded(InProcess):
+    """Fails where a run wants more passes than it can need."""
+
+    def __init__(self, limit: int = 8) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
+        assert self.passes < self.limit, "the run repeats its passes"
+        yield from super().compute_clips(job)
+
+
+class Idle(Bounded):
+    """Says that it did the work, and did nothing."""
+
+    def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
+        if job.writer.adds_to_clips:
+            self.passes += 1
+            assert self.passes < self.limit, "the run repeats its passes"
+        else:
+            yield from super().compute_clips(job)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Two folders of eight videos; their decode child ends with them."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(16):
+        frames = pictures(6, 64, 64)
+        frames[:, 32:, 32:] = 12 * number
+        place = folder / ("first" if number < 8 else "second")
+        place.mkdir(exist_ok=True)
+        write(place / f"{number}.mp4", frames)
+    yield folder
+    close_child()
+
+
+def execute(manifest: Path, dataset: Path, recipe: Preprocess, executor: InProcess | None = None) -> Account:
+    job = Job(recipe, str(manifest), Folder(str(dataset)))
+    return Run(job, lambda line: None, executor or Bounded()).execute()
+
+
+def test_parts_that_lack_different_artifacts_are_each_done_once(videos: Path, tmp_path: Path) -> None:
+    """The second group's work used to lie under the first one's name, and readers that knew the name read the first."""
+    dataset = tmp_path / "d"
+    execute(videos / "first", dataset, recipe(brightness=Brightness(), text=HashedTextStates()))
+    execute(videos / "second", dataset, recipe(brightness=Brightness(2.0), text=HashedTextStates()))
+    wanted = recipe(brightness=Brightness(), moody=Moody(mood="nan"), text=HashedTextStates())
+    account = execute(videos, dataset, wanted)
+    assert (account.reused, account.planned, account.complete) == (16, 0, True)
+    for folder in ("brightness", "moody"):
+        assert part_names(Folder(str(dataset / folder))) == part_names(Folder(str(dataset / "clips")))
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Path, tmp_path: Path) -> None:
+    """What holds of runs in this process holds of runs on Ray."""
+    steps = (
+        ("first", recipe(brightness=Brightness(), text=HashedTextStates())),
+        ("second", recipe(brightness=Brightness(2.0), text=HashedTextStates())),
+        ("", recipe(brightness=Brightness(), moody=Moody(mood="nan"), text=HashedTextStates())),
+    )
+    for folder, wanted in steps:
+        execute(videos / folder, tmp_path / "here", wanted)
+        account = preprocess_on_ray(videos / folder, tmp_path / "ray", wanted)
+        assert account.complete
+        assert part_bytes(tmp_path / "ray") == part_bytes(tmp_path / "here")
+
+
+def test_a_pass_that_brings_nothing_ends_the_run(videos: Path, tmp_path: Path) -> None:
+    execute(videos / "first", tmp_path / "d", recipe(brightness=Brightness()))
+    both = recipe(brightness=Brightness(), moody=Moody(mood="nan"))
+    with pytest.raises(Incomplete, match=r"d: a pass over 2 parts left them without moody") as caught:
+        execute(videos / "first", tmp_path / "d", both, Idle())
+    assert caught.value.exit_code == 5
+
+
+def test_no_two_work_files_have_one_name(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    schema = pa.schema([("id", pa.int64())])
+    for number in range(2):
+        with WorkFile(folder, "run.clips", schema) as work:
+            work.add(pa.table({"id": [number]}, schema=schema))
+        assert open_work(work.uri).read().column("id").to_pylist() == [number]
+        work.delete()

@@ -1,0 +1,70 @@
+"""What a server says of a model folder before it loads it."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from base.errors import InputError, WeightsError
+from diffusion.options import Sampling, SamplingChanges
+from diffusion.schedule import Schedule
+from models.folder import ModelCard, save_model
+from serving.generate.describe import describe
+from tests.models.test_generator import FACTS
+from tests.models.videocrafter2.models import small
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    facts = replace(FACTS, sampling=Sampling(steps=12, guidance=1.5))
+    save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
+    return str(tmp_path / "model")
+
+
+def test_a_request_that_says_nothing_is_sampled_as_the_model_says(folder: str) -> None:
+    shown = describe("m", folder).shown(1)["capabilities"]["default"]
+    assert (shown["num_inference_steps"], shown["guidance_scale"]) == (12, 1.5)
+
+
+def test_a_server_may_say_otherwise(folder: str) -> None:
+    found = describe("m", folder, SamplingChanges(steps=5))
+    assert found.defaults == Sampling(steps=5, guidance=1.5)
+
+
+def test_no_more_steps_than_the_schedule_has(tmp_path: Path) -> None:
+    facts = replace(FACTS, schedule=asdict(Schedule(steps=60, rescale_steps=60)))
+    save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
+    assert describe("m", str(tmp_path / "model")).shown(1)["capabilities"]["max_inference_steps"] == 60
+    with pytest.raises(InputError, match="^--steps 61: at most 60"):
+        describe("m", str(tmp_path / "model"), SamplingChanges(steps=61))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (SamplingChanges(steps=500), r"^--steps 500: at most 200"),
+        (SamplingChanges(guidance=50.0), r"^--guidance 50\.0: at most 20"),
+        (SamplingChanges(spacing="leading"), r"^--spacing leading: trailing alone"),
+    ],
+)
+def test_what_no_request_may_say_is_no_default(tmp_path: Path, changes: SamplingChanges, said: str) -> None:
+    facts = replace(FACTS, schedule=asdict(Schedule(zero_terminal_snr=True)))
+    save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
+    assert describe("m", str(tmp_path / "model")).spacings == ("trailing",)
+    with pytest.raises(InputError, match=said):
+        describe("m", str(tmp_path / "model"), changes)
+
+
+def test_a_model_whose_own_defaults_no_request_may_say(tmp_path: Path) -> None:
+    save_model(
+        tmp_path / "model", small(image_condition="x-cat"), ModelCard(replace(FACTS, sampling=Sampling(steps=500)))
+    )
+    with pytest.raises(InputError, match=r"model: its motif\.json samples with steps 500: at most 200\. .* --steps"):
+        describe("m", str(tmp_path / "model"))
+    assert describe("m", str(tmp_path / "model"), SamplingChanges(steps=20)).defaults.steps == 20
+
+
+def test_a_model_of_which_a_part_is_missing(folder: str) -> None:
+    (Path(folder) / "unet" / "config.json").unlink()
+    with pytest.raises(WeightsError, match=r"there is no unet/config\.json"):
+        describe("m", folder)

@@ -1,0 +1,69 @@
+"""The OpenAPI document tells the truth: what it allows is answered as it says, what it forbids is refused."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from serving.generate.models import ServedModel
+from serving.settings import Settings
+from tests.conftest import ROOT
+from tests.serving.server import Server, serve
+
+CONFIG = """
+warnings = false
+request-timeout = 60
+[generation]
+deterministic = true
+max-examples = 10
+no-shrink = true
+[phases.coverage.checks]
+# Its values lie at the limits of the document, which are wider than the model's.
+positive_data_acceptance.enabled = false
+[[operations]]
+# Reads its body with the same function as /v1/videos, and then waits for the video. At this path the routes of
+# single videos answer as well, for a video that is never there.
+include-path = "/v1/videos/sync"
+phases.coverage.enabled = false
+generation.max-examples = 5
+checks.allow_header_conformance.enabled = false
+"""
+
+
+@pytest.mark.slow
+def test_every_answer_is_documented(tiny: ServedModel, settings: Settings, tmp_path: Path) -> None:
+    """Schemathesis's own command: no error of the server, no answer that the document does not have."""
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    command = [Path(sys.executable).parent / "schemathesis", "--no-color", "run"]
+    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.serving.openapi_hooks", "PYTHONPATH": str(ROOT)}
+    with serve([tiny], replace(settings, queue=10_000)) as server:
+        done = subprocess.run(
+            [*command, f"{server.url}/openapi.json"], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:]
+        assert httpx2.get(f"{server.url}/ready").status_code == 200
+        assert len(server.store.ids()) > 10
+
+
+def test_the_document_is_complete(server: Server) -> None:
+    told = httpx2.get(f"{server.url}/openapi.json").json()
+    assert {
+        "/v1/videos", "/v1/videos/{video_id}", "/v1/videos/{video_id}/content", "/v1/videos/{video_id}/remix",
+        "/v1/videos/{video_id}/events", "/v1/videos/sync", "/v1/models", "/health", "/ready", "/metrics",
+    } <= set(told["paths"])  # fmt: skip
+    for path, item in told["paths"].items():
+        for method, operation in item.items():
+            assert operation["responses"]["default"]["content"], (method, path)
+            assert operation["responses"]["200"]["content"], (method, path)
+    forms = told["paths"]["/v1/videos"]["post"]["requestBody"]["content"]
+    for kind, reference in (("multipart/form-data", "string"), ("application/json", "object")):
+        schema = forms[kind]["schema"]
+        assert schema["additionalProperties"] is False
+        assert schema["required"] == ["prompt", "input_reference"]
+        assert schema["properties"]["input_reference"]["type"] == reference
+        steps = schema["properties"]["num_inference_steps"]["anyOf"]
+        assert {"type": "integer", "minimum": 1, "maximum": 200} in steps

@@ -1,0 +1,141 @@
+"""Pictures that would take the server's time or memory: their process pays, and nobody else waits for it."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from media.picture import PictureError, decode_picture, fit
+from serving.errors import ApiError
+from serving.requests.decoding import DecodeLimits, PictureDecoder
+from tests.media.test_picture import encoded
+from tests.media.test_picture_limits import jpeg_of_scans
+from tests.serving.http.test_api import png
+
+MIB = 1 << 20
+Open = Callable[[DecodeLimits], PictureDecoder]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    decoders = []
+
+    def make(limits: DecodeLimits) -> PictureDecoder:
+        decoders.append(PictureDecoder(limits))
+        return decoders[-1]
+
+    yield make
+    for decoder in decoders:
+        decoder.close()
+
+
+def children() -> dict[int, int]:
+    """Processes of this one, and the bytes of memory that they hold."""
+    told = subprocess.run(["ps", "--ppid", str(os.getpid()), "-o", "pid=,rss=,args="], capture_output=True, text=True)
+    lines = [line.split() for line in told.stdout.splitlines() if "picture_child" in line]
+    return {int(pid): int(kib) << 10 for pid, kib, *_ in lines}
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def decode(decoder: PictureDecoder, data: bytes) -> np.ndarray:
+    with decoder.turn():
+        return decoder.first_frame(data, 32, 64)
+
+
+def test_the_pixels_are_those_of_the_decoder(opened: Open) -> None:
+    decoder = opened(DecodeLimits())
+    pictures = [png(seed, 300, 200) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda data: decode(decoder, data), pictures))
+    for data, frame in zip(pictures, found, strict=True):
+        assert (frame == fit(decode_picture(data), 32, 64)).all()
+    for data, code in ((b"nothing", "unsupported_image"), (pictures[0][:-900], "invalid_image")):
+        with pytest.raises(PictureError) as caught:
+            decode(decoder, data)
+        assert caught.value.code == code
+    assert len(children()) <= 2
+
+
+def test_computing_has_an_end(opened: Open) -> None:
+    """The slowest file that its headers let through, in a tenth of the time that a server grants it."""
+    decoder = opened(DecodeLimits(cpu_s=1))
+    with pytest.raises(PictureError, match="more than 1 s of computing") as caught:
+        decode(decoder, jpeg_of_scans(85, (6000, 6500)))
+    assert caught.value.code == "invalid_image"
+    assert decode(decoder, png()).shape == (32, 64, 3)
+
+
+def test_memory_has_an_end(opened: Open) -> None:
+    decoder = opened(DecodeLimits(memory_mb=300))
+    with pytest.raises(PictureError, match="too much memory") as caught:
+        decode(decoder, encoded(Image.new("RGBA", (6000, 6000)), compress_level=1))
+    assert caught.value.code == "image_too_large"
+    assert decode(decoder, png()).shape == (32, 64, 3)
+
+
+def test_what_a_large_picture_took_is_given_back(opened: Open) -> None:
+    """Decoded in threads of the server, sixteen of them left 3 GB behind."""
+    decoder = opened(DecodeLimits())
+    data = encoded(Image.new("RGBA", (6000, 6000), "red"), compress_level=1)
+    before = resident()
+    assert np.abs(decode(decoder, data).astype(int) - (255, 0, 0)).max() <= 1  # what scaling rounds
+    assert resident() - before < 64 * MIB
+    assert sum(children().values()) < 256 * MIB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "form", "options"),
+    [
+        ("RGBA", "PNG", {"compress_level": 1}), ("P", "PNG", {"transparency": 0}), ("I;16", "PNG", {}),
+        ("CMYK", "JPEG", {"progressive": True}), ("RGBA", "WEBP", {"lossless": True, "method": 0}),
+    ],
+)  # fmt: skip
+def test_the_limits_leave_room_for_the_largest_pictures(
+    opened: Open, mode: str, form: str, options: dict[str, object]
+) -> None:
+    """Turned by EXIF, too, which takes one more copy."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.new(mode, (6250, 6399)), form, exif=exif, **options)
+    assert decode(opened(DecodeLimits()), data).shape == (32, 64, 3)
+
+
+def test_a_lost_process_is_replaced(opened: Open) -> None:
+    decoder = opened(DecodeLimits())
+    for number in (signal.SIGKILL, signal.SIGSEGV):
+        decode(decoder, png())
+        (process,) = children()
+        os.kill(process, number)
+        assert (decode(decoder, png(1)) == fit(decode_picture(png(1)), 32, 64)).all()
+        assert process not in children()
+
+
+def test_a_turn_that_does_not_come(opened: Open) -> None:
+    """Both processes are at work for others."""
+    decoder, go = opened(DecodeLimits(turn_s=0.1)), threading.Event()
+
+    def keep() -> None:
+        with decoder.turn():
+            go.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            pool.submit(keep)
+        while decoder.turns._value:
+            pass
+        with pytest.raises(ApiError) as caught:
+            decode(decoder, png())
+        go.set()
+    assert (caught.value.status, caught.value.code, caught.value.headers) == (503, "busy", {"retry-after": "10"})
+    assert decode(decoder, png()).shape == (32, 64, 3)

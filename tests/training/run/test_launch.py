@@ -1,0 +1,84 @@
+"""Runs on Ray Train: two workers, one of which is killed."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from base.errors import InputError, NotFinite
+from base.storage.folder import Folder
+from tests.training.run.test_worker import losses, same, weights
+from tests.training.runs import TOY, toy_job
+from training.loop.optimiser import Optimiser
+from training.recipes import Saves
+from training.run.launch import launch
+from training.run.tracking import read_metrics
+
+TWO = replace(TOY.hardware, workers=2, micro_batch=2)
+
+
+def train_on_ray(data: Folder, out: Path, **changes: Any) -> list[str]:
+    said: list[str] = []
+    launch(toy_job(data, out, hardware=TWO, **changes), said.append)
+    return said
+
+
+def kill_a_worker(run: Path, after: int, killed: list[int]) -> None:
+    """Kill -9 one worker of Ray Train once ``after`` steps are told of."""
+    while not killed:
+        if (run / "metrics.jsonl").exists() and len(read_metrics(Folder(str(run)))) >= after:
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdigit() and "RayTrainWorker" in _command(entry):
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    killed.append(int(entry.name))
+                    return
+        time.sleep(0.01)  # between two looks
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_worker_changes_no_number(
+    ray_cluster: None, toy_dataset: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With paths relative to the user's folder, which is not the workers'."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(toy_dataset.path)
+    data = Folder("data")
+    changes: dict[str, Any] = {"steps": 30, "saves": Saves(every=7), "batch": 4}
+    train_on_ray(data, Path("whole"), **changes)
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_a_worker, args=(tmp_path / "cut", 10, killed), daemon=True)
+    killer.start()
+    said = train_on_ray(data, Path("cut"), **changes)
+    killer.join(timeout=1)
+    assert killed
+    assert any(line.startswith("going on from step") for line in said)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_error_of_ours_ends_the_run_as_itself(ray_cluster: None, toy_dataset: Folder, tmp_path: Path) -> None:
+    with pytest.raises(NotFinite, match="the loss is"):
+        train_on_ray(toy_dataset, tmp_path, steps=60, optimiser=Optimiser(lr=1e30, ema=0.0))
+    told = read_metrics(Folder(str(tmp_path)))
+    assert told[-1]["step"] == len(told) - 1
+
+
+def test_more_workers_than_the_cluster_has_are_refused(ray_cluster: None, toy_dataset: Folder, tmp_path: Path) -> None:
+    job = toy_job(toy_dataset, tmp_path, hardware=replace(TWO, workers=4))
+    with pytest.raises(InputError, match=r"workers 4: the cluster has 2 CPUs"):
+        launch(job, lambda line: None)

@@ -1,0 +1,35 @@
+"""Where a run's frozen encoders are: its model's card names them, and sampled videos are decoded with one of them."""
+
+import torch
+
+from base.errors import WeightsError
+from base.storage.uri import is_remote, local_path
+from base.weights import Weights
+from models.encoders.latent_space import LatentSpace, open_latent_space
+from models.folder import Part, find_part
+from training.data.source import ENCODERS, Source
+
+_ARTIFACTS: dict[Part, str] = {part: kind for kind, part in ENCODERS.items()}
+
+
+def find_encoder(part: Part, start: str, source: Source) -> Weights | None:
+    """The weights of an encoder: the start model's if they are on this machine, else those the dataset was made with.
+
+    Both have the same tensors, which was checked before; the dataset may have been made where its weights still were.
+    """
+    named = source.encoder(_ARTIFACTS[part])
+    try:
+        ours = find_part(local_path(start), part) if start else None
+    except WeightsError:
+        ours = None  # the toy's encoders have no weights
+    return ours if ours and (named is None or _is_here(ours)) else named
+
+
+def _is_here(weights: Weights) -> bool:
+    return not is_remote(weights.source) and local_path(weights.source).exists()
+
+
+def find_latent_space(start: str, source: Source, device: torch.device) -> LatentSpace:
+    """The latent space of a dataset; WeightsError where it needs weights that are missing."""
+    facts = source.facts
+    return open_latent_space(facts.latents, facts.scaling_factor, find_encoder("vae", start, source), device)

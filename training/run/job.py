@@ -1,0 +1,185 @@
+"""A training run's description, and what must hold before it starts or goes on."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from base.config import to_json
+from base.errors import InputError
+from base.storage.folder import Folder
+from base.storage.uri import is_remote, local_path
+from base.stored_types import with_names
+from dataset.lock import Fence
+from models.encoders.same_weights import WEIGHTS, Recorded, same_weights, unlike_settings
+from models.folder import ModelCard, ModelFacts
+from training.data.source import ENCODERS, Source, SourceFacts
+from training.recipes import Train
+from training.run.checkpoints import Checkpoints, Progress
+from training.run.encoders import find_encoder
+
+CONFIG = "config.json"
+# What may differ between a run and its continuation. Hardware changes rounding and the network's own dropout alone; the
+# rate may have to be lowered where a run diverged.
+_FREE = ("steps", "hardware", "saves", "samples", "trackers", "optimiser.lr", "optimiser.warmup", "optimiser.clip_norm")
+# Settings that runs of earlier versions have not written down, and what these versions did.
+_EARLIER: dict[str, Any] = {"window": 0, "fps_max": None}
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """A run: its configuration, its datasets (folders or views), its folder."""
+
+    config: Train
+    data: tuple[str, ...]
+    out: Folder
+    fence: Fence | None = None
+    """The lock that its workers write under."""
+
+    def settled(self) -> "TrainJob":
+        """The same job from whatever folder it is looked at: workers have another one than the user."""
+        network = self.config.network
+        if network.start:
+            network = replace(network, start=str(local_path(network.start)))
+        data = tuple(uri if is_remote(uri) else str(local_path(uri)) for uri in self.data)
+        out = self.out if self.out.remote or not self.out.uri else Folder(str(self.out.path))
+        return replace(self, config=replace(self.config, network=network), data=data, out=out)
+
+    def as_begun(self) -> "TrainJob":
+        """The same job; where its folder holds a run of an earlier version, with what that version did.
+
+        So such a run goes on with its own order of clips, and its configuration says from then on which that is.
+        """
+        if not self.out.uri or not self.out.exists(CONFIG) or Checkpoints(self.out, 1).latest() is None:
+            return self
+        begun = read_description(self.out)["config"]
+        earlier = {name: value for name, value in _EARLIER.items() if name not in begun}
+        return replace(self, config=replace(self.config, **earlier))
+
+
+def open_sources(job: TrainJob) -> list[Source]:
+    """The datasets of a job. InputError where one is unusable or two of them do not go together."""
+    if not job.data:
+        raise InputError("--data: name at least one dataset, made by `motif preprocess`.")
+    if len(set(job.data)) < len(job.data):
+        raise InputError(
+            f"--data {' '.join(job.data)}: name each dataset once; a view's weight gives it a larger share."
+        )
+    image = job.config.network.takes_image_tokens
+    sources = [Source(uri, job.config.artifacts, image=image, fps_max=job.config.fps_max) for uri in job.data]
+    for source in sources[1:]:
+        for field, first, other in _unlike(sources[0].facts, source.facts):
+            raise InputError(
+                f"{field}: {sources[0].uri} has {first}, {source.uri} has {other}. Datasets of one run must come from "
+                "the same encoders."
+            )
+    return sources
+
+
+def _unlike(first: SourceFacts, other: SourceFacts) -> Iterator[tuple[str, Any, Any]]:
+    """What two datasets do not agree in: name, the first one's, the other one's."""
+    for field in ("scaling_factor", "text_shape"):
+        if getattr(first, field) != getattr(other, field):
+            yield field, getattr(first, field), getattr(other, field)
+    for kind in ENCODERS:
+        one, two = (Recorded(getattr(facts, kind), facts.encoders.get(kind)) for facts in (first, other))
+        for key in unlike_settings(one.identity, two.identity):
+            yield f"{kind}.{key}", one.identity[key], two.identity[key]
+        if one.identity.keys() ^ two.identity.keys() <= WEIGHTS and same_weights(kind, one, two):
+            continue
+        yield kind, one.told() or dict(one.identity), two.told() or dict(two.identity)
+
+
+def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
+    """Where the run in the job's folder stands. InputError where that folder holds something else."""
+    if not job.out.exists(CONFIG):
+        if job.out.files() or set(job.out.folders()) - {"runs"}:  # where its lock lies
+            raise InputError(f"--out {job.out.uri}: the folder is not empty and holds no run. Choose another.")
+        return Progress()
+    told = read_description(job.out)
+    told["config"] = _EARLIER | told["config"]
+    progress = Checkpoints(job.out, job.config.saves.keep).latest()
+    if progress is None:
+        return Progress()  # nothing was computed yet, so anything may still change
+    for field, before, after in _differences(told, json.loads(json.dumps(describe(job, sources)))):
+        name = field.removeprefix("config.")
+        if not (name.startswith(_FREE) or name.endswith(".uri")):
+            raise InputError(
+                f"--out {job.out.uri} holds a run with {name} {before}, not {after}. Set it back to go on with that "
+                "run, or choose another folder (--network.start RUN/checkpoints/.../model goes on from its weights)."
+            )
+    return progress
+
+
+def read_description(run: Folder) -> dict[str, Any]:
+    """What a run wrote beside its output: its resolved ``config`` and its ``data``. InputError where it is no run."""
+    if not run.exists(CONFIG):
+        raise InputError(f"{run.uri}: there is no run, no {CONFIG}. Name the folder given to `motif train --out`.")
+    try:
+        told = json.loads(run.read(CONFIG))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{run.file(CONFIG)} is not readable JSON ({error}): restore it, or name another run."
+        ) from error
+    if not isinstance(told, dict) or not {"config", "data"} <= told.keys():
+        raise InputError(f"{run.file(CONFIG)} is not what `motif train` writes: name the folder given to its --out.")
+    return dict(with_names(told))
+
+
+def write_description(job: TrainJob, sources: Sequence[Source]) -> None:
+    """Write the resolved configuration beside the run: from then on the folder is that run's."""
+    job.out.write(CONFIG, json.dumps(describe(job, sources), indent=2).encode())
+
+
+def describe(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:
+    """A run as plain JSON: what is written beside it and compared when it goes on."""
+    data = {
+        f"{number}": {"uri": source.uri, "clips": len(source), "digest": source.digest()}
+        for number, source in enumerate(sources)
+    }
+    return {"config": to_json(job.config), "data": data}
+
+
+def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        found = [_differences(before.get(k), after.get(k), f"{path}.{k}".lstrip(".")) for k in before | after]
+        return [item for items in found for item in items]
+    return [] if before == after else [(path, before, after)]
+
+
+def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
+    """What the model of a run is made for, and where its frozen encoders are."""
+    source = sources[0]
+    facts, start = source.facts, config.network.start
+    slowest, usual, fastest = frame_rates(sources)
+    _, frames, height, width = facts.shape
+    told = ModelFacts(
+        latents=facts.latents,
+        scaling_factor=facts.scaling_factor,
+        text=facts.text,
+        schedule=asdict(config.schedule),
+        frames=frames,
+        height=height,
+        width=width,
+        origin=start or "random weights",
+        fps=(slowest, fastest),
+        usual_fps=usual,
+        image=facts.image,
+        sampling=config.samples.sampling(),
+    )
+    image = find_encoder("image_encoder", start, source) if facts.image else None
+    return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source), image)
+
+
+def frame_rates(sources: Sequence[Source]) -> tuple[float, float, float]:
+    """The 5th percentile, the median and the 95th percentile of the clips' frame rates, as often as they are seen.
+
+    A few clips at 1000 frames a second, or at one, move none of them.
+    """
+    rates = np.concatenate([source.rates for source in sources])
+    seen = np.concatenate([np.full(len(source.rates), source.weight / len(source.rates)) for source in sources])
+    found = np.quantile(rates, [0.05, 0.5, 0.95], weights=seen, method="inverted_cdf")
+    slowest, usual, fastest = (float(rate) for rate in found)
+    return slowest, usual, fastest

@@ -1,0 +1,155 @@
+"""The workers of a run under Ray Train: replaced when they die, heard while they live.
+
+Ray Train's controller and the teller import this module, too: what only workers need, they import themselves.
+"""
+
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import ray
+import ray.train
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from base import errors, ray_session
+from base.errors import Incomplete, InputError, MotifError, NotFinite
+from base.storage.uri import split
+
+if TYPE_CHECKING:
+    from training.run.job import TrainJob
+
+Say = Callable[[str], None]
+# A worker that waits longer than this for the others has lost one of them without anybody noticing.
+# A checkpoint is written meanwhile, tens of gigabytes for the full model.
+_PATIENCE_S = 1800
+_POLL_S = 0.5
+
+
+def train_on_ray(job: "TrainJob", say: Say) -> None:
+    """Join or start a cluster and run the workers there to the last step."""
+    with ray_session.session():
+        ray_session.connect()
+        _fit(job, say)
+
+
+def _fit(job: "TrainJob", say: Say) -> None:
+    """Run the workers under Ray Train; an error of ours that a worker met is raised here."""
+    hardware = job.config.hardware
+    gpu = hardware.device == "cuda" or (hardware.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
+    _check_room(hardware.workers, gpu=gpu)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    teller = ray.remote(num_cpus=0, scheduling_strategy=here)(_Teller).remote()
+    filesystem, path = split((job.out / "ray").uri)
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": pickle.dumps(job), "teller": teller},
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=_PATIENCE_S),
+        scaling_config=ScalingConfig(num_workers=hardware.workers, use_gpu=gpu),
+        run_config=RunConfig(
+            # Each launch is a run of its own to Ray; what a run goes on from are our checkpoints.
+            name=datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"),
+            storage_path=path,
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=hardware.max_restarts),
+        ),
+    )
+    ended: ray.train.TrainingFailedError | None = None
+    with _repeating(teller, say):
+        try:
+            trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            ended = error
+    told = ray.get(teller.failure.remote())
+    if told:
+        kind, message = told
+        raise getattr(errors, kind, MotifError)(message)
+    if ended is not None:
+        raise Incomplete(
+            f"workers died {hardware.max_restarts + 1} times ({_cause(ended)}). Look at the memory and the Ray "
+            "logs, then run the same command again: it goes on from the last checkpoint."
+        ) from ended
+
+
+def _check_room(workers: int, *, gpu: bool) -> None:
+    """InputError where the cluster could never hold so many workers: Ray would wait for them without end."""
+    kind = "GPU" if gpu else "CPU"
+    there = int(ray.cluster_resources().get(kind, 0))
+    if workers > there:
+        raise InputError(
+            f"hardware.workers {workers}: the cluster has {there} {kind}s, one worker needs one. Ask for at most "
+            f"{there}, or add nodes."
+        )
+
+
+def _work(given: dict[str, Any]) -> None:
+    """What each worker of Ray Train runs; an error that would come again is told, others may go with the next try."""
+    teller = given["teller"]
+    if ray.get(teller.failure.remote()):
+        return  # a restart after an error that would come again
+    from training.loop.parallel import World
+    from training.run.worker import Worker
+
+    context = ray.train.get_context()
+    world = World(ray.train.torch.get_device(), context.get_world_rank(), context.get_world_size())
+    try:
+        job = pickle.loads(given["job"])
+        Worker(job, world, lambda line: teller.tell.remote(line) if world.first else None).run()
+    except NotFinite as error:  # from the means of all workers: each of them ends here, and none needs another try
+        ray.get(teller.fail.remote(type(error).__name__, str(error)))
+    except (InputError, Incomplete) as error:
+        ray.get(teller.fail.remote(type(error).__name__, str(error)))
+        raise  # for Ray to end the others, which may wait for this one
+
+
+class _Teller:
+    """Carries lines from the workers to the user, and the error that ends a run."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.failed: tuple[str, str] | None = None
+
+    def tell(self, line: str) -> None:
+        self.lines.append(line)
+
+    def heard(self) -> list[str]:
+        lines, self.lines = self.lines, []
+        return lines
+
+    def fail(self, kind: str, message: str) -> None:
+        self.failed = self.failed or (kind, message)
+
+    def failure(self) -> tuple[str, str] | None:
+        return self.failed
+
+
+@contextmanager
+def _repeating(teller: Any, say: Say) -> Iterator[None]:
+    """Repeat what the workers tell, while it lasts."""
+    ended = threading.Event()
+
+    def listen() -> None:
+        while not ended.wait(_POLL_S):
+            for line in ray.get(teller.heard.remote()):
+                say(line)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        for line in ray.get(teller.heard.remote()):
+            say(line)
+
+
+def _cause(error: ray.train.TrainingFailedError) -> str:
+    """The last line of what the first failed worker said."""
+    failures = getattr(error, "worker_failures", {})
+    said = str(next(iter(failures.values()), error)).strip().splitlines()
+    return said[-1] if said else type(error).__name__

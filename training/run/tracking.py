@@ -1,0 +1,187 @@
+"""What a run tells while it runs: a line a step in metrics.jsonl, TensorBoard, and trackers that are installed."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from base.errors import InputError
+from base.storage.folder import Folder
+
+METRICS = "metrics.jsonl"
+_MLFLOW = "mlflow.json"
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Where numbers go."""
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Numbers of a step; the first one's is 0."""
+
+    def flush(self) -> None:
+        """Make what came so far safe."""
+
+    def close(self) -> None:
+        """No more will come."""
+
+
+class Metrics:
+    """metrics.jsonl of a run: one line a step, the same lines however often the run was interrupted.
+
+    ``step`` counts from 0, as all trackers do: the steps done before it, one less than in the step's line on the
+    terminal and in the checkpoint written after it.
+    Local runs append; in an object store, which cannot append, the file is written anew at each :meth:`flush`.
+    """
+
+    def __init__(self, run: Folder, step: int) -> None:
+        self.run = run
+        self.lines = [line for line in _lines(run) if json.loads(line)["step"] < step]
+        run.write(METRICS, _joined(self.lines))
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Add the line of a step."""
+        line = json.dumps({"step": step, **{name: _short(name, value) for name, value in values.items()}})
+        self.lines.append(line)
+        if not self.run.remote:
+            with (self.run.path / METRICS).open("a") as stream:
+                stream.write(line + "\n")
+
+    def flush(self) -> None:
+        """Make all lines so far safe."""
+        if self.run.remote:
+            self.run.write(METRICS, _joined(self.lines))
+
+    def close(self) -> None:
+        """Flush."""
+        self.flush()
+
+
+def read_metrics(run: Folder) -> list[dict[str, Any]]:
+    """The steps of a run, in order."""
+    return [json.loads(line) for line in _lines(run)]
+
+
+def _lines(run: Folder) -> list[str]:
+    """Whole lines; a run that was killed may leave a torn last one."""
+    if not run.exists(METRICS):
+        return []
+    return run.read(METRICS).decode().split("\n")[:-1]
+
+
+def _joined(lines: Sequence[str]) -> bytes:
+    return "".join(line + "\n" for line in lines).encode()
+
+
+_TIMES = ("seconds", "data_wait", "clips_per_s", "memory_gb", "mfu")
+
+
+def _short(name: str, value: float) -> float:
+    """Times need no more than four digits; losses keep all, since runs are compared by them."""
+    return float(f"{value:.4g}") if name in _TIMES else value
+
+
+class TensorBoard:
+    """TensorBoard's event files, in ``tensorboard`` of the run's folder; a remote run gets them at each flush."""
+
+    def __init__(self, run: Folder, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder = run / "tensorboard"
+        self.local = Path(tempfile.mkdtemp()) if run.remote else self.folder.path
+        self.writer = SummaryWriter(str(self.local), purge_step=step)
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Loss terms under "train", the rest under "speed"."""
+        for name, value in values.items():
+            room = "speed" if name in _TIMES else "train"
+            self.writer.add_scalar(f"{room}/{name}", value, step)
+
+    def flush(self) -> None:
+        """Write what is left."""
+        self.writer.flush()
+        if self.folder.remote:
+            for path in self.local.iterdir():
+                self.folder.write(path.name, path.read_bytes())
+
+    def close(self) -> None:
+        """Write what is left and end."""
+        self.flush()
+        self.writer.close()
+        if self.folder.remote:
+            shutil.rmtree(self.local)
+
+
+class Wandb:
+    """Weights & Biases, where the package is installed."""
+
+    def __init__(self, run: Folder, config: dict[str, Any]) -> None:
+        wandb = _import("wandb")
+        name = run.uri.rstrip("/").rsplit("/", 1)[-1]
+        place = hashlib.sha256(run.uri.encode()).hexdigest()[:8]  # folders of one name are not one run
+        self.run = wandb.init(project="motif", name=name, id=f"{name}-{place}", resume="allow", config=config)
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Numbers of a step."""
+        self.run.log(values, step=step)
+
+    def flush(self) -> None:
+        """It sends by itself."""
+
+    def close(self) -> None:
+        """Finish the run there."""
+        self.run.finish()
+
+
+class MlFlow:
+    """MLflow, where the package is installed."""
+
+    def __init__(self, run: Folder, config: dict[str, Any]) -> None:
+        self.mlflow = _import("mlflow")
+        if run.exists(_MLFLOW):  # the run goes on, there too
+            self.mlflow.start_run(run_id=json.loads(run.read(_MLFLOW))["run_id"])
+        else:
+            started = self.mlflow.start_run(run_name=run.uri.rstrip("/").rsplit("/", 1)[-1])
+            run.write(_MLFLOW, json.dumps({"run_id": started.info.run_id}).encode())
+            self.mlflow.log_dict(config, "config.json")
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Numbers of a step."""
+        self.mlflow.log_metrics(values, step=step)
+
+    def flush(self) -> None:
+        """It sends by itself."""
+
+    def close(self) -> None:
+        """Finish the run there."""
+        self.mlflow.end_run()
+
+
+def _import(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"trackers: '{name}' is not installed. Run `pip install {name}`, or leave it out.") from error
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """InputError where a tracker's package is missing."""
+    for name in names:
+        if name != "tensorboard":
+            _import(name)
+
+
+def open_trackers(names: Sequence[str], run: Folder, step: int, config: dict[str, Any]) -> list[Tracker]:
+    """The trackers of a run that begins or goes on at ``step``. InputError where a package is missing."""
+    trackers: list[Tracker] = []
+    for name in names:
+        if name == "tensorboard":
+            trackers.append(TensorBoard(run, step))
+        else:
+            trackers.append(Wandb(run, config) if name == "wandb" else MlFlow(run, config))
+    return trackers
