@@ -22,7 +22,6 @@ from types import TracebackType
 from typing import Any
 
 import blake3
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +29,7 @@ from base.errors import DamagedFile
 from base.storage.errors import explained
 from base.storage.folder import Folder
 from base.storage.uri import split
+from dataset.parts.digest import check_types, digest
 
 SEAL, DIGESTS = b"seal", b"digests"
 _SEAL = re.compile(rb"blake3-128 footer ([0-9a-f]{32}) body ([0-9a-f]{32})")
@@ -40,15 +40,19 @@ _FIRST_READ = 64 << 10  # one request brings most footers whole
 
 
 def encode_part(table: pa.Table, rows_a_group: int, **options: Any) -> pa.Buffer:
-    """A table as the bytes of a part, the same bytes for the same table. ``options`` are pyarrow's ParquetWriter's."""
+    """A table as the bytes of a part, the same bytes for the same table. ``options`` are pyarrow's ParquetWriter's.
+
+    ValueError where a column is of a type whose values could not be checked when they are read.
+    """
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, store_schema=True, **options) as writer:
         writer.write_table(table, row_group_size=rows_a_group)
         groups = [table.slice(first, rows_a_group) for first in range(0, max(table.num_rows, 1), rows_a_group)]
-        digests = {name: [_digest(group.column(name)) for group in groups] for name in table.column_names}
+        digests = {name: [digest(group.column(name)) for group in groups] for name in table.column_names}
         writer.add_key_value_metadata({DIGESTS.decode(): json.dumps(digests, separators=(",", ":"))})
         writer.add_key_value_metadata({SEAL.decode(): _BLANK.decode()})
     data = sink.getvalue()
+    check_types(table.schema, data)
     footer, start = _footer(data)
     at = start + footer.rindex(_BLANK)
     body = _hex(memoryview(data)[:start])
@@ -73,31 +77,6 @@ def _hex(data: "bytes | memoryview") -> bytes:
 def _footer_digest(footer: bytes, size: int) -> bytes:
     """The digest of a footer, without what itself becomes, and of the file's size."""
     return _hex(_SEAL.sub(lambda found: found[0].replace(found[1], b"0" * 32, 1), footer) + size.to_bytes(8, "little"))
-
-
-def _digest(column: "pa.Array | pa.ChunkedArray") -> str:
-    """16 hex digits over which rows of a column are null, and over its values where they are no tensors."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    valid = np.asarray(array.is_valid())
-    found = blake3.blake3(len(array).to_bytes(8, "little") + np.packbits(valid).tobytes())
-    if pa.types.is_large_binary(array.type):  # tensors: their bytes have the page's checksum, and take the time
-        ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
-        found.update(np.diff(ends)[valid].tobytes())
-    elif not pa.types.is_fixed_size_binary(array.type):
-        _add_values(found, array.drop_null())
-    digits: str = found.hexdigest(length=8)
-    return digits
-
-
-def _add_values(found: Any, array: pa.Array) -> None:
-    if pa.types.is_string(array.type):
-        _, offsets, data = array.buffers()
-        ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-        found.update(np.diff(ends).tobytes())
-        if data is not None and len(ends):
-            found.update(memoryview(data)[ends[0] : ends[-1]])
-    elif not pa.types.is_null(array.type):
-        found.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)).tobytes())
 
 
 Proven = set[tuple[int, str]]
@@ -263,7 +242,7 @@ class PartFile:
         if not self.footer.sealed:
             return
         for column in rows.column_names:
-            if _digest(rows.column(column)) != self._digests[column][group]:
+            if digest(rows.column(column)) != self._digests[column][group]:
                 raise ValueError(f"the values of column {column} are not those that were written")
 
     def check_body(self) -> None:

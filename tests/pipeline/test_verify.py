@@ -3,7 +3,8 @@
 import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,17 @@ import pytest
 from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.lock import WriteLock
+from dataset.parts.tables import read_parts
 from infra.commands.dataset import main
 from pipeline.curation.verify import verify
+from pipeline.run.accounting import Account
 from tests.conftest import ROOT
+from tests.pipeline.conftest import SMALL
+from tests.pipeline.features import Brightness
 from tests.pipeline.histories import History, Life, make_library
 from tests.pipeline.in_process import close_child
 from tests.pipeline.test_damage import content, step
+from tests.videos import pictures, write
 
 FOLDERS = ("clips", "brightness", "cells", "text", "sources", "rejects")
 
@@ -150,3 +156,28 @@ def test_a_dataset_that_another_run_writes_to_is_not_repaired(dataset: Path, tmp
         verify(Folder(str(dataset)), repair=True)
     with pytest.raises(InputError, match="is no dataset"):
         verify(Folder(str(tmp_path)))
+
+
+def test_a_video_of_a_variable_rate_is_kept_verifies_and_is_done(
+    preprocess: Callable[..., Account], tmp_path: Path
+) -> None:
+    """Its frames' times lie in the part of sources, as bytes."""
+    (tmp_path / "v").mkdir()
+    frames = pictures(40, 64, 64)
+    write(tmp_path / "v" / "even.mkv", frames)
+    times = np.cumsum([30] * 20 + [60] * 20).tolist()
+    write(tmp_path / "v" / "uneven.mkv", frames[::-1], times=times)
+    for name in ("even", "uneven"):
+        (tmp_path / "v" / f"{name}.txt").write_text(name)
+    recipe = replace(SMALL, features={"brightness": Brightness()})
+    account = preprocess(tmp_path / "v", tmp_path / "d", recipe)
+    assert (account.planned, account.written, account.complete) == (2, 2, True)
+    sources = read_parts(Folder(str(tmp_path / "d" / "sources")), ["variable_rate", "times"]).to_pylist()
+    assert sorted((row["variable_rate"], row["times"] is not None) for row in sources) == [
+        (False, False),
+        (True, True),
+    ]
+    assert verify(Folder(str(tmp_path / "d"))).damaged == {}
+    before = {path: path.read_bytes() for path in (tmp_path / "d").rglob("*.parquet")}
+    assert preprocess(tmp_path / "v", tmp_path / "d", recipe).planned == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "d").rglob("*.parquet")} == before
