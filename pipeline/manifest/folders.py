@@ -12,22 +12,9 @@ from base.storage.errors import explained
 from base.storage.uri import is_remote, split
 from pipeline.manifest.columns import CAPTION_NAMES, ManifestColumns, Row
 from pipeline.manifest.layouts import describe_folder
+from pipeline.manifest.samples import VIDEO_SUFFIXES
 from pipeline.manifest.segments import seconds
 
-VIDEO_SUFFIXES = (
-    ".mp4",
-    ".mkv",
-    ".webm",
-    ".mov",
-    ".avi",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".wmv",
-    ".flv",
-    ".3gp",
-)
 _LARGEST_SIDECAR = 16 << 20
 
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 from base.storage.errors import explained
 from base.storage.uri import is_remote, split
 from pipeline.manifest.columns import ROWS, ManifestColumns, Row
-from pipeline.manifest.folders import VIDEO_SUFFIXES, sidecar_row
+from pipeline.manifest.folders import sidecar_row
 from pipeline.manifest.members import TarMember
+from pipeline.manifest.samples import beside, is_video, sample_key
 
 _THREADS = 16
 _LARGEST_SIDECAR = 16 << 20
@@ -76,13 +77,13 @@ def _samples(tar: tarfile.TarFile, size: int) -> Iterator[list[tarfile.TarInfo]]
     """Members that follow each other and have the same name up to the first dot of its last part."""
     sample: list[tarfile.TarInfo] = []
     for member in tar:
-        if not member.isreg() or member.name.rsplit("/", 1)[-1].startswith((".", "__")):
+        if not member.isreg() or _is_hidden(member.name):
             continue
         if member.offset_data + member.size > size:
             if sample:
                 yield sample
             raise tarfile.ReadError(f"the file ends within {member.name}")
-        if sample and _key(member) != _key(sample[0]):
+        if sample and sample_key(member.name) != sample_key(sample[0].name):
             yield sample
             sample = []
         sample.append(member)
@@ -90,23 +91,32 @@ def _samples(tar: tarfile.TarFile, size: int) -> Iterator[list[tarfile.TarInfo]]
         yield sample
 
 
-def _key(member: tarfile.TarInfo) -> str:
-    folder, slash, name = member.name.rpartition("/")
-    return folder + slash + name.split(".", 1)[0]
+def _is_hidden(name: str) -> bool:
+    """Hidden files, and members such as ``__key__``, which WebDataset keeps for facts of its own."""
+    last = name.rsplit("/", 1)[-1]
+    return last.startswith(".") or (name.startswith("__") and name.endswith("__"))
 
 
 def _sample_rows(
     shard: str, tar: tarfile.TarFile, sample: list[tarfile.TarInfo], columns: ManifestColumns
 ) -> Iterator[Row]:
-    sidecars: dict[str, bytes] = {}
-    for kind in ("txt", "json"):
-        found = next((member for member in sample if member.name.lower().endswith(f".{kind}")), None)
-        if found is not None and (file := tar.extractfile(found)) is not None:
-            sidecars[kind] = file.read(_LARGEST_SIDECAR)
+    names = [member.name for member in sample]
     for member in sample:
-        if member.name.lower().endswith(VIDEO_SUFFIXES):
+        if is_video(member.name):
             uri = TarMember(shard, member.offset_data, member.size, member.name).uri
+            try:
+                found = {kind: beside(member.name, names, kind) for kind in ("txt", "json")}
+            except ValueError as error:
+                yield uri, None, None, None, f"BadRow: {error}"
+                continue
+            sidecars = {kind: _read(tar, sample[names.index(name)]) for kind, name in found.items() if name}
             yield sidecar_row(uri, sidecars, columns)
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None, "samples hold regular files alone"
+    return file.read(_LARGEST_SIDECAR)
 
 
 class _ReadAhead:

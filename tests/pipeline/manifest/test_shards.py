@@ -61,6 +61,57 @@ def test_a_webdataset_shard(tmp_path: Path) -> None:
     assert (spans[1]["start_s"], spans[0]["caption"]) == (99.0, "not this one")
 
 
+SHOTS = ["shot.1.mp4", "shot.1.txt", "shot.2.mp4", "shot.2.txt", "shot.3.mp4", "shot.3.txt"]
+
+
+@pytest.mark.parametrize(
+    ("names", "captions"),
+    [
+        (SHOTS, ["shot.1.txt", "shot.2.txt", "shot.3.txt"]),
+        (sorted(SHOTS, key=lambda name: name[-3:]), ["shot.1.txt", "shot.2.txt", "shot.3.txt"]),
+        (["shot.1.mp4", "shot.1.txt", "shot.2.mp4"], ["shot.1.txt", None]),
+        (["a.left.mp4", "a.right.mp4", "a.txt"], ["a.txt", "a.txt"]),
+        (["a.left.mp4", "a.left.txt", "a.right.mp4", "a.txt"], ["a.left.txt", "a.txt"]),
+        (["a.mp4", "a.caption.txt"], ["a.caption.txt"]),
+        (["a.video.mp4", "a.caption.txt"], ["a.caption.txt"]),
+        (["a.mp4", "a.txt", "a.de.txt"], ["a.txt"]),
+        (["a.mp4", "a.mkv", "a.txt"], ["a.txt", "a.txt"]),
+        (["d.v1/a.mp4", "d.v1/a.txt", "d.v1/b.mp4", "d.v1/b.txt"], ["d.v1/a.txt", "d.v1/b.txt"]),
+        (["a.mp4", "a.txt", "b.mp4", "a.mp4", "a.txt"], ["a.txt", None, "a.txt"]),
+        (["a.mp4", "b.mp4", "a.txt", "b.txt"], [None, None]),
+    ],
+)
+def test_a_caption_is_that_of_the_video_with_its_name(
+    tmp_path: Path, names: list[str], captions: list[str | None]
+) -> None:
+    """In each of these the caption says which file it comes from."""
+    found = rows(write_tar(tmp_path / "s.tar", [(name, name.encode()) for name in names]))
+    assert [bytes_of(str(row["uri"])).decode() for row in found] == [name for name in names if name[-3:] != "txt"]
+    assert [(row["caption"], row["fault"]) for row in found] == [(caption, None) for caption in captions]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a.mp4", "a.txt", "a.mp4", "a.txt"], "the sample holds a.mp4 2 times: give each video a name of its own"),
+        (["a.mp4", "a.txt", "a.txt"], "the sample holds a.txt, a.txt, and one .txt is expected for a.mp4"),
+        (["a.mp4", "a.de.txt", "a.en.txt"], "unclear whether a.de.txt belongs to a.mp4: name it as the video, a.txt"),
+        (
+            ["a.1.mp4", "a.2.mp4", "a.3.txt"],
+            "unclear whether a.3.txt belongs to a.1.mp4: name it as the video, a.1.txt",
+        ),
+        (["a.1.mp4", "a.2.txt"], "unclear whether a.2.txt belongs to a.1.mp4"),
+        (["a.1.mp4", "a.1.json", "a.2.mp4", "a.x.json"], "unclear whether a.x.json belongs to a.2.mp4"),
+    ],
+)
+def test_a_caption_that_could_be_anothers_is_a_fault(tmp_path: Path, names: list[str], said: str) -> None:
+    found = rows(write_tar(tmp_path / "s.tar", [(name, b"{}") for name in names]))
+    assert len(found) == sum(name.endswith(".mp4") for name in names)
+    assert any(said in str(row["fault"]) for row in found)
+    assert all(row["caption"] is None for row in found)
+    assert all(str(row["fault"]).startswith("BadRow: ") for row in found if row["fault"])
+
+
 @pytest.mark.parametrize("version", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
 def test_long_and_odd_names_in_every_tar_format(tmp_path: Path, version: int) -> None:
     names = ["a" * 60 + "/" + "b" * 90 + ".mp4", "with #offset=1&size=2&member=x.mp4", "./dots/../c.mp4"]
