@@ -27,10 +27,7 @@ class FolderFiles:
         with explained(source):
             infos = fs.get_file_info(pafs.FileSelector(self.path, recursive=True))
         self.scheme = source.split("://", 1)[0] + "://" if is_remote(source) else ""
-        hidden = (".", "_")
-        self.files = {
-            info.path for info in infos if info.type == pafs.FileType.File and not info.base_name.startswith(hidden)
-        }
+        self.files = {info.path for info in infos if info.type == pafs.FileType.File and not _is_hidden(info.base_name)}
         self.videos = self._of(*VIDEO_SUFFIXES)
         self.shards = self._of(".tar")
         self.parquet = self._of(".parquet")
@@ -52,6 +49,14 @@ class FolderFiles:
         if self.shards or self.parquet:
             return "shards" if self.shards else "parquet"
         raise InputError(f"manifest '{self.source}': {describe_folder(self.path, self.files, VIDEO_SUFFIXES)}")
+
+
+def _is_hidden(name: str) -> bool:
+    """Hidden files, and tables without rows that writers of Parquet leave beside those with rows (``_metadata``).
+
+    Videos may begin with ``_``: many ids do.
+    """
+    return name.startswith(".") or (name.startswith("_") and name.lower().endswith(".parquet"))
 
 
 def folder_rows(folder: FolderFiles, columns: ManifestColumns) -> Iterator[Row]:

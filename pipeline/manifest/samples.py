@@ -8,7 +8,6 @@ belongs to none: a wrong caption is worse than a failed row.
 
 from collections.abc import Sequence
 
-
 VIDEO_SUFFIXES = (
     ".mp4",
     ".mkv",

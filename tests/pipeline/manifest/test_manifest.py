@@ -1,4 +1,7 @@
+import io
 import json
+import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +17,15 @@ ROWS = [{"video": "a.mp4", "caption": "one"}, {"video": "sub/b.mp4", "caption": 
 
 def rows(source: Path | str, **columns: str) -> list[dict[str, object]]:
     return [row for batch in read_manifest(str(source), ManifestColumns(**columns)) for row in batch.to_pylist()]
+
+
+def write_tar(path: Path, members: Iterable[tuple[str, bytes]], **options: object) -> Path:
+    with tarfile.open(path, "w", **options) as tar:
+        for name, data in members:
+            facts = tarfile.TarInfo(name)
+            facts.size = len(data)
+            tar.addfile(facts, io.BytesIO(data))
+    return path
 
 
 def uris(found: list[dict[str, object]], root: Path) -> list[str]:
@@ -53,6 +65,28 @@ def test_a_folder_with_captions_beside(tmp_path: Path) -> None:
     assert uris(found, tmp_path) == ["b.mp4", "c.MKV", "sub/a.webm"]
     assert [row["caption"] for row in found] == ["a cat", None, None]
     assert str(found[1]["fault"]).startswith("CaptionNotText")
+
+
+def test_names_of_videos_may_begin_with_anything_but_a_dot(tmp_path: Path) -> None:
+    """Ids of YouTube begin with _ and - often."""
+    stems = ["-def", "__g__x", "__h", "_abc", "plain"]
+    for stem in stems:
+        (tmp_path / f"{stem}.mp4").write_bytes(b"x")
+        (tmp_path / f"{stem}.txt").write_text(stem)
+    (tmp_path / ".hidden.mp4").write_bytes(b"x")
+    (tmp_path / "_SUCCESS").write_bytes(b"")
+    found = rows(tmp_path)
+    assert [(Path(str(row["uri"])).name, row["caption"]) for row in found] == [(f"{stem}.mp4", stem) for stem in stems]
+
+
+def test_shards_may_begin_with_an_underscore_and_tables_without_rows_do(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    write_tar(tmp_path / "t" / "_0.tar", [("_a.mp4", b"x"), ("_a.txt", b"words")])
+    assert [row["caption"] for row in rows(tmp_path / "t")] == ["words"]
+    (tmp_path / "p").mkdir()
+    pq.write_table(pa.table({"video": ["a.mp4"], "caption": ["words"]}), tmp_path / "p" / "part-0.parquet")
+    (tmp_path / "p" / "_metadata.parquet").write_bytes(b"no rows")
+    assert [row["caption"] for row in rows(tmp_path / "p")] == ["words"]
 
 
 def test_on_s3(bucket: str) -> None:
@@ -245,7 +279,7 @@ def test_json_lines_whose_first_row_lacks_a_field(tmp_path: Path) -> None:
         (["index.json", "shard.00000.mds"], "MosaicML"),
         (["train.csv", "readme.md"], "It holds train.csv: name that file"),
         (["videos.zip"], "archives"),
-        ([".hidden.mp4", "_temporary.tar"], "holds no videos, tar shards"),
+        ([".hidden.mp4", "_SUCCESS", "_metadata.parquet"], "holds no videos, tar shards"),
     ],
 )
 def test_a_folder_that_is_no_manifest_says_what_it_looks_like(tmp_path: Path, files: list[str], said: str) -> None:

@@ -1,7 +1,5 @@
-import io
 import json
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,17 +15,8 @@ from pipeline.video.errors import VideoError
 from pipeline.video.geometry import ClipShape
 from pipeline.video.process.worker import DecodeLimits, VideoWorker
 from pipeline.video.sampling import Span
-from tests.pipeline.manifest.test_manifest import rows
+from tests.pipeline.manifest.test_manifest import rows, write_tar
 from tests.videos import pictures, write
-
-
-def write_tar(path: Path, members: Iterable[tuple[str, bytes]], **options: object) -> Path:
-    with tarfile.open(path, "w", **options) as tar:
-        for name, data in members:
-            facts = tarfile.TarInfo(name)
-            facts.size = len(data)
-            tar.addfile(facts, io.BytesIO(data))
-    return path
 
 
 def bytes_of(uri: str) -> bytes:
@@ -59,6 +48,13 @@ def test_a_webdataset_shard(tmp_path: Path) -> None:
     assert str(found[3]["fault"]).startswith("CaptionNotText")
     spans = rows(tmp_path / "00000.tar", start="start", caption="caption")
     assert (spans[1]["start_s"], spans[0]["caption"]) == (99.0, "not this one")
+
+
+@pytest.mark.parametrize(("name", "kept"), [("_a", 1), ("__b", 1), ("__c__d", 1), ("-e", 1), (".f", 0), ("__key__", 0)])
+def test_of_members_only_hidden_ones_and_metadata_are_left_out(tmp_path: Path, name: str, kept: int) -> None:
+    members = [(f"{name}.mp4", b"x"), (f"{name}.txt", b"words"), ("__url__", b"x")]
+    found = rows(write_tar(tmp_path / "s.tar", members if name != "__key__" else [(name, b"x")]))
+    assert [row["caption"] for row in found] == ["words"] * kept
 
 
 SHOTS = ["shot.1.mp4", "shot.1.txt", "shot.2.mp4", "shot.2.txt", "shot.3.mp4", "shot.3.txt"]
