@@ -11,13 +11,13 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
 from pipeline.manifest.members import parse_member
-from pipeline.manifest.segments import Segment, captions_of, looks_like_list, read_segments, seconds
+from pipeline.manifest.segment_column import SegmentColumn
+from pipeline.manifest.segments import Segment, captions_of, read_segments, seconds
 
 VIDEO_NAMES = ("video", "uri", "url", "path", "file", "file_name", "filename", "video_path", "mp4", "video_bytes")
 CAPTION_NAMES = ("caption", "text", "prompt", "description", "name", "title", "cap")
 START_NAMES = ("start", "start_s", "start_time")
 END_NAMES = ("end", "end_s", "end_time")
-SEGMENTS_NAMES = ("segments", "timestamp", "timestamps")
 ROWS = pa.schema(
     [
         ("uri", pa.string()),
@@ -38,8 +38,8 @@ class ManifestColumns:
 
     ``video`` may be a template over columns, such as ``{page_dir}/{videoid}.mp4``. ``start`` and ``end`` bound the
     part of the video to use, in seconds or as clock times (``0:00:17.683``). ``segments`` holds several such parts of
-    one video, ``[[start, end], ...]``, each with a caption of its own where the caption is a list, too. Relative paths
-    are taken from ``root``, by default the manifest's folder.
+    one video, ``[[start, end], ...]``, each with a caption of its own where the caption is a list, too; ``""`` says
+    that no column does. Relative paths are taken from ``root``, by default the manifest's folder.
     """
 
     video: str | None = None
@@ -80,11 +80,12 @@ class ColumnMapping:
     def __init__(self, columns: ManifestColumns, names: list[str], source: str, sample: list[RawRow]) -> None:
         self.source = source
         self.names = names
+        self._row = 0
         root = columns.root or default_root(source)
         self.root = root if is_remote(root) else str(local_path(root))
-        self.segments = self._find("segments", columns.segments, SEGMENTS_NAMES, required=False)
-        if columns.segments is None and not any(looks_like_list(row.values.get(self.segments)) for row in sample):
-            self.segments = ""
+        if columns.segments:
+            self._find("segments", columns.segments, ())
+        self.segments = SegmentColumn(source, columns.segments, names, [row.values for row in sample])
         self.video = self._known_layout() if columns.video is None else ""
         self.video = self.video or self._find("video", columns.video, VIDEO_NAMES)
         self.template = "{" in self.video
@@ -98,7 +99,7 @@ class ColumnMapping:
         """The video's template in layouts that name videos by id: WebVid, Panda-70M and Koala-36M."""
         if {"page_dir", "videoid"} <= set(self.names):
             return "{page_dir}/{videoid}.mp4"
-        if self.segments and "videoID" in self.names:
+        if self.segments.likely and "videoID" in self.names:
             return "{videoID}.mp4"
         return ""
 
@@ -144,6 +145,7 @@ class ColumnMapping:
     def rows(self, raw: RawRow) -> Iterator[Row]:
         """The rows that a raw row stands for: one, or one a segment."""
         fault, name = raw.fault, None
+        self._row += 1
         try:
             name = self._name(raw) if fault is None else None
         except (ValueError, TypeError) as error:
@@ -172,10 +174,11 @@ class ColumnMapping:
 
     def _spans(self, values: dict[str, Any]) -> tuple[list[Segment], list[Any]]:
         caption = values.get(self.caption) if self.caption else None
-        if self.segments and values.get(self.segments) not in (None, ""):
-            spans = read_segments(values[self.segments])
+        segments = self.segments.value(values, self._row)
+        if segments is not None:
+            spans = read_segments(segments)
             if not spans:
-                raise ValueError(f"{self.segments} names no segment")
+                raise ValueError(f"{self.segments.name} names no segment")
             return spans, captions_of(caption, len(spans))
         start, end = (seconds(values.get(name)) if name else None for name in (self.start, self.end))
         return [(start, end)], [caption]
