@@ -17,6 +17,7 @@ from base.storage.errors import explained
 from base.storage.uri import split
 from pipeline.manifest.columns import RawRow
 from pipeline.manifest.members import ParquetValue
+from pipeline.manifest.quotes import csv_records, tsv_records
 
 COMPRESSIONS = (".gz", ".bz2", ".zst")
 _PEEK = 10_000
@@ -47,7 +48,8 @@ def csv_table(source: str) -> RawTable:
     """A CSV or TSV file with a line of column names."""
     csv.field_size_limit(1 << 24)  # a caption of 100 kB is a fault of its row, not of the manifest
     is_tsv = PurePosixPath(source).name.lower().removesuffix(".gz").endswith(".tsv") or ".tsv." in source.lower()
-    reader = csv.reader(_open_text(source), delimiter="\t" if is_tsv else ",")
+    lines = _open_text(source)
+    reader = tsv_records(lines) if is_tsv else csv_records(lines, source)
     names = next(reader, [])
     if len(names) == 1 and ";" in names[0]:
         raise InputError(f"manifest '{source}': its columns are separated by ';'. Save it with commas, or as .tsv.")
