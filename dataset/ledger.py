@@ -15,7 +15,7 @@ from dataset.parts.tables import SOURCES, part_facts, part_names, read_parts
 Parts = Mapping[str, Container[str]]
 FAILED, FILTERED = "failed", "filtered"
 # Classes of videos that can be read and are not used: filtered, not failed. See media.colour.
-UNSUITABLE = frozenset({"HighDynamicRange", "UnknownColour", "Interlaced"})
+UNSUITABLE = frozenset({"HighDynamicRange", "UnknownColour", "Interlaced", "DisplayMatrix"})
 
 
 def probe_outcome(error_class: str) -> str:

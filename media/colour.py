@@ -16,7 +16,7 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 
-from media.placement import Placement
+from media.placement import Placement, find_slant
 
 # Full chroma interpolation: without it swscale takes tables for even widths, which are up to 3 levels dark and leave
 # every second chroma sample out. Of RGB sources, too, all colour samples are read. Exact rounding gives the same pixels
@@ -84,7 +84,10 @@ _DOLBY_VISION: Final = frozenset({"dvh1", "dvhe", "dva1", "dvav", "dav1"})
 
 
 class FrameError(Exception):
-    """A frame that cannot become display RGB. ``kind``: ``HighDynamicRange``, ``UnknownColour`` or ``Interlaced``."""
+    """A frame that cannot become upright display RGB.
+
+    ``kind``: ``HighDynamicRange``, ``UnknownColour``, ``Interlaced`` or ``DisplayMatrix``.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -149,7 +152,13 @@ def check_colour(colour: Colour) -> None:
 
 
 def check_frame(frame: VideoFrame) -> Colour:
-    """The colour of a decoded frame; FrameError where it cannot become display RGB, or holds two fields."""
+    """The colour of a decoded frame; FrameError where it cannot become upright display RGB, or holds two fields."""
+    if slant := find_slant(frame):
+        raise FrameError(
+            "DisplayMatrix",
+            f"its display matrix {slant}, and only turns of 90, 180 and 270 degrees are applied. Encode it anew with "
+            "ffmpeg, which applies the matrix.",
+        )
     if frame.interlaced_frame:
         raise FrameError("Interlaced", _INTERLACED)
     colour = read_colour(frame)
@@ -191,7 +200,7 @@ class FrameConverter:
     def convert(self, frame: VideoFrame, placement: Placement, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
         """A frame as RGB, 0 to 255, scaled, turned and cut to ``size`` (height, width) as ``placement`` says.
 
-        FrameError where it is interlaced or its colours cannot be converted.
+        FrameError where it is interlaced, mirrored or aslant, or its colours cannot be converted.
         """
         colour = check_frame(frame)
         height, width = placement.scaled

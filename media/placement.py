@@ -1,8 +1,15 @@
 """Where a frame's pixels go: turn, scale so that they just cover the target, cut out the centre."""
 
+import struct
 from dataclasses import dataclass
+from math import hypot
 
+from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
+
+_MATRIX = struct.Struct("=9i")
+_SLANT = 0.02
+"""Of a quarter turn, the cosine or sine that should be 0 is at most this."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +47,22 @@ def place(stored: tuple[int, int], pixel_aspect: float, turns: int, target: tupl
 def quarter_turns(frame: VideoFrame) -> int:
     """Quarter turns anticlockwise that bring a stored frame upright, from its display matrix."""
     return round(frame.rotation / 90) % 4
+
+
+def find_slant(frame: VideoFrame) -> str | None:
+    """What a frame's display matrix does beside quarter turns, as a phrase; None where it does nothing else.
+
+    Its size is no matter: FFmpeg makes a pixel aspect of it.
+    """
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return None
+    a, b, _, c, d, *_ = _MATRIX.unpack(bytes(data))
+    determinant = a * d - b * c
+    if determinant == 0:
+        return "leaves no picture"
+    if determinant < 0:
+        return "mirrors the picture"
+    if any(min(abs(x), abs(y)) > _SLANT * hypot(x, y) for x, y in ((a, b), (c, d))):
+        return "turns the picture by other than quarter turns"
+    return None

@@ -103,11 +103,16 @@ def write_audio(path: Path) -> Path:
 def rotate(path: Path, degrees_clockwise: int) -> Path:
     """Set the display matrix in an mp4's track header, as phones do."""
     cosine, sine = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees_clockwise]
-    matrix = struct.pack(">9i", cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
+    return set_matrix(path, (cosine, sine, -sine, cosine))
+
+
+def set_matrix(path: Path, matrix: tuple[float, float, float, float]) -> Path:
+    """Set the display matrix in an mp4's track header: (a, b, c, d) takes a stored x, y to ax + cy, bx + dy."""
+    a, b, c, d = (round(value * 65536) for value in matrix)
     data = bytearray(path.read_bytes())
     box = data.index(b"tkhd") + 4
     version = data[box]
     start = box + (4 + 32 if version else 4 + 20) + 16
-    data[start : start + 36] = matrix
+    data[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     return path

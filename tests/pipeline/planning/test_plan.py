@@ -256,7 +256,7 @@ def test_a_local_file_that_changed_is_probed_again(tmp_path: Path) -> None:
     assert gone.sources_to_probe == {str(path): "missing"}
 
 
-@pytest.mark.parametrize("kind", ["HighDynamicRange", "UnknownColour", "Interlaced"])
+@pytest.mark.parametrize("kind", ["HighDynamicRange", "UnknownColour", "Interlaced", "DisplayMatrix"])
 def test_a_video_that_is_not_used_is_filtered_and_not_failed(kind: str) -> None:
     sources = [source("s3://b/0.mp4", content=None, error_class=kind, message="why")]
     found, sink = plan([row("s3://b/0.mp4")], sources)

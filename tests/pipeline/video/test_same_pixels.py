@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from base.errors import InputError
+from dataset.ledger import UNSUITABLE
 from media.picture import fit, read_image
 from pipeline.video.decoders import Request, decode_with_pyav
+from pipeline.video.errors import VideoError
 from pipeline.video.probe import probe
 from pipeline.video.sampling import Span
 from tests.colours import Look, expected, scene, to_planes, write_planes
-from tests.videos import pictures, rotate, write
+from tests.videos import pictures, rotate, set_matrix, write
 
 
 def training_frame(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -67,3 +69,36 @@ def test_a_video_whose_frames_cannot_be_used_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", pictures(4, 96, 96), options=options)
     with pytest.raises(InputError, match=r"a\.mp4: this video cannot be used: its frames are interlaced"):
         read_image(path)
+
+
+MATRICES = {
+    "left to right": ((-1, 0, 0, 1), "mirrors the picture"),
+    "upside down": ((1, 0, 0, -1), "mirrors the picture"),
+    "transposed": ((0, 1, 1, 0), "mirrors the picture"),
+    "transposed the other way": ((0, -1, -1, 0), "mirrors the picture"),
+    "aslant": ((0.9, 0.44, -0.44, 0.9), "turns the picture by other than quarter turns"),
+    "nothing": ((0, 0, 0, 0), "leaves no picture"),
+}
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_a_matrix_that_does_more_than_turn_is_refused_and_never_applied_wrongly(tmp_path: Path, name: str) -> None:
+    matrix, said = MATRICES[name]
+    path = set_matrix(write(tmp_path / "a.mp4", pictures(4, 64, 96)), matrix)
+    facts = probe(path)
+    assert (facts.error_class, said in str(facts.message)) == ("DisplayMatrix", True)
+    assert facts.error_class in UNSUITABLE
+    with pytest.raises(InputError, match=rf"a\.mp4: this video cannot be used: its display matrix {said}"):
+        read_image(path)
+    request = Request(path, Span(0, 1), 2, facts.fps, False, 0, 1.0, 64, 64)
+    with pytest.raises(VideoError, match=said) as caught:
+        decode_with_pyav(request, np.zeros((2, 64, 64, 3), np.uint8))
+    assert caught.value.kind == "DisplayMatrix"
+
+
+@pytest.mark.parametrize("size", [0.5, 1, 2])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_turns_of_any_size_are_turns(tmp_path: Path, degrees: int, size: float) -> None:
+    cosine, sine = {0: (size, 0), 90: (0, size), 180: (-size, 0.01 * size), 270: (0, -size)}[degrees]
+    path = set_matrix(write(tmp_path / "a.mp4", pictures(4, 64, 96)), (cosine, sine, -sine, cosine))
+    assert (probe(path).error_class, probe(path).turns) == (None, -degrees // 90 % 4)
