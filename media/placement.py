@@ -54,10 +54,10 @@ def find_slant(frame: VideoFrame) -> str | None:
 
     Its size is no matter: FFmpeg makes a pixel aspect of it.
     """
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    data = next((bytes(side) for side in frame.side_data if side.type == Type.DISPLAYMATRIX), None)
     if data is None:
         return None
-    a, b, _, c, d, *_ = _MATRIX.unpack(bytes(data))
+    a, b, _, c, d, *_ = _MATRIX.unpack(data)
     determinant = a * d - b * c
     if determinant == 0:
         return "leaves no picture"

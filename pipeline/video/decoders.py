@@ -102,9 +102,11 @@ def decode_with_pyav(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> Non
             raise VideoError("FramesMissing", f"{counts}: use the same version of PyAV (av) on all machines")
         numbers = wanted_frames(request, timeline)
         context = stream.codec_context
-        placement = _placement(request, (context.height, context.width))
+        stored = (context.height, context.width)
+        placement = _placement(request, stored)
 
         def show(number: int, frame: VideoFrame) -> None:
+            _check_size(number, frame, stored)
             picture = _convert(converter, frame, placement, request)
             for index, wanted in enumerate(numbers):
                 if wanted == number:
@@ -113,6 +115,15 @@ def decode_with_pyav(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> Non
         if timeline.ticks is not None and seek_frames(container, stream, timeline, numbers, show):
             return
     read_frames(request.path, timeline, numbers, show)
+
+
+def _check_size(number: int, frame: VideoFrame, stored: tuple[int, int]) -> None:
+    if (frame.height, frame.width) != stored:
+        raise VideoError(
+            "SizeChanged",
+            f"frame {number} has {frame.width} x {frame.height} pixels and the video begins with {stored[1]} x "
+            f"{stored[0]}: cut it where its size changes, or encode it anew in one size",
+        )
 
 
 def _convert(

@@ -62,7 +62,7 @@ def test_codecs_and_pixel_formats(tmp_path: Path, codec: str, pixel_format: str,
         pytest.skip(f"this build of PyAV has no encoder {codec}")
     shown = pictures(24, 64, 96)
     scheduling = os.sched_getscheduler(0)
-    path = write(tmp_path / f"a{suffix}", shown, codec=codec, pixel_format=pixel_format)
+    path = write(tmp_path / "a.ts", shown, codec=codec, pixel_format=pixel_format)
     assert os.sched_getscheduler(0) == scheduling, "the rest of the tests would run with another priority"
     frames = frames_of(path, Span(5, 3), 6, (64, 96))
     assert [brightness_number(frame) for frame in frames] == pytest.approx([5, 8, 11, 14, 17, 20], abs=0.7)
@@ -197,3 +197,26 @@ def test_decord_is_told_apart(tmp_path: Path) -> None:
         decode_with_decord(
             Request(text, Span(0, 1), 2, 25, False, 0, 1.0, 64, 64, 2), np.zeros((2, 64, 64, 3), np.uint8)
         )
+
+
+def test_a_clip_in_which_the_size_changes_is_refused(tmp_path: Path) -> None:
+    """Of a recording whose size changes after 30 frames, clips of the first size are as they were."""
+    joined = tmp_path / "joined.ts"
+    options = {"g": "10", "bf": "0"}
+    first = write(tmp_path / "a.ts", pictures(30, 96, 128), options=options)
+    later = [1200 + 40 * number for number in range(30)]
+    second = write(tmp_path / "b.ts", pictures(30, 128, 96), options=options, times=later)
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    facts = probe(joined)
+    assert (facts.frames, facts.height, facts.width) == (60, 96, 128)
+
+    def clip(begin: int) -> np.ndarray:
+        out = np.zeros((4, 64, 64, 3), np.uint8)
+        decode_with_pyav(Request(joined, Span(begin, 1), 4, 25.0, False, 0, 1.0, 64, 64, 60), out)
+        return out
+
+    assert [number_of(frame) for frame in clip(20)] == [20, 21, 22, 23]
+    for begin in (28, 40):
+        with pytest.raises(VideoError, match="has 96 x 128 pixels and the video begins with 128 x 96") as caught:
+            clip(begin)
+        assert caught.value.kind == "SizeChanged"
