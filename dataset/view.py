@@ -63,6 +63,20 @@ class View:
         return table.filter(pa.array(keep))
 
 
+def count_lacking(dataset: Folder, artifacts: tuple[str, ...], ids: tuple[str, ...] | None = None) -> dict[str, int]:
+    """How many clips (of these ids, or all) lack each of some artifacts; those that none lacks are left out."""
+    parts = part_names(dataset / "clips")
+    clips = read_parts(dataset / "clips", ["clip_id"], parts).column("clip_id").to_pylist() if parts else []
+    wanted = set(clips) if ids is None else set(clips).intersection(ids)
+    found = {}
+    for name in artifacts:
+        shared = sorted(set(parts).intersection(part_names(dataset / name)))
+        there = read_parts(dataset / name, ["clip_id"], shared).column("clip_id").to_pylist() if shared else []
+        if lacking := len(wanted.difference(there)):
+            found[name] = lacking
+    return found
+
+
 def scalars(dataset: Folder, artifacts: tuple[str, ...]) -> pa.Table:
     """One row a clip that has all of these artifacts: the clips' columns and the artifacts' scalar columns.
 

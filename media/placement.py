@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 from math import hypot
+from typing import Any, cast
 
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
@@ -54,10 +55,10 @@ def find_slant(frame: VideoFrame) -> str | None:
 
     Its size is no matter: FFmpeg makes a pixel aspect of it.
     """
-    data = next((bytes(side) for side in frame.side_data if side.type == Type.DISPLAYMATRIX), None)
+    data = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)  # PyAV's stubs call it a dictionary of numbers
     if data is None:
         return None
-    a, b, _, c, d, *_ = _MATRIX.unpack(data)
+    a, b, _, c, d, *_ = _MATRIX.unpack(bytes(data))
     determinant = a * d - b * c
     if determinant == 0:
         return "leaves no picture"

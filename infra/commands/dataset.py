@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from base.errors import DamagedFile, InputError
+from base.errors import DamagedFile, Incomplete, InputError
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.view import View
@@ -113,7 +113,7 @@ def _view(place: str, artifacts: tuple[str, ...], where: tuple[str, ...], ids: P
 
 @dataclasses.dataclass(frozen=True)
 class _Verify:
-    """Read every byte of a dataset and say what is damaged. The exit status is 4 where something is."""
+    """Read every byte of a dataset and say what is damaged or lacks; the exit status is 4 or 5 where something is."""
 
     repair: bool = False
     """Move what is damaged to the folder `damaged`, so that `motif preprocess` computes it again."""
@@ -130,8 +130,15 @@ def _verify(args: list[str]) -> int:
         say(f"they are kept in {found.set_aside}; run the last `motif preprocess` again to compute them anew")
     elif found.damaged:
         say(f"`motif dataset verify {place} --repair` sets them aside; then `motif preprocess` computes them again")
+    for what, lacking in (("clip", found.clips_lacking), ("caption", found.captions_lacking)):
+        for name, count in lacking.items():
+            say(f"{name} lacks {plural(count, what)}: run the `motif preprocess` that made it again, which adds them")
     _print(found, dataset=place)
-    return DamagedFile.exit_code if found.damaged and not found.set_aside else 0
+    if found.set_aside:
+        return 0
+    if found.damaged:
+        return DamagedFile.exit_code
+    return Incomplete.exit_code if found.clips_lacking or found.captions_lacking else 0
 
 
 @dataclasses.dataclass(frozen=True)

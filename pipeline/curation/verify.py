@@ -30,6 +30,8 @@ class Verified:
     bytes: int = 0
     sealed: bool = True
     """Whether all parts have checksums; those of version 1 have none, so only their structure is known."""
+    clips_lacking: dict[str, int] = field(default_factory=dict)
+    """By artifact, clips beside which it has no part; clips that failed in it are not counted."""
     captions_lacking: dict[str, int] = field(default_factory=dict)
     """By artifact, captions of clips whose states are not there; `motif preprocess` computes them."""
     damaged: dict[str, str] = field(default_factory=dict)
@@ -122,7 +124,9 @@ def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verif
         seen.update(ids)
         for folder, artifact in catalog.artifacts.items():
             if artifact.per_clip and name not in damage.get(folder, {}):
-                _check_beside(dataset / folder, name, ids, damage)
+                if _check_beside(dataset / folder, name, ids, damage):
+                    continue
+                found.clips_lacking[folder] = found.clips_lacking.get(folder, 0) + len(ids)
     for folder, artifact in catalog.artifacts.items():
         if not artifact.per_clip:
             good = [name for name in part_names(dataset / folder) if name not in damage.get(folder, {})]
@@ -131,11 +135,15 @@ def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verif
                 found.captions_lacking[folder] = lacking
 
 
-def _check_beside(folder: Folder, name: str, ids: list[str], damage: Damage) -> None:
-    """An artifact holds the clips of its part in the same order; null where a clip failed in it."""
+def _check_beside(folder: Folder, name: str, ids: list[str], damage: Damage) -> bool:
+    """An artifact holds the clips of its part in the same order; null where a clip failed in it.
+
+    False where the artifact has no such part.
+    """
     if not folder.exists(name):
-        return
+        return False
     own = read_parts(folder, ["clip_id"], [name]).column("clip_id").to_pylist()
     if len(own) != len(ids) or any(mine not in (None, clip) for mine, clip in zip(own, ids, strict=True)):
         error = DamagedFile(folder.file(name), "its clips are not those of the part of clips, in their order")
         damage.setdefault(folder.uri.rsplit("/", 1)[-1], {})[name] = error
+    return True

@@ -10,7 +10,7 @@ import pytest
 
 from base.storage.folder import Folder
 from infra.commands.train import NAMES
-from tests.training.datasets import write_toy
+from tests.training.datasets import Toy, write_toy
 from training.recipes import RECIPES
 
 Motif = Callable[..., tuple[int, str, str]]
@@ -55,6 +55,14 @@ def test_the_record_of_a_run_starts_another(motif: Motif, dataset: str, tmp_path
     assert status == 0, said
     first, second = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second"))
     assert first == second
+
+
+@pytest.mark.parametrize("more", [("--dry-run",), ("--steps", "1")])
+def test_clips_that_lack_an_artifact_are_told(motif: Motif, tmp_path: Path, more: tuple[str, ...]) -> None:
+    dataset = write_toy(Folder(str(tmp_path / "data")), Toy(failed={"latents": {1, 2}}))
+    status, _, said = motif(*arguments(dataset.uri, tmp_path / "run", *more))
+    assert status == 0, said
+    assert f"{dataset.uri}: of its clips 2 lack latents, and are left out. Run the `motif preprocess`" in said
 
 
 def test_a_dry_run_writes_nothing(motif: Motif, dataset: str, tmp_path: Path) -> None:

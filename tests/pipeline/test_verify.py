@@ -55,6 +55,8 @@ def test_a_whole_dataset(dataset: Path) -> None:
     found = verify(Folder(str(dataset)))
     files = [path for folder in FOLDERS for path in parts(dataset, folder)]
     assert (found.damaged, found.captions_lacking, found.set_aside, found.sealed) == ({}, {}, None, True)
+    assert found.clips_lacking == {}
+    assert main(["verify", str(dataset)]) == 0
     assert (found.parts, found.bytes) == (len(files), sum(path.stat().st_size for path in files))
     assert found.clips == len(content(dataset)["clips"])
     verify(Folder(str(dataset)), repair=True)
@@ -131,6 +133,22 @@ def test_captions_without_states(dataset: Path) -> None:
     found = verify(Folder(str(dataset)))
     assert found.damaged == {}
     assert found.captions_lacking["text"] > 0
+    assert main(["verify", str(dataset)]) == 5
+
+
+def test_an_artifact_that_lacks_parts(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is damaged, and yet training would be on fewer clips."""
+    first = parts(dataset, "cells")[0]
+    rows = read_parts(Folder(str(dataset / "clips")), ["clip_id"], [first.name]).num_rows
+    first.unlink()
+    found = verify(Folder(str(dataset)))
+    assert (found.damaged, found.clips_lacking) == ({}, {"cells": rows})
+    assert main(["verify", str(dataset)]) == 5
+    out, err = capsys.readouterr()
+    assert json.loads(out)["clips_lacking"] == {"cells": rows}
+    assert f"cells lacks {rows} clips: run the `motif preprocess` that made it again" in err
+    shutil.rmtree(dataset / "cells")
+    assert verify(Folder(str(dataset))).clips_lacking == {"cells": found.clips}
 
 
 def test_a_dataset_of_version_1() -> None:
@@ -148,7 +166,8 @@ def test_the_command(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"`motif dataset verify {dataset} --repair`" in err
     assert main(["verify", str(dataset), "--repair"]) == 0
     assert "run the last `motif preprocess` again" in capsys.readouterr().err
-    assert main(["verify", str(dataset)]) == 0
+    assert main(["verify", str(dataset)]) == 5
+    assert "cells lacks" in capsys.readouterr().err
 
 
 def test_a_dataset_that_another_run_writes_to_is_not_repaired(dataset: Path, tmp_path: Path) -> None:

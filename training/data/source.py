@@ -15,7 +15,7 @@ from dataset.catalog import Catalog
 from dataset.heatmap import Normalisation, stored_heatmap
 from dataset.identity import text_id
 from dataset.reading import FeatureReader, Sample, TextReader
-from dataset.view import View
+from dataset.view import View, count_lacking
 from models.folder import Part
 from training.data.order import Place
 
@@ -158,6 +158,22 @@ class Source:
                 f"{self.uri}: no clip is left{' that passes ' + ', '.join(view.where) if view.where else ''}."
             )
         return rows, np.minimum(table.column("fps").to_numpy(), self.fps_max)
+
+    def lack(self) -> str | None:
+        """One line on the clips that are left out because they lack an artifact, and what to do; None: there are none.
+
+        Those that a view's rules leave out are counted in where they lack something.
+        """
+        view = open_view(self.uri)
+        names = tuple(name for kind, name in self.names.items() if kind != "text")
+        lacking = count_lacking(self.dataset, names, view.ids)
+        if not lacking:
+            return None
+        told = ", ".join(f"{count:,} lack {name}" for name, count in lacking.items())
+        return (
+            f"{self.uri}: of its clips {told}, and are left out. Run the `motif preprocess` that made them again, and "
+            "`motif retry` for clips that failed."
+        )
 
     def encoder(self, kind: str) -> Weights | None:
         """Where the weights that made an artifact came from; None for encoders that have none."""

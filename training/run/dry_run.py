@@ -39,6 +39,7 @@ def dry_run(job: TrainJob, say: Callable[[str], None]) -> None:
 
 def _data_lines(config: Train, sources: Sequence[Source], done: int) -> list[str]:
     lines = [f"data       {source.uri}: {len(source):,} clips, latents {source.facts.shape}" for source in sources]
+    lines += [f"left out   {lack}" for source in sources if (lack := source.lack())]
     clips = sum(len(source) for source in sources)
     seen = config.batch * (config.steps - done)
     lines.append(f"steps      {done:,} done, {config.steps - done:,} to do: {seen:,} clips, {seen / clips:.2f} epochs")

@@ -29,6 +29,8 @@ def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
     if progress.step >= job.config.steps:
         say(f"{job.out.uri} is at step {progress.step} already; a greater --steps goes on.")
         return progress
+    for lack in filter(None, (source.lack() for source in sources)):
+        say(lack)
     with WriteLock(job.out, "run's folder", say) as lock:
         job = replace(job, fence=lock.fence)
         write_description(job, sources)

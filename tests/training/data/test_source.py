@@ -6,6 +6,7 @@ import pytest
 from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.heatmap import Normalisation
+from dataset.parts.tables import part_names
 from dataset.view import View
 from tests.training.datasets import Toy, caption_of, write_toy
 from training.data.order import Place
@@ -60,6 +61,23 @@ def test_clips_that_lack_an_artifact_are_left_out(tmp_path: Path) -> None:
     dataset = write_toy(Folder(str(tmp_path)), Toy(failed={"latents": {1}, "heatmaps": {6, 11}}))
     source = Source(dataset.uri, Artifacts())
     assert clips(source) == [f"clip{n:04}" for n in range(12) if n not in (1, 6, 11)]
+
+
+def test_clips_that_are_left_out_are_told(tmp_path: Path) -> None:
+    """Of clips that failed, and of a part that is gone."""
+    dataset = write_toy(Folder(str(tmp_path / "d")), Toy(failed={"latents": {1}}))
+    assert Source(dataset.uri, Artifacts()).lack() == (
+        f"{dataset.uri}: of its clips 1 lack latents, and are left out. Run the `motif preprocess` that made them "
+        "again, and `motif retry` for clips that failed."
+    )
+    ((dataset / "heatmaps").path / part_names(dataset / "heatmaps")[0]).unlink()
+    assert "of its clips 1 lack latents, 8 lack heatmaps, and are left out" in str(
+        Source(dataset.uri, Artifacts()).lack()
+    )
+    view = View(dataset.uri, ("latents", "heatmaps"), ids=("clip0009",))
+    view.save(Folder(str(tmp_path)), "one.json")
+    assert Source(str(tmp_path / "one.json"), Artifacts()).lack() is None
+    assert Source(write_toy(Folder(str(tmp_path / "whole")), Toy()).uri, Artifacts()).lack() is None
 
 
 @pytest.mark.parametrize(
