@@ -1,5 +1,6 @@
 """Places by URI: which are local, and the file system behind each."""
 
+import contextlib
 import os
 import re
 from functools import lru_cache
@@ -21,7 +22,10 @@ def is_remote(uri: str) -> bool:
 
 def local_path(uri: str) -> Path:
     """The absolute local path behind a plain path or a ``file://`` URI."""
-    path = Path(uri.removeprefix("file://")).expanduser().absolute()
+    path = Path(uri.removeprefix("file://"))
+    with contextlib.suppress(RuntimeError):  # a file may be called ~x, where there is no user x
+        path = path.expanduser()
+    path = path.absolute()
     return path.resolve() if ".." in path.parts else path
 
 

@@ -28,6 +28,9 @@ ROWS = pa.schema(
     ]
 )
 
+# What the values of a row raise where they are not what they should be, or too deep or too large.
+_UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError)
+
 Row = tuple[str | None, str | None, float | None, float | None, str | None]
 """A row of :data:`ROWS`."""
 
@@ -148,7 +151,7 @@ class ColumnMapping:
         self._row += 1
         try:
             name = self._name(raw) if fault is None else None
-        except (ValueError, TypeError) as error:
+        except _UNREADABLE as error:
             fault = f"BadRow: {error}"
         if fault is None and (not name or not isinstance(name, str)):
             fault = "VideoMissing: the row names no video"
@@ -158,7 +161,7 @@ class ColumnMapping:
         uri = self._uri(name)
         try:
             spans, captions = self._spans(raw.values)
-        except ValueError as error:
+        except _UNREADABLE as error:
             yield uri, self._text(raw.values.get(self.caption)), None, None, f"BadRow: {error}"
             return
         for (start, end), caption in zip(spans, captions, strict=True):
@@ -192,9 +195,36 @@ class ColumnMapping:
     def _uri(self, name: str) -> str:
         if is_remote(name) or parse_member(name) is not None:
             return name
-        if name.startswith(("/", "~", "file://")):
+        if name.startswith(("/", "~/", "file://")):
             return str(local_path(name))
         return Folder(self.root).file(name)
+
+
+def storable(row: Row) -> Row:
+    """A row as it can be stored: where a text is none of Unicode, or a path none, the row fails and says so.
+
+    JSON can name half of a character (``\\ud800``), as can names in a tar file that are not UTF-8.
+    """
+    uri, caption, *_, fault = row
+    try:
+        (f"{uri}{fault}" if caption is None else f"{uri}{fault}{caption}").encode()
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(error.object[error.start]):04X}"
+        said = fault or f"BadRow: its path or caption holds {half}, half of a character. Write it as UTF-8."
+        return _printable(uri), None, None, None, _printable(said)
+    if uri is not None and "\0" in uri:
+        return (
+            uri.replace("\0", "\\0"),
+            caption,
+            None,
+            None,
+            fault or "BadRow: its path holds a zero byte, which no path does",
+        )
+    return row
+
+
+def _printable(text: str | None) -> str | None:
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _span_fault(name: str, start: float | None, end: float | None) -> str | None:

@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 from base.errors import InputError
 from base.storage.errors import explained
 from base.storage.uri import is_remote, split
-from pipeline.manifest.columns import ROWS, ColumnMapping, ManifestColumns, Row
+from pipeline.manifest.columns import ROWS, ColumnMapping, ManifestColumns, Row, storable
 from pipeline.manifest.folders import FolderFiles, folder_rows
 from pipeline.manifest.layouts import describe_file
 from pipeline.manifest.shards import shard_batches
@@ -146,7 +146,7 @@ def _batches(rows: Iterator[Row], source: str) -> Iterator[pa.RecordBatch]:
 
 def _take(rows: Iterator[Row], source: str) -> list[Row]:
     with _readable(source):
-        return list(itertools.islice(rows, BATCH))
+        return [storable(row) for row in itertools.islice(rows, BATCH)]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d*)?)")
 _START_KEYS = ("start", "start_s", "start_time")
 _END_KEYS = ("end", "end_s", "end_time")
 _LONGEST_TEXT = 1 << 20
+_SHOWN = 60
 
 
 def seconds(value: Any) -> float | None:
@@ -21,25 +22,40 @@ def seconds(value: Any) -> float | None:
     """
     if value is None or value == "":
         return None
+    try:
+        found = _read_seconds(value)
+    except OverflowError:
+        found = float("inf")
+    if not 0 <= found < float("inf"):
+        raise ValueError(f"{_short(value)}: a time is at or after 0 s, and finite")
+    return found
+
+
+def _short(value: Any) -> str:
+    """A value for a message; of what somebody else wrote, so it may be of any length."""
+    try:
+        text = str(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _read_seconds(value: Any) -> float:
     if isinstance(value, timedelta):
-        found = value.total_seconds()
-    elif isinstance(value, time):
-        found = value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
-    elif isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
+        return value.total_seconds()
+    if isinstance(value, time):
+        return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+    if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
         hours, minutes, rest = int(clock[1] or 0), int(clock[2]), float(clock[3].replace(",", "."))
         if rest >= 60 or (clock[1] and minutes >= 60):
-            raise ValueError(f"{value}: minutes and seconds of a clock time are below 60")
-        found = hours * 3600 + minutes * 60 + rest
-    elif isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{value!r} is not a time in seconds")
-    else:
-        try:
-            found = float(value)
-        except ValueError:
-            raise ValueError(f"'{value}' is neither seconds nor a clock time such as 0:00:17.683") from None
-    if not 0 <= found < float("inf"):
-        raise ValueError(f"{value}: a time is at or after 0 s")
-    return found
+            raise ValueError(f"{_short(value)}: minutes and seconds of a clock time are below 60")
+        return hours * 3600 + minutes * 60 + rest
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{_short(value)!r} is not a time in seconds")
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"'{_short(value)}' is neither seconds nor a clock time such as 0:00:17.683") from None
 
 
 def looks_like_list(value: Any) -> bool:
@@ -52,7 +68,7 @@ def read_list(value: Any) -> list[Any] | None:
     if isinstance(value, str) and looks_like_list(value) and len(value) <= _LONGEST_TEXT:
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             try:
                 value = ast.literal_eval(value.strip())
             except (ValueError, SyntaxError, MemoryError, RecursionError):

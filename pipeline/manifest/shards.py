@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from base.storage.errors import explained
 from base.storage.uri import is_remote, split
-from pipeline.manifest.columns import ROWS, ManifestColumns, Row
+from pipeline.manifest.columns import ROWS, ManifestColumns, Row, storable
 from pipeline.manifest.folders import sidecar_row
 from pipeline.manifest.members import TarMember
 from pipeline.manifest.samples import beside, is_video, sample_key
@@ -70,7 +70,7 @@ def _check_end(tar: tarfile.TarFile, stream: pa.NativeFile, size: int) -> None:
 
 
 def _columns(rows: list[Row]) -> list[tuple[object, ...]]:
-    return list(zip(*rows, strict=True)) if rows else [() for _ in ROWS]
+    return list(zip(*map(storable, rows), strict=True)) if rows else [() for _ in ROWS]
 
 
 def _samples(tar: tarfile.TarFile, size: int) -> Iterator[list[tarfile.TarInfo]]:

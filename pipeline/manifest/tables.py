@@ -37,6 +37,15 @@ def _table(rows: Iterator[RawRow], names: list[str]) -> RawTable:
     return RawTable(itertools.chain(sample, rows), names, sample)
 
 
+def _check_names(names: list[str], source: str) -> None:
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"manifest '{source}': {names.count(twice)} columns are named '{twice}', and a name stands for one. Rename "
+            "or remove the others."
+        )
+
+
 def _open_text(source: str) -> io.TextIOWrapper:
     fs, path = split(source)
     with explained(source):
@@ -51,6 +60,7 @@ def csv_table(source: str) -> RawTable:
     lines = _open_text(source)
     reader = tsv_records(lines) if is_tsv else csv_records(lines, source)
     names = next(reader, [])
+    _check_names(names, source)
     if len(names) == 1 and ";" in names[0]:
         raise InputError(f"manifest '{source}': its columns are separated by ';'. Save it with commas, or as .tsv.")
 
@@ -92,6 +102,13 @@ def json_table(source: str) -> RawTable:
         if error.msg == "Extra data":
             return json_lines_table(source)
         raise InputError(f"manifest '{source}' is not readable JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:  # a number too long, or lists in lists in lists
+        why = (
+            "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it has thousands of digits"
+        )
+        raise InputError(
+            f"manifest '{source}' is not readable JSON: {why}. Leave that out, or write JSON lines."
+        ) from error
     lists = [value for value in data.values() if _is_rows(value)] if isinstance(data, dict) else [data]
     if len(lists) != 1 or not _is_rows(lists[0]):
         shape = f"an object with the fields {', '.join(list(data)[:8])}" if isinstance(data, dict) else "no such list"
@@ -144,6 +161,7 @@ class _ParquetTable:
             except pa.ArrowInvalid as error:
                 raise InputError(f"manifest '{source}' is not a Parquet file: {error}") from error
         self.names = list(file.schema_arrow.names)
+        _check_names(self.names, source)
         self.values = {field.name: leaf for field in file.schema_arrow if (leaf := _bytes_leaf(field)) is not None}
         self.others = [name for name in self.names if name not in self.values]
         self.paths = {field.name for field in file.schema_arrow if field.name in self.values and _has_path(field.type)}
