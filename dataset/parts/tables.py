@@ -95,9 +95,12 @@ class StoreOptions:
 
     def __post_init__(self) -> None:
         """A part holds whole row groups."""
-        if self.clips_a_row_group < 1 or self.clips_a_part % self.clips_a_row_group:
+        if self.clips_a_row_group < 1:
+            raise ValueError(f"clips_a_row_group {self.clips_a_row_group}: at least 1")
+        if self.clips_a_part < 1 or self.clips_a_part % self.clips_a_row_group:
             raise ValueError(
-                f"clips_a_part {self.clips_a_part}: must be a multiple of clips_a_row_group {self.clips_a_row_group}"
+                f"clips_a_part {self.clips_a_part}: must be a multiple of clips_a_row_group {self.clips_a_row_group}, "
+                "and at least that"
             )
 
 
