@@ -52,13 +52,19 @@ Decoder = Callable[[Request, UInt8[np.ndarray, "t h w 3"]], None]
 
 def decoder(name: str) -> Decoder:
     """A decoder by name: ``pyav``, ``decord``, or ``package.module:function`` for one of your own."""
+    check_name(name)
     if name in DECODERS:
         return DECODERS[name]
     module, _, attribute = name.partition(":")
-    if not attribute:
-        raise ValueError(f"decoder '{name}': use {', '.join(DECODERS)} or package.module:function")
     found: Decoder = getattr(importlib.import_module(module), attribute)
     return found
+
+
+def check_name(name: str) -> None:
+    """ValueError where a name is none of a decoder; a function of your own is not looked for."""
+    module, _, attribute = name.partition(":")
+    if name not in DECODERS and not (module and attribute):
+        raise ValueError(f"decoders '{name}': use {', '.join(DECODERS)} or package.module:function")
 
 
 def decode(request: Request, names: tuple[str, ...], out: UInt8[np.ndarray, "t h w 3"]) -> str:

@@ -46,6 +46,7 @@ def test_the_installed_script_answers() -> None:
             ["preprocess", "sprites", "--manifest", "m.csv", "--out", "d", "--height", "250"],
             "height 250: a multiple of 8",
         ),
+        (["preprocess", "sprites", "--manifest", "~nobody.csv", "--out", "d"], "there is no such file or folder"),
         (["preprocess", "sprites", "--manifest", "m.csv", "--out", "d", "--limit", "0"], "--limit 0: at least 1"),
         (["preprocess", "--config", "no.json", "--manifest", "m.csv", "--out", "d"], "no.json cannot be read"),
         (["preprocess", "motif", "--manifest", "m.csv", "--out", "d"], "`motif fetch videocrafter2 --out"),
@@ -70,6 +71,29 @@ def test_a_mistake_gets_one_line_and_status_2(
     assert one_line(error), error
     assert said.lower() in error.lower()
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--store.clips-a-part", "0", "clips_a_part 0: must be a multiple of clips_a_row_group"),
+        ("--store.clips-a-part", "-16", "clips_a_part -16: must be a multiple of clips_a_row_group"),
+        ("--store.clips-a-row-group", "0", "clips_a_row_group 0: at least 1"),
+        ("--decode.decoders", "nope", "decoders 'nope': use pyav, decord or package.module:function"),
+        ("--decode.decoders", "mine:", "decoders 'mine:': use pyav, decord or package.module:function"),
+    ],
+)
+def test_a_field_that_breaks_a_rule_gets_a_short_box_before_anything_is_planned(
+    motif: Motif, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.csv").write_text("video,caption\na.mp4,hello\n")
+    status, out, error = motif(
+        *("preprocess", "sprites", "--manifest", "m.csv", "--out", "d", "--dry-run"), option, value
+    )
+    assert (status, out) == (2, "")
+    assert said in " ".join(error.replace("│", " ").split())
+    assert "Traceback" not in error
 
 
 def test_an_unknown_option_gets_a_hint(motif: Motif) -> None:

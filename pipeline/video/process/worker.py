@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from base.errors import StorageError
+from pipeline.video.decoders import check_name
 from pipeline.video.errors import VideoError
 from pipeline.video.probe import Facts
 from pipeline.video.sampling import Span
@@ -36,6 +37,8 @@ class DecodeLimits:
         """Refuse limits that nothing can meet."""
         if not self.decoders:
             raise ValueError("decoders: name at least one")
+        for name in self.decoders:
+            check_name(name)
         if not self.deadline_s > 0:
             raise ValueError(f"deadline_s {self.deadline_s}: must be above 0")
         if self.memory_mb < 512:

@@ -62,7 +62,7 @@ def test_codecs_and_pixel_formats(tmp_path: Path, codec: str, pixel_format: str,
         pytest.skip(f"this build of PyAV has no encoder {codec}")
     shown = pictures(24, 64, 96)
     scheduling = os.sched_getscheduler(0)
-    path = write(tmp_path / "a.ts", shown, codec=codec, pixel_format=pixel_format)
+    path = write(tmp_path / f"a{suffix}", shown, codec=codec, pixel_format=pixel_format)
     assert os.sched_getscheduler(0) == scheduling, "the rest of the tests would run with another priority"
     frames = frames_of(path, Span(5, 3), 6, (64, 96))
     assert [brightness_number(frame) for frame in frames] == pytest.approx([5, 8, 11, 14, 17, 20], abs=0.7)
@@ -186,7 +186,7 @@ def test_a_video_of_other_frames_than_were_probed(tmp_path: Path) -> None:
 
 
 def test_an_unknown_decoder() -> None:
-    with pytest.raises(ValueError, match="decoder 'magic': use pyav, decord"):
+    with pytest.raises(ValueError, match="decoders 'magic': use pyav, decord"):
         decoder("magic")
 
 
