@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from base.errors import InputError
-from base.stored_types import stored_name, stored_place
+from base.stored_types import UNTYPED, stored_name, stored_place
 
 _TYPE = "type"
 
@@ -47,6 +47,9 @@ def from_json(data: Any, path: str = "") -> Any:
             close = difflib.get_close_matches(key, names, 1)
             hint = f" Did you mean {close[0]}?" if close else f" Known: {', '.join(names)}."
             raise InputError(f"config field '{where}' does not exist.{hint}")
+        was = UNTYPED.get((stored_name(kind), key))
+        if was is not None and isinstance(value, dict) and _TYPE not in value:
+            value = {_TYPE: was} | value
         values[key] = _checked(from_json(value, where), hints[key], where)
     try:
         return kind(**values)

@@ -18,16 +18,19 @@ TYPES = {
     "clip-text-states": "pipeline.featurizers.text:ClipTextStates",
     "decode-limits": "pipeline.video.process.worker:DecodeLimits",
     "dis-flow": "pipeline.motion.flow:Dis",
+    "flow": "diffusion.flow:Flow",
+    "frame-difference": "diffusion.frame_difference:FrameDifference",
     "hardware": "training.recipes:Hardware",
     "hashed-text": "models.encoders.text:HashedText",
     "hashed-text-states": "pipeline.featurizers.text:HashedTextStates",
     "heatmaps": "pipeline.featurizers.heatmaps:Heatmaps",
-    "model-card": "models.folder:ModelCard",
-    "model-facts": "models.folder:ModelFacts",
-    "motion-focal": "diffusion.weighting:MotionFocal",
-    "network": "training.network:Network",
+    "model-card": "models.card:ModelCard",
+    "model-facts": "models.card:ModelFacts",
+    "motion-focal": "diffusion.motion_focal:MotionFocal",
+    "network": "models.videocrafter2.backbone:VideoCrafter2",
     "normalisation": "dataset.heatmap:Normalisation",
     "optimiser": "training.loop.optimiser:Optimiser",
+    "patches": "models.patches.backbone:Patches",
     "pixel-codec": "models.encoders.pixel_codec:PixelCodec",
     "pixel-latents": "pipeline.featurizers.latents:PixelLatents",
     "preprocess": "pipeline.recipes:Preprocess",
@@ -78,6 +81,10 @@ EARLIER = {
     "training.recipes:Train": "train",
 }
 """What version 0.1 wrote -> the name. A record of the past: it does not change when a class moves."""
+
+
+UNTYPED = {("model-facts", "schedule"): "schedule"}
+"""(name of the type, field) -> what that field was when it was written without a type. A record of the past, too."""
 
 
 def stored_name(kind: type[Any]) -> str:

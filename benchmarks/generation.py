@@ -25,7 +25,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,10 @@ from base.weights import Weights
 from benchmarks.report import alternate, arguments, rate, report
 from diffusion.options import Sampling
 from diffusion.schedule import Schedule
-from models.folder import ModelCard, ModelFacts, save_model
+from models.card import ModelCard, ModelFacts
+from models.folder import save_model
 from models.generator import Generator, Precision, Request
+from models.video_model import predict
 from models.videocrafter2.unet import VideoUNet
 
 TOGETHER, ALONE, REFERENCE = "together", "one_by_one", "reference"
@@ -48,11 +49,10 @@ TOGETHER, ALONE, REFERENCE = "together", "one_by_one", "reference"
 class Reference(Generator):
     """A pass of the network for each guidance branch."""
 
-    def _predict(self, *given: Tensor, **image: Tensor) -> Tensor:
-        half = torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda")
-        branches = zip(*(value.chunk(2) for value in (*given, *image.values())), strict=True)
-        with half:
-            found = [self.unet(*b[: len(given)], **dict(zip(image, b[len(given) :], strict=True))) for b in branches]
+    def _predict(self, sample: Tensor, timestep: Tensor, given: dict[str, Tensor]) -> Tensor:
+        branches = zip(sample.chunk(2), timestep.chunk(2), *(value.chunk(2) for value in given.values()), strict=True)
+        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+            found = [predict(self.network, x, t, dict(zip(given, rest, strict=True))) for x, t, *rest in branches]
         return torch.cat(found)
 
 
@@ -69,7 +69,7 @@ def toy(folder: Path) -> Path:
     )
     latents = {"encoder": "PixelCodec", "cell": 16, "luma": 10, "chroma": 3, "version": 1}
     text = {"encoder": "HashedText", "tokens": 16, "width": 64, "version": 1}
-    facts = ModelFacts(latents, 1.0, text, asdict(Schedule()), 16, 16, 16)
+    facts = ModelFacts(latents, 1.0, text, Schedule(), 16, 16, 16)
     save_model(folder / "toy", unet, ModelCard(facts))
     return folder / "toy"
 
@@ -88,7 +88,7 @@ def full(folder: Path) -> Path:
         scaling_factor=0.18215,
     ).save_pretrained(folder / "autoencoder" / "vae")
     text = {"encoder": "HashedText", "tokens": 77, "width": 1024, "version": 1}
-    facts = ModelFacts({"encoder": "AutoencoderKL"}, 0.18215, text, asdict(Schedule(rescale=0.7)), 16, 40, 64)
+    facts = ModelFacts({"encoder": "AutoencoderKL"}, 0.18215, text, Schedule(rescale=0.7), 16, 40, 64)
     save_model(folder / "full", VideoUNet(), ModelCard(facts, Weights(str(folder / "autoencoder"), subfolder="vae")))
     return folder / "full"
 

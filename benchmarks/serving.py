@@ -106,7 +106,7 @@ def main() -> None:
 def measure(model: ServedModel, settings: Settings, rounds: int) -> dict[str, Any]:
     """Overhead and rush, on one Ray Serve."""
     store = open_store(settings)
-    store.start_run("benchmark", alone=True)
+    store.upkeep.start_run("benchmark", alone=True)
     port = free_port()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -128,11 +128,11 @@ def make_video(client: httpx2.Client, settings: Settings) -> str:
     """A finished video, put into the store as a worker would."""
     video = str(create(client, "/v1/videos").json()["id"])
     store, files = open_store(settings), Files(Folder(settings.folder))
-    store.beat("benchmark")
-    (job,) = store.claim("benchmark", 1)
+    store.queue.beat("benchmark")
+    (job,) = store.queue.claim("benchmark", 1)
     frames = np.random.default_rng(0).integers(0, 256, (16, 256, 256, 3), np.uint8)
     files.keep_video(job.id, frames, 8.0, {})
-    assert store.complete("benchmark", job, 1.0)
+    assert store.queue.complete("benchmark", job, 1.0)
     store.close()
     return video
 
@@ -228,12 +228,12 @@ def cold_start(model: ServedModel, folder: Path) -> dict[str, float]:
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     assert process.stdout is not None
-    told = json.loads(process.stdout.readline())
-    httpx2.get(f"{told['url']}/ready").raise_for_status()
+    started = json.loads(process.stdout.readline())
+    httpx2.get(f"{started['url']}/ready").raise_for_status()
     total = time.perf_counter() - begun
     process.send_signal(signal.SIGTERM)
     process.wait()
-    return {**told["seconds"], "all": round(total, 2)}
+    return {**started["seconds"], "all": round(total, 2)}
 
 
 def pgrep(pattern: str) -> list[str]:

@@ -9,7 +9,7 @@ by benchmarks.training.
 
 The reference style is how VideoCrafter's own code trains: autocast, every unit computed again in the backward pass, no
 compiler, AdamW as torch gives it. Neither keeps a moving average. Ours is
-:class:`training.loop.train_step.Stepper` in the ways a recipe can ask for; those that do not fit the memory are
+:class:`training.loop.train_step.TrainStep` in the ways a recipe can ask for; those that do not fit the memory are
 reported as such.
 MFU counts three forward passes a step, whatever is computed again, over the device's dense bfloat16 peak.
 """
@@ -25,9 +25,10 @@ from typing import Any
 import torch
 
 from benchmarks.report import arguments, report
+from diffusion.motion_focal import MotionFocal
 from diffusion.schedule import Schedule
-from diffusion.weighting import MotionFocal
-from models.videocrafter2.estimate import InputShape, flops
+from models.estimate import flops
+from models.video_model import DataShapes
 from models.videocrafter2.unet import VideoUNet
 from training.data.batch import Batch
 from training.data.loader import StepData
@@ -35,10 +36,10 @@ from training.loop.objective import Objective
 from training.loop.optimiser import Optimiser
 from training.loop.parallel import World
 from training.loop.speed import peak_flops
-from training.loop.train_step import Stepper, Trainee
+from training.loop.train_step import TrainState, TrainStep
 
-_FULL = InputShape(8, 16, 40, 64)
-_SMALL = InputShape(8, 4, 8, 8)
+_FULL = DataShapes((4, 16, 40, 64), (77, 1024))
+_SMALL = DataShapes((4, 4, 8, 8), (77, 1024))
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,15 @@ def ways(batch: int) -> list[Way]:
     ]
 
 
-def network(shape: InputShape, device: torch.device) -> VideoUNet:
+def network(shapes: DataShapes, device: torch.device) -> VideoUNet:
     """The full network, or one of its kind that a CPU steps in a second."""
-    if shape.height == _FULL.height:
+    if shapes == _FULL:
         with torch.device(device):
             return VideoUNet().train()
     return VideoUNet(block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16).train()
 
 
-def data(shape: InputShape, way: Way, device: torch.device) -> StepData:
+def data(shapes: DataShapes, clips: int, way: Way, device: torch.device) -> StepData:
     """Random micro-batches on the device."""
     draw = torch.Generator(device).manual_seed(0)
 
@@ -79,12 +80,11 @@ def data(shape: InputShape, way: Way, device: torch.device) -> StepData:
         return torch.randn(*size, generator=draw, device=device)
 
     def batch(size: int) -> Batch:
-        grid = (shape.frames, shape.height, shape.width)
-        latents, noise = normal(2, size, 4, *grid)
+        latents, noise = normal(2, size, *shapes.latent)
         return Batch(
             latents=latents,
-            heatmap=torch.sigmoid(normal(size, *grid)),
-            text=normal(size, shape.text_tokens, 1024),
+            heatmap=torch.sigmoid(normal(size, *shapes.latent[1:])),
+            text=normal(size, *shapes.text),
             fps=torch.full((size,), 8.0, device=device),
             noise=noise,
             timestep=torch.randint(1000, (size,), generator=draw, device=device),
@@ -92,13 +92,13 @@ def data(shape: InputShape, way: Way, device: torch.device) -> StepData:
             clip_ids=("",) * size,
         )
 
-    return StepData(0, tuple(batch(way.micro) for _ in range(shape.batch // way.micro)), (0,), 0.0)
+    return StepData(0, tuple(batch(way.micro) for _ in range(clips // way.micro)), (0,), 0.0)
 
 
-def measure(way: Way, shape: InputShape, device: torch.device, rounds: int) -> dict[str, Any]:
+def measure(way: Way, shapes: DataShapes, clips: int, device: torch.device, rounds: int) -> dict[str, Any]:
     """Seconds of a step (median after two to warm up) and the peak of memory; says so where memory does not suffice."""
     try:
-        model = network(shape, device)
+        model = network(shapes, device)
         if way.checkpointing:
             model.enable_gradient_checkpointing()
         if way.compiled:
@@ -108,8 +108,8 @@ def measure(way: Way, shape: InputShape, device: torch.device, rounds: int) -> d
         if not way.fused:
             optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr)
         objective = Objective(Schedule(rescale=0.7), MotionFocal())
-        stepper = Stepper(Trainee(model, optimiser, None), objective, options, World(device), 0, half=True)
-        step = partial(_finished, partial(stepper.step, data(shape, way, device)), device)
+        train_step = TrainStep(TrainState(model, optimiser, None), objective, options, World(device), 0, half=True)
+        step = partial(_finished, partial(train_step.step, data(shapes, clips, way, device)), device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         seconds = [step() for _ in range(2 + rounds)][2:]
@@ -142,13 +142,12 @@ def main() -> None:
     if options.batch & (options.batch - 1):
         parser.error(f"--batch {options.batch}: a power of two, so that halves of it add up")
     device = torch.device(options.device)
-    full = _SMALL if options.small else _FULL
-    shape = InputShape(options.batch, full.frames, full.height, full.width)
+    shapes = _SMALL if options.small else _FULL
     with torch.device("meta"):
-        forward = flops(network(shape, torch.device("meta")), shape)
+        forward = flops(network(shapes, torch.device("meta")), shapes, options.batch)
     found = []
     for way in ways(options.batch):
-        found.append(measure(way, shape, device, options.rounds))
+        found.append(measure(way, shapes, options.batch, device, options.rounds))
         peak = peak_flops(device)
         if found[-1]["fits"] and peak:
             found[-1]["mfu"] = round(3 * forward / found[-1]["step_s"] / peak, 3)

@@ -28,7 +28,8 @@ from base.storage.folder import Folder
 from benchmarks.clips import plan_clips
 from benchmarks.report import arguments, report
 from dataset.reading import Sample
-from diffusion.weighting import MotionFocal
+from diffusion.motion_focal import MotionFocal
+from diffusion.schedule import Schedule
 from pipeline.recipes import sprites as preprocess_sprites
 from pipeline.stages.decode import decode_rows
 from pipeline.stages.featurize import Featurizing
@@ -96,7 +97,7 @@ def run(dataset: str, steps: int, online: Source | None = None) -> tuple[float, 
 
 def reading(source: Source, steps: int = 6) -> float:
     """Clips a second that a source gives when nothing else runs; the first step warms up."""
-    batches = Batches([source], BatchPlan(4, 0, 1000), Share(0, 1, 4))
+    batches = Batches([source], BatchPlan(4, 0, Schedule()), Share(0, 1, 4))
     batches.make(0)
     started = time.perf_counter()
     for step in range(1, steps + 1):

@@ -81,21 +81,21 @@ class FenceWatch:
 class WriteLock:
     """Holds ``runs/lock.json`` of a dataset, or of another folder with ``what`` in it, while a run writes to it.
 
-    InputError names the holder of a lock that is held. ``say`` takes a line for the user where that takes a while.
+    InputError names the holder of a lock that is held. ``report`` takes a line for the user where that takes a while.
     """
 
     def __init__(
         self,
         place: Folder,
         what: str = "dataset",
-        say: Callable[[str], None] = lambda line: None,
+        report: Callable[[str], None] = lambda line: None,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self.place = place
         self.folder = place / "runs"
         self.token = uuid.uuid4().hex
         self.fence = Fence(place, self.token, what)
-        self._say = say
+        self._report = report
         self._patience_s = patience_s
         self._watched = FenceWatch(self.fence)
         self._stop = threading.Event()
@@ -168,7 +168,9 @@ class WriteLock:
 
     def _watch(self, holder: Holder) -> bool | None:
         """Whether a lock is seen to be alive; False where it was given back, None where nothing moved."""
-        self._say(f"{self.folder.uri}: {holder} holds the lock; watching for {self._patience_s:.0f} s whether it lives")
+        self._report(
+            f"{self.folder.uri}: {holder} holds the lock; watching for {self._patience_s:.0f} s whether it lives"
+        )
         first, end = self._signs(holder), time.monotonic() + self._patience_s
         while time.monotonic() < end:
             time.sleep(min(1.0, self._patience_s / 10))

@@ -34,8 +34,8 @@ def recover_catalog(dataset: Folder) -> Catalog | None:
             artifacts[name] = Artifact(footer.facts["kind"], json.loads(footer.facts["identity"]), facts, columns)
     if clips is not None:
         return Catalog(json.loads(clips.facts["identity"]), artifacts)
-    told = [artifact.identity["clips"] for artifact in artifacts.values() if "clips" in artifact.identity]
-    return Catalog(told[0], artifacts) if told else None
+    identities = [artifact.identity["clips"] for artifact in artifacts.values() if "clips" in artifact.identity]
+    return Catalog(identities[0], artifacts) if identities else None
 
 
 def _majority(folder: Folder, name: str) -> Footer | None:

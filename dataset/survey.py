@@ -77,11 +77,11 @@ def _unexplained(
         return
     clips = {name for name in part_names(dataset / CLIPS) if name not in found.get(CLIPS, {})}
     names = committed_reject_parts(dataset, clips, found.get(REJECTS, {}))
-    told: Counter[tuple[str, str]] = Counter()
+    failures: Counter[tuple[str, str]] = Counter()
     table = read_parts(dataset / REJECTS, ["artifact", "part"], names)
     if table.num_rows:
-        told.update(zip(*(table.column(name).to_pylist() for name in ("artifact", "part")), strict=True))
-    yield from ((place, count - told[place]) for place, count in nulls.items() if count > told[place])
+        failures.update(zip(*(table.column(name).to_pylist() for name in ("artifact", "part")), strict=True))
+    yield from ((place, count - failures[place]) for place, count in nulls.items() if count > failures[place])
 
 
 def find_orphans(dataset: Folder, catalog: Catalog) -> list[tuple[str, str]]:

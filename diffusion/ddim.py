@@ -1,4 +1,4 @@
-"""DDIM with VideoCrafter2's dynamic rescale, and classifier-free guidance."""
+"""DDIM with VideoCrafter2's dynamic rescale."""
 
 import math
 from typing import Literal
@@ -9,6 +9,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from jaxtyping import Float
 from torch import Tensor
 
+from diffusion.options import Sampling
 from diffusion.schedule import Schedule, check_terminal_noise
 
 
@@ -27,6 +28,7 @@ class RescaledDdim(DDIMScheduler):  # type: ignore[misc]
         unscale_last: bool = True,
     ) -> None:
         settings = schedule.scheduler_config()
+        del settings["_class_name"]
         if spacing is not None:
             check_terminal_noise(schedule, spacing)
             settings |= {"timestep_spacing": spacing, "steps_offset": 1 if spacing == "leading" else 0}
@@ -80,19 +82,24 @@ class RescaledDdim(DDIMScheduler):  # type: ignore[misc]
         return self.schedule.x0_scale[0 if self.unscale_last else timestep]
 
 
-def guided(
-    with_text: Float[Tensor, "b c t h w"],
-    without: Float[Tensor, "b c t h w"],
-    scale: float,
-    rescale: float = 0.0,
-) -> Float[Tensor, "b c t h w"]:
-    """Classifier-free guidance; ``rescale`` takes that share of it back to the spread of the text branch.
+class Ddim:
+    """DDIM as a sampler of a schedule."""
 
-    Rescale after Lin et al. 2024, section 3.4: strong guidance overexposes where the last step is pure noise.
-    """
-    out = without + scale * (with_text - without)
-    if not rescale:
-        return out
-    axes = (1, 2, 3, 4)
-    balanced = out * (with_text.std(dim=axes, keepdim=True) / out.std(dim=axes, keepdim=True))
-    return rescale * balanced + (1 - rescale) * out
+    def __init__(self, schedule: Schedule, options: Sampling) -> None:
+        self._scheduler = RescaledDdim(schedule, options.spacing)
+        self._scheduler.set_timesteps(options.steps)
+        self._eta = options.eta
+        self.times: Tensor = self._scheduler.timesteps
+
+    def step(
+        self,
+        number: int,
+        predicted: Float[Tensor, "b c t h w"],
+        sample: Float[Tensor, "b c t h w"],
+        noise: Tensor | None,
+    ) -> Float[Tensor, "b c t h w"]:
+        """The sample at the next smaller step."""
+        found: Tensor = self._scheduler.step(
+            predicted, self.times[number], sample, self._eta, variance_noise=noise, return_dict=False
+        )[0]
+        return found

@@ -4,13 +4,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 Spacing = Literal["leading", "trailing"]
+Solver = Literal["ddim", "dpm++", "unipc"]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample: DDIM steps, guidance towards the text and its rescale, eta (0: no noise is added on the way).
+    """How to sample: steps, guidance towards the text and its rescale, eta (0: no noise is added on the way).
 
-    ``spacing`` is that of the steps; by default trailing where the model knows pure noise, else leading.
+    ``spacing`` is that of the steps; by default trailing where the model knows pure noise, else leading. ``solver``
+    takes the steps: those other than DDIM need fewer, and no eta.
     """
 
     steps: int = 50
@@ -18,6 +20,7 @@ class Sampling:
     guidance_rescale: float = 0.0
     eta: float = 0.0
     spacing: Spacing | None = None
+    solver: Solver = "ddim"
 
     def __post_init__(self) -> None:
         """Refuse what samples nothing."""
@@ -25,6 +28,8 @@ class Sampling:
             raise ValueError(f"steps {self.steps}: at least 1")
         if not 0 <= self.guidance < float("inf"):
             raise ValueError(f"guidance {self.guidance}: 0 or more; 1 is none")
+        if self.solver != "ddim" and self.eta:
+            raise ValueError(f"eta {self.eta} with solver {self.solver}: only ddim adds noise; set eta to 0")
         for name in ("guidance_rescale", "eta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)}: from 0 to 1")
@@ -35,7 +40,7 @@ class SamplingChanges:
     """What somebody wants otherwise than a model's own sampling; None leaves it."""
 
     steps: int | None = None
-    """DDIM steps."""
+    """Steps of the solver."""
     guidance: float | None = None
     """How strongly the text leads; 1 is not at all."""
     guidance_rescale: float | None = None
@@ -44,6 +49,8 @@ class SamplingChanges:
     """From 0 to 1: noise that is added on the way."""
     spacing: Spacing | None = None
     """Where the steps lie; by default trailing where the model knows pure noise, else leading."""
+    solver: Solver | None = None
+    """What takes the steps: DDIM, or DPM-Solver++ or UniPC, which need fewer."""
 
     def __post_init__(self) -> None:
         """Refuse what no sampling may be."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +9,9 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from diffusion.ddim import RescaledDdim, guided
+from diffusion.guidance import guided
 from diffusion.options import Sampling
-from diffusion.schedule import Schedule
+from diffusion.process import Process
 
 # Told after each step: how many are done, of how many. It may raise to cancel.
 OnStep = Callable[[int, int], None]
@@ -20,7 +19,7 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Conditions:
-    """What samples are conditioned on. ``image`` are the network's own arguments, kept in both guidance branches."""
+    """What samples are conditioned on. ``image`` are those on the image, by name, for both branches of guidance."""
 
     text: Float[Tensor, "b l d"]
     empty_text: Float[Tensor, "b l d"]
@@ -28,37 +27,35 @@ class Conditions:
     image: dict[str, Tensor]
 
 
+Predict = Callable[[Tensor, Tensor, dict[str, Tensor]], Tensor]
+"""A network with its conditions by name, as :func:`models.video_model.predict` is one of a model."""
+
+
 @torch.no_grad()
-def sample(  # noqa: PLR0913 - each is chosen by another part of a program
-    network: Callable[..., Tensor],
-    schedule: Schedule,
+def sample(
+    predict: Predict,
+    process: Process,
     given: Conditions,
     noise: Float[Tensor, "s b c t h w"],
     options: Sampling,
     on_step: OnStep | None = None,
-    scheduler: Any = None,
 ) -> Float[Tensor, "b c t h w"]:
     """Latents under conditions; ``noise`` is that of :func:`draw_noise`, with all steps' where eta is not 0.
 
-    Both guidance branches go through the network in one batch. Any diffusers scheduler can take DDIM's place; it draws
-    its own noise, if it needs some.
+    Both guidance branches go through the network in one batch.
     """
-    own = scheduler is None
-    scheduler = RescaledDdim(schedule, options.spacing) if own else scheduler
-    scheduler.set_timesteps(options.steps)
+    sampler = process.sampler(options)
     device = given.text.device
-    x = noise[0].to(device) * float(getattr(scheduler, "init_noise_sigma", 1.0))
-    both = [torch.cat([given.text, given.empty_text]), given.fps.repeat(2)]
-    image = {name: torch.cat([value, value]) for name, value in given.image.items()}
-    for number, timestep in enumerate(scheduler.timesteps):
-        scaled = scheduler.scale_model_input(x, timestep)
-        times = timestep.to(device).expand(2 * len(x))
-        with_text, without = network(torch.cat([scaled, scaled]), times, *both, **image).float().chunk(2)
+    x = noise[0].to(device)
+    both = {"text": torch.cat([given.text, given.empty_text]), "fps": given.fps.repeat(2)}
+    both |= {name: torch.cat([value, value]) for name, value in given.image.items()}
+    for number, time in enumerate(sampler.times):
+        times = time.to(device).expand(2 * len(x))
+        with_text, without = predict(torch.cat([x, x]), times, both).float().chunk(2)
         predicted = guided(with_text, without, options.guidance, options.guidance_rescale)
-        extra = {"eta": options.eta, "variance_noise": noise[1 + number] if options.eta else None} if own else {}
-        x = scheduler.step(predicted, timestep, x, return_dict=False, **extra)[0]
+        x = sampler.step(number, predicted, x, noise[1 + number] if options.eta else None)
         if on_step:
-            on_step(number + 1, len(scheduler.timesteps))
+            on_step(number + 1, len(sampler.times))
     return x
 
 

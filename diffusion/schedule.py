@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from base.errors import InputError
+from diffusion.options import Sampling
+from diffusion.process import Process, Sampler
 
 Prediction = Literal["v", "eps"]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Process):
     """Betas that are linear in their square root, as in latent diffusion; VideoCrafter2's numbers.
 
     ``rescale`` is the factor of x_0 from step ``rescale_steps`` on; it falls linearly from 1 before (1: no rescale).
@@ -27,7 +30,6 @@ class Schedule:
     must predict v.
     """
 
-    steps: int = 1000
     beta_start: float = 0.00085
     beta_end: float = 0.012
     prediction: Prediction = "v"
@@ -63,21 +65,50 @@ class Schedule:
         rest = torch.full((self.steps - self.rescale_steps,), self.rescale, dtype=torch.float64)
         return torch.cat([falling, rest]).float()
 
+    def draw_time(self, rng: np.random.Generator) -> int:
+        """A step, uniformly. The generator's call stays this one: all losses so far depend on it."""
+        return int(rng.integers(self.steps))
+
     def noised(
-        self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], timestep: Int[Tensor, " b"]
+        self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], time: Int[Tensor, " b"]
     ) -> Float[Tensor, "b c t h w"]:
         """x_t."""
-        signal, spread = self._at(timestep, x0)
-        return signal * self._scaled(x0, timestep) + spread * noise
+        signal, spread = self._at(time, x0)
+        return signal * self._scaled(x0, time) + spread * noise
 
     def target(
-        self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], timestep: Int[Tensor, " b"]
+        self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], time: Int[Tensor, " b"]
     ) -> Float[Tensor, "b c t h w"]:
-        """What the network is to predict from x_t: the noise, or v of the scaled x_0."""
+        """The noise, or v of the scaled x_0."""
         if self.prediction == "eps":
             return noise
-        signal, spread = self._at(timestep, x0)
-        return signal * noise - spread * self._scaled(x0, timestep)
+        signal, spread = self._at(time, x0)
+        return signal * noise - spread * self._scaled(x0, time)
+
+    @property
+    def predicts(self) -> str:
+        """The noise (eps) or v."""
+        return self.prediction
+
+    def check(self, options: Sampling) -> None:
+        """A model trained down to pure noise must be sampled from it."""
+        if options.spacing is not None:
+            check_terminal_noise(self, options.spacing)
+        if options.solver != "ddim" and self.rescale != 1:
+            raise InputError(
+                f"solver {options.solver}: this model was trained with a rescale of {self.rescale:g}, which only ddim "
+                "knows; set solver to ddim."
+            )
+
+    def sampler(self, options: Sampling) -> Sampler:
+        """DDIM, or the solver that the options name."""
+        if options.solver == "ddim":
+            from diffusion.ddim import Ddim
+
+            return Ddim(self, options)
+        from diffusion.solvers import DiffusersSolver
+
+        return DiffusersSolver(self, options)
 
     def _at(self, timestep: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor]:
         alphas = _spread(self.alphas_cumprod, timestep, like)
@@ -89,6 +120,7 @@ class Schedule:
     def scheduler_config(self) -> dict[str, Any]:
         """The same schedule as settings of diffusers' schedulers; it has no name for the rescale."""
         return {
+            "_class_name": "DDIMScheduler",
             "num_train_timesteps": self.steps,
             "beta_start": self.beta_start,
             "beta_end": self.beta_end,

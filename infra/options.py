@@ -36,6 +36,6 @@ def plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """Tell the user, beside the output proper."""
     print(line, file=sys.stderr, flush=True)

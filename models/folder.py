@@ -2,8 +2,8 @@
 
     model_index.json          the parts and their classes
     motif.json                :class:`ModelCard`: what the model was made for, and where its frozen encoders are
-    unet/                     config.json and safetensors, ``VideoUNet.from_pretrained(folder, subfolder="unet")``
-    scheduler/                a DDIMScheduler's config
+    unet/, transformer/ ...   config.json and safetensors of the network, as its backbone calls the folder
+    scheduler/                the config of diffusers' scheduler for the same process
     vae/, text_encoder/       an AutoencoderKL; open_clip_model.safetensors
     image_encoder/            the same of the visual tower, for models that attend to the image
 
@@ -17,9 +17,9 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -29,63 +29,12 @@ from base.errors import InputError, StorageError, WeightsError
 from base.storage.errors import explain
 from base.storage.uri import is_remote, local_path
 from base.weights import Weights, locate
-from diffusion.options import Sampling
-from diffusion.schedule import Schedule
+from models.card import FORMAT, ModelCard, ModelFacts, Part
 from models.misfits import misfits
+from models.video_model import BACKBONES, VideoModel, backbone_of
 
-if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import: only where a model is loaded
-    from models.videocrafter2.unet import VideoUNet
-
-Part = Literal["vae", "text_encoder", "image_encoder"]
-BASE_MODEL = "models/videocrafter2"
-"""The folder that `motif fetch` writes, and that preprocessing and training take a model from by default."""
-_FORMAT = 1
 _HERE = "."  # as a part's source: this folder itself, wherever it was copied to
-_UNET_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What a model works in and was made for, beside its weights.
-
-    ``latents``, ``text`` and ``image`` are the encoders' identities, as a feature dataset records them (``image`` is
-    empty where the network takes no image tokens); ``schedule`` the fields
-    of :class:`~diffusion.schedule.Schedule`; ``frames``, ``height`` and ``width`` the grid of latents;
-    ``fps`` the range of frame rates (of training: 5th to 95th percentile of the clips) and ``usual_fps`` their median,
-    which models of earlier versions have not; ``step`` the training step; ``origin`` one line on where the weights come
-    from;
-    ``sampling`` how to sample where nobody says otherwise.
-    """
-
-    latents: dict[str, Any]
-    scaling_factor: float
-    text: dict[str, Any]
-    schedule: dict[str, Any]
-    frames: int
-    height: int
-    width: int
-    step: int = 0
-    origin: str = ""
-    fps: tuple[float, float] = (4.0, 32.0)
-    usual_fps: float | None = None
-    sampling: Sampling = Sampling()
-    image: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def default_fps(self) -> float:
-        """The frame rate of a video by default: the median of the training's, or else the middle of the range."""
-        return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """The contents of ``motif.json``."""
-
-    facts: ModelFacts
-    vae: Weights | None = None
-    text_encoder: Weights | None = None
-    image_encoder: Weights | None = None
-    format: int = _FORMAT
+_NETWORK_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
 
 
 def check_new(target: Path) -> None:
@@ -134,29 +83,29 @@ def need_room(folder: Path, size: int) -> None:
         )
 
 
-def save_model(target: Path, unet: "VideoUNet", card: ModelCard) -> None:
+def save_model(target: Path, network: VideoModel, card: ModelCard) -> None:
     """Write a new model folder, whole or not at all; ``card`` says where the frozen parts are.
 
     Tensors keep their type. A local source is written down with its full path. InputError where ``target`` is in use,
     StorageError where the disk refuses.
     """
     with new_folder(target) as folder:
-        write_model(folder, unet, card)
+        write_model(folder, network, card)
 
 
-def write_model(folder: Path, unet: "VideoUNet", card: ModelCard) -> None:
+def write_model(folder: Path, network: VideoModel, card: ModelCard) -> None:
     """The same into a folder that is there, beside the parts that it has."""
-    schedule = Schedule(**card.facts.schedule).scheduler_config()
-    settled: dict[str, Any] = {part: _settled(folder, part, getattr(card, part)) for part in get_args(Part)}
-    card = replace(card, **settled)
+    resolved: dict[str, Any] = {part: _resolved(folder, part, getattr(card, part)) for part in get_args(Part)}
+    card = replace(card, backbone=backbone_of(network), **resolved)
+    scheduler = card.facts.schedule.scheduler_config()
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-    unet.save_pretrained(folder / "unet")
-    _write(folder / "scheduler" / "scheduler_config.json", {"_class_name": "DDIMScheduler", **schedule})
-    _write(folder / "model_index.json", _index(folder))
+    network.save_pretrained(folder / BACKBONES[card.backbone].part)
+    _write(folder / "scheduler" / "scheduler_config.json", scheduler)
+    _write(folder / "model_index.json", _index(folder, card.backbone, scheduler["_class_name"]))
     _write(folder / "motif.json", config.to_json(card))
 
 
-def _settled(folder: Path, part: Part, weights: Weights | None) -> Weights | None:
+def _resolved(folder: Path, part: Part, weights: Weights | None) -> Weights | None:
     if (folder / part).is_dir():
         return Weights(_HERE, subfolder=part)
     if weights is None or is_remote(weights.source) or not local_path(weights.source).exists():
@@ -164,16 +113,17 @@ def _settled(folder: Path, part: Part, weights: Weights | None) -> Weights | Non
     return Weights(str(local_path(weights.source).resolve()), weights.revision, weights.subfolder)
 
 
-def _index(folder: Path) -> dict[str, Any]:
+def _index(folder: Path, backbone: str, scheduler: str) -> dict[str, Any]:
     parts = {
         "text_encoder": ["models.encoders.text", "ClipText"],
         "image_encoder": ["models.encoders.image", "ClipImage"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
+    registered = BACKBONES[backbone]
     return {
         "_class_name": "DiffusionPipeline",
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "unet": ["models.videocrafter2.unet", "VideoUNet"],
+        "scheduler": ["diffusers", scheduler],
+        registered.part: registered.place.split(":"),
         **{part: named if (folder / part).is_dir() else [None, None] for part, named in parts.items()},
     }
 
@@ -182,32 +132,51 @@ def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def load_unet(model: Path | Weights, dtype: torch.dtype = torch.float32) -> "VideoUNet":
-    """The U-Net of a model folder, in evaluation mode on the CPU; WeightsError where it is missing or does not fit."""
+def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32) -> VideoModel:
+    """The network of a model folder, in evaluation mode on the CPU.
+
+    WeightsError where it is missing or does not fit its own description.
+    """
     from safetensors.torch import load_file
 
-    from models.videocrafter2.unet import VideoUNet
-
-    settings, tensors = _bring(model, "unet", _UNET_FILES, "U-Net")
-    described = json.loads(settings.read_text())
-    if described.get("_class_name") != "VideoUNet":
+    registered = BACKBONES[_card(model).backbone]
+    settings, tensors = _bring(model, registered.part, _NETWORK_FILES, "network")
+    described, kind = json.loads(settings.read_text()), registered.network()
+    if described.get("_class_name") != kind.__name__:
         raise WeightsError(
-            f"U-Net: {settings} describes a {described.get('_class_name')}, not a VideoUNet. Make a model folder with "
-            "`motif convert` or `motif train`."
+            f"network: {settings} describes a {described.get('_class_name')}, not a {kind.__name__}. Make a model "
+            "folder with `motif convert` or `motif train`."
         )
     with torch.device("meta"):
-        unet: VideoUNet = VideoUNet.from_config(described)
+        network = kind.from_config(described)
     try:
         state = load_file(tensors)
     except SafetensorError as error:
-        raise WeightsError(f"U-Net: {tensors} cannot be read ({error}): bring it again, it is incomplete.") from error
-    expected = {name: tensor.shape for name, tensor in unet.state_dict().items()}
+        raise WeightsError(f"network: {tensors} cannot be read ({error}): bring it again, it is incomplete.") from error
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wrong := misfits(expected, {name: tensor.shape for name, tensor in state.items()}):
-        raise WeightsError(f"U-Net: {tensors} does not fit its config.json: {wrong}. Bring both from one model.")
+        raise WeightsError(f"network: {tensors} does not fit its config.json: {wrong}. Bring both from one model.")
     # Cast before: diffusers warns where a model as a whole is, of a list of exceptions that is empty.
-    unet.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
-    unet.eval()
-    return unet
+    network.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
+    network.eval()
+    return network
+
+
+def network_files(model: Path | Weights) -> tuple[str, ...]:
+    """The paths of the network's config and weights inside a model folder."""
+    part = BACKBONES[_card(model).backbone].part
+    return tuple(f"{part}/{names[0]}" for names in _NETWORK_FILES)
+
+
+def load_network_config(model: Path | Weights) -> dict[str, Any]:
+    """The network's config.json; WeightsError where it is missing."""
+    path, _ = _bring(model, BACKBONES[_card(model).backbone].part, _NETWORK_FILES, "network")
+    return dict(json.loads(path.read_text()))
+
+
+def load_backbone(model: Path | Weights) -> str:
+    """The name of the backbone that a model's network is of."""
+    return _card(model).backbone
 
 
 def load_facts(model: Path | Weights) -> ModelFacts:
@@ -218,7 +187,8 @@ def load_facts(model: Path | Weights) -> ModelFacts:
 def revision(model: Path | Weights) -> str:
     """Which bytes a model's network is: the start of their hash. That of a large file is remembered."""
     place = model if isinstance(model, Weights) else Weights(str(model))
-    return locate(_inside(place, "unet"), _UNET_FILES, "U-Net").sha256[:12]
+    part = BACKBONES[_card(place).backbone].part
+    return locate(_inside(place, part), _NETWORK_FILES, "network").sha256[:12]
 
 
 def find_part(model: Path | Weights, part: Part) -> Weights:
@@ -257,8 +227,11 @@ def _card(model: Path | Weights) -> ModelCard:
         card = config.load(path.read_text())
     except InputError as error:
         raise WeightsError(f"{path}: {error} Was it written by another version of motif?") from error
-    if not isinstance(card, ModelCard) or card.format != _FORMAT:
-        raise WeightsError(f"{path} is no card of format {_FORMAT}: read it with the version of motif that wrote it.")
+    if not isinstance(card, ModelCard) or card.format != FORMAT:
+        raise WeightsError(f"{path} is no card of format {FORMAT}: read it with the version of motif that wrote it.")
+    if card.backbone not in BACKBONES:
+        known = ", ".join(BACKBONES)
+        raise WeightsError(f"{path}: backbone {card.backbone} is none of {known}. Use the version that wrote it.")
     return card
 
 

@@ -15,8 +15,8 @@ from base.errors import InputError, WeightsError
 from base.weights import Weights
 from diffusion.options import Sampling
 from diffusion.sampling import Conditions, OnStep, draw_noise, sample, to_frames
-from diffusion.schedule import Schedule
 from media.picture import fit
+from models.card import ModelFacts, Part
 from models.encoders.conditioning import (
     WITHOUT_WEIGHTS,
     ImageEncoder,
@@ -25,8 +25,8 @@ from models.encoders.conditioning import (
     open_text_encoder,
 )
 from models.encoders.latent_space import LatentSpace, open_latent_space
-from models.folder import ModelFacts, Part, find_part, load_facts, load_unet
-from models.videocrafter2.unet import VideoUNet
+from models.folder import find_part, load_facts, load_network
+from models.video_model import VideoModel, predict
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -60,15 +60,15 @@ class Generator:
     """
 
     def __init__(
-        self, unet: VideoUNet, facts: ModelFacts, space: LatentSpace, text: TextEncoder, image: ImageEncoder | None
+        self, network: VideoModel, facts: ModelFacts, space: LatentSpace, text: TextEncoder, image: ImageEncoder | None
     ) -> None:
-        if unet.config.image_condition == "none":
+        if not {"image_latent", "image_tokens"} & set(network.conditions):
             raise InputError("this model takes no image: it is one to train from. Name a model that was trained.")
-        if unet.resampler is not None and image is None:
+        if "image_tokens" in network.conditions and image is None:
             raise WeightsError("this model attends to tokens of the image, and no image encoder is named.")
-        self.unet, self.device = unet.eval(), unet.device
+        first = next(network.parameters())
+        self.network, self.device, self.dtype = network.eval(), first.device, first.dtype
         self.facts, self.space, self.text, self.image = facts, space, text, image
-        self.schedule = Schedule(**facts.schedule)
         self.at_once: int | None = 1 if self.device.type == "cpu" else None
 
     @classmethod
@@ -77,7 +77,7 @@ class Generator:
     ) -> "Generator":
         """Load a model folder with its encoders; WeightsError names what is missing.
 
-        With ``bfloat16`` the U-Net's weights take half the memory and it computes under autocast; latents, steps and
+        With ``bfloat16`` the network's weights take half the memory and it computes under autocast; latents, steps and
         the encoders stay in float32. ``compiled``: see :meth:`compile`.
         """
         facts = load_facts(model)
@@ -86,14 +86,14 @@ class Generator:
         image = None
         if facts.image:
             image = open_image_encoder(facts.image, _part(model, "image_encoder", facts.image), device)
-        generator = cls(load_unet(model, getattr(torch, precision)).to(device), facts, space, text, image)
+        generator = cls(load_network(model, getattr(torch, precision)).to(device), facts, space, text, image)
         if compiled:
             generator.compile()
         return generator
 
     def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """Have torch compile the U-Net when it is first run, which takes minutes, as does each new shape of a batch."""
-        self.unet.compile(backend=backend)
+        """Have torch compile the network at its first run, which takes minutes, as does each new shape of a batch."""
+        self.network.compile(backend=backend)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,8 +129,8 @@ class Generator:
         groups = [requests[first : first + size] for first in range(0, len(requests), size)]
         videos = []
         for number, group in enumerate(groups):
-            told = on_step and partial(_tell, on_step, number, len(groups))
-            videos.append(self._generate(group, options or self.facts.sampling, told, frames))
+            on_group_step = on_step and partial(_tell, on_step, number, len(groups))
+            videos.append(self._generate(group, options or self.facts.sampling, on_group_step, frames))
         return np.concatenate(videos)
 
     def _generate(
@@ -146,25 +146,23 @@ class Generator:
             fps=torch.tensor([self.rate(request) for request in requests], device=self.device),
             image=condition,
         )
-        shape = (self.unet.config.latent_channels, frames, self.facts.height, self.facts.width)
+        shape = (self.network.latent_channels, frames, self.facts.height, self.facts.width)
         noise = draw_noise(shape, [request.seed for request in requests], options.steps if options.eta else 0)
-        latents = sample(self._predict, self.schedule, given, noise, options, on_step)
+        latents = sample(self._predict, self.facts.schedule, given, noise, options, on_step)
         return np.concatenate([to_frames(self.space.decode(one), frames) for one in torch.split(latents, 1)])
 
-    def _predict(self, *given: Tensor, **image: Tensor) -> Tensor:
+    def _predict(self, sample: Tensor, timestep: Tensor, given: dict[str, Tensor]) -> Tensor:
         """The network, in the precision that its weights have."""
-        half = self.unet.conv_in.weight.dtype == torch.bfloat16
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            predicted: Tensor = self.unet(*given, **image)
-        return predicted
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return predict(self.network, sample, timestep, given)
 
     def _condition(self, pictures: Sequence[UInt8[Tensor, "height width 3"]]) -> dict[str, Tensor]:
         """What the network takes of the pictures, each encoded on its own."""
         condition = {}
-        if self.unet.concatenates:
+        if "image_latent" in self.network.conditions:
             images = [picture.permute(2, 0, 1)[None].float() / 127.5 - 1 for picture in pictures]
             condition["image_latent"] = torch.cat([self.space.encode(image) for image in images])
-        if self.image is not None and self.unet.resampler is not None:
+        if self.image is not None and "image_tokens" in self.network.conditions:
             condition["image_tokens"] = torch.cat([self.image(picture[None]) for picture in pictures])
         return condition
 

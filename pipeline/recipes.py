@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dataset.parts.tables import StoreOptions
 from dataset.rules import Rule
-from models.folder import BASE_MODEL
+from models.video_model import BASE_MODEL
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
@@ -80,9 +80,9 @@ class Preprocess:
             return f"CaptionTooLong: {size} bytes, the limit is {limit}" if size > limit else None
         return "CaptionMissing: the row has no caption" if self.captions == "required" else None
 
-    def settled(self) -> "Preprocess":
+    def resolved(self) -> "Preprocess":
         """The same recipe with the place of all weights named; WeightsError where the base model is missing."""
-        return replace(self, features={name: one.settled(self.base_model) for name, one in self.features.items()})
+        return replace(self, features={name: one.resolved(self.base_model) for name, one in self.features.items()})
 
     @property
     def shape(self) -> ClipShape:

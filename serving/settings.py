@@ -52,7 +52,7 @@ class Settings:
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} {getattr(self, name)}: above 0")
         for name in ("hosts", "origins", "image_hosts"):  # browsers and URLs tell them in lower case
-            object.__setattr__(self, name, tuple(told.lower() for told in getattr(self, name)))
+            object.__setattr__(self, name, tuple(host.lower() for host in getattr(self, name)))
         if is_remote(self.folder) and not self.database:
             raise ValueError(
                 f"folder {self.folder}: jobs cannot be kept in an object store; name a database as well, "
@@ -71,9 +71,9 @@ class Compute:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the U-Net; bfloat16 halves its memory and is several times faster on GPUs."""
+    """Of the network; bfloat16 halves its memory and is several times faster on GPUs."""
     compile: bool = False
-    """Compile the U-Net: minutes at the first video, faster from then on."""
+    """Compile the network: minutes at the first video, faster from then on."""
     loaded: int = 1
     """Models that a worker keeps loaded."""
 

@@ -102,3 +102,11 @@ def test_the_package_has_no_machine_in_it() -> None:
         if path.suffix in (".py", ".toml", ".md", ".txt", ".json", ".html", "") and path.is_file():
             text = path.read_text(errors="ignore")
             assert not [word for word in words if word in text], name
+
+
+def test_no_test_imports_another_test_module() -> None:
+    """What tests share is in modules of their own, named for what they hold."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                assert not (node.module or "").rpartition(".")[2].startswith("test_"), path

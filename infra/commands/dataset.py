@@ -10,7 +10,7 @@ from base.errors import DamagedFile, Incomplete, InputError
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.view import View
-from infra.options import parse, plural, say, take_positional
+from infra.options import parse, plural, report, take_positional
 from infra.recipes import named
 from pipeline.curation import diff, explain, export, merge, recaption, stats, verify
 from pipeline.manifest import ManifestColumns
@@ -95,7 +95,7 @@ def _filter(args: list[str]) -> None:
     if not count:
         raise InputError(f"no clip of {place} meets all of: {', '.join(options.where)}. Loosen a rule.")
     view.save(Folder(str(options.out.parent)), options.out.name)
-    say(f"{plural(count, 'clip')} in the view {options.out}")
+    report(f"{plural(count, 'clip')} in the view {options.out}")
     print(json.dumps({"view": str(options.out), "clips": count}))
 
 
@@ -125,14 +125,16 @@ def _verify(args: list[str]) -> int:
     options = parse(_Verify, rest, "motif dataset verify DATASET")
     found = verify.verify(Folder(place), repair=options.repair)
     for file, what in found.damaged.items():
-        say(f"{file} is damaged: {what}")
+        report(f"{file} is damaged: {what}")
     if found.set_aside:
-        say(f"they are kept in {found.set_aside}; run the last `motif preprocess` again to compute them anew")
+        report(f"they are kept in {found.set_aside}; run the last `motif preprocess` again to compute them anew")
     elif found.damaged:
-        say(f"`motif dataset verify {place} --repair` sets them aside; then `motif preprocess` computes them again")
+        report(f"`motif dataset verify {place} --repair` sets them aside; then `motif preprocess` computes them again")
     for what, lacking in (("clip", found.clips_lacking), ("caption", found.captions_lacking)):
         for name, count in lacking.items():
-            say(f"{name} lacks {plural(count, what)}: run the `motif preprocess` that made it again, which adds them")
+            report(
+                f"{name} lacks {plural(count, what)}: run the `motif preprocess` that made it again, which adds them"
+            )
     _print(found, dataset=place)
     if found.set_aside:
         return 0
@@ -156,7 +158,7 @@ def _recaption(args: list[str]) -> None:
     options = parse(_Recaption, rest, "motif dataset recaption DATASET")
     changed = recaption.recaption(Folder(place), options.manifest, options.columns)
     if changed:
-        say("run `motif preprocess` again for the states of the new captions")
+        report("run `motif preprocess` again for the states of the new captions")
     print(json.dumps({"dataset": place, "recaptioned": changed}))
 
 
@@ -178,7 +180,7 @@ def _merge(args: list[str]) -> None:
         raise InputError("motif dataset merge: name at least two datasets, then --out.")
     merged = merge.merge([Folder(place) for place in inputs], Folder(options.out))
     if merged.left_out:
-        say(f"left out, because not all datasets have them: {', '.join(merged.left_out)}")
+        report(f"left out, because not all datasets have them: {', '.join(merged.left_out)}")
     _print(merged, dataset=options.out)
 
 
@@ -211,7 +213,7 @@ def _export(args: list[str]) -> None:
     catalog = Catalog.require(Folder(place))
     per_clip = tuple(name for name, artifact in catalog.artifacts.items() if artifact.per_clip)
     view = _view(place, per_clip, options.where, options.ids, 1.0)
-    _print(export.export(view, Folder(options.out), options.arrays, say), folder=options.out)
+    _print(export.export(view, Folder(options.out), options.arrays, report), folder=options.out)
 
 
 _COMMANDS: dict[str, Callable[[list[str]], int | None]] = {

@@ -13,7 +13,7 @@ from infra.demo import steps
 from infra.demo.page import Made, count_right, write_page
 from infra.demo.samples import Plan, write_samples
 from infra.demo.settings import Demo
-from infra.options import parse, plural, say
+from infra.options import parse, plural, report
 from infra.toy import MODEL
 
 
@@ -46,25 +46,25 @@ def main(args: list[str]) -> None:
     with clock.phase("sprites", f"{plural(demo.num, 'video')} of moving sprites in {demo.videos}"):
         steps.write_videos(demo)
     with clock.phase("preprocess", f"their features in {demo.dataset}"):
-        steps.write_features(demo, say)
+        steps.write_features(demo, report)
     with clock.phase("inspect", f"a page of them, {demo.inspected}"):
         steps.write_inspection(demo)
     with clock.phase("train", f"training on from the toy to step {demo.steps} in {demo.run}"):
-        step = steps.train(demo, say)
+        step = steps.train(demo, report)
     with clock.phase("sample", f"videos of pictures that no training has seen in {demo.samples}"):
         plan = Plan(demo.seed)
-        toy = write_samples(str(MODEL), Folder(str(demo.samples / "toy")), plan, say)
-        run = write_samples(str(demo.run), Folder(str(demo.samples / "run")), plan, say)
+        toy = write_samples(str(MODEL), Folder(str(demo.samples / "toy")), plan, report)
+        run = write_samples(str(demo.run), Folder(str(demo.samples / "run")), plan, report)
     with clock.phase("page", f"all of it on a page, {demo.page}"):
         write_page(demo, Made(toy, run))
     right, of = count_right(run)
-    say(
+    report(
         f"\nLook at    {demo.page}    in a browser: {right} of {of} videos move as their sentence says.\n"
         f"Run        motif serve {demo.run}\n"
         f"Your own   motif preprocess laptop --manifest FOLDER_OF_VIDEOS --out DATASET\n"
     )
-    told = {"page": demo.page, "inspect": demo.inspected, "dataset": demo.dataset, "run": demo.run}
-    paths = {name: str(path) for name, path in told.items()}
+    places = {"page": demo.page, "inspect": demo.inspected, "dataset": demo.dataset, "run": demo.run}
+    paths = {name: str(path) for name, path in places.items()}
     print(json.dumps({**paths, "step": step, "right": right, "videos": of, "seconds": clock.seconds}))
 
 
@@ -75,9 +75,9 @@ class Clock:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def phase(self, name: str, told: str) -> Iterator[None]:
+    def phase(self, name: str, places: str) -> Iterator[None]:
         """A phase of the demo."""
-        say(f"{len(self.seconds) + 1}. {told}")
+        report(f"{len(self.seconds) + 1}. {places}")
         started = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - started, 1)

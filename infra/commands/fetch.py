@@ -7,7 +7,8 @@ from pathlib import Path
 from base.errors import InputError, WeightsError
 from infra.commands.convert import write
 from infra.options import parse, take_positional
-from models.folder import BASE_MODEL, check_new, disk_errors
+from models.folder import check_new, disk_errors
+from models.video_model import BASE_MODEL
 
 _REPOSITORIES = {"videocrafter2": ("VideoCrafter/VideoCrafter2", "model.ckpt")}
 

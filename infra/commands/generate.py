@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from base.errors import InputError, MotifError, StorageError
-from infra.options import parse, plural, say
+from infra.options import parse, plural, report
 from media.picture import HEAD, find_kind, read_image
 from serving.client.client import Client, failed
 from serving.client.http import RefusedError
@@ -63,7 +63,7 @@ def main(args: list[str]) -> int:
     started = time.perf_counter()
     jobs = _Jobs(_targets(options))
     key = options.key or os.environ.get("MOTIF_API_KEY")
-    with Client(options.url, key, patience=_PATIENCE_S, on_retry=jobs.line.say) as client:
+    with Client(options.url, key, patience=_PATIENCE_S, on_retry=jobs.line.report) as client:
         try:
             _ask(client, options, jobs)
             jobs.fetch(client)
@@ -76,11 +76,11 @@ def main(args: list[str]) -> int:
             raise
     seconds = {"seconds": round(time.perf_counter() - started, 2)}
     if options.num > 1:
-        print(json.dumps({"out": options.out, "videos": jobs.told, "failed": len(jobs.failed)} | seconds))
-    elif jobs.told:
-        print(json.dumps(jobs.told[0] | seconds))
+        print(json.dumps({"out": options.out, "videos": jobs.finished, "failed": len(jobs.failed)} | seconds))
+    elif jobs.finished:
+        print(json.dumps(jobs.finished[0] | seconds))
     for video in jobs.failed[1:]:
-        say(failed(video).message)
+        report(failed(video).message)
     if jobs.failed:
         raise failed(jobs.failed[0])
     return 0
@@ -137,7 +137,7 @@ def _ask(client: Client, options: Options, jobs: "_Jobs") -> None:
         jobs.open.append(video)
         first = video.seed if first is None else first
     for warning in jobs.open[0].warnings:
-        jobs.line.say(f"warning: {warning}")
+        jobs.line.report(f"warning: {warning}")
 
 
 @dataclass
@@ -146,7 +146,7 @@ class _Jobs:
 
     targets: list[Path]
     open: list[Video] = field(default_factory=list)
-    told: list[dict[str, object]] = field(default_factory=list)
+    finished: list[dict[str, object]] = field(default_factory=list)
     failed: list[Video] = field(default_factory=list)
     line: "_Line" = field(default_factory=lambda: _Line())
 
@@ -159,8 +159,8 @@ class _Jobs:
                 self.failed.append(video)
             else:
                 client.download(video.id, target)
-                told = {"id": video.id, "seed": video.seed, "out": str(target), "model": video.model}
-                self.told.append(told | {"inference_s": video.inference_time_s})
+                finished = {"id": video.id, "seed": video.seed, "out": str(target), "model": video.model}
+                self.finished.append(finished | {"inference_s": video.inference_time_s})
             del self.open[0]
         self.line.clear()
 
@@ -173,14 +173,14 @@ class _Jobs:
                     client.delete(self.open[-1].id)
                 self.open.pop()
         except MotifError as error:
-            self.line.say(str(error))
+            self.line.report(str(error))
             self.left("not cancelled")
-        self.line.say(f"motif: interrupted; {plural(count - len(self.open), 'job')} cancelled on the server.")
+        self.line.report(f"motif: interrupted; {plural(count - len(self.open), 'job')} cancelled on the server.")
 
     def left(self, what: str) -> None:
         """Name the jobs that are still open, for whoever wants to fetch or delete them."""
         if self.open:
-            self.line.say(f"{what}: {', '.join(video.id for video in self.open)}")
+            self.line.report(f"{what}: {', '.join(video.id for video in self.open)}")
 
 
 class _Line:
@@ -203,12 +203,12 @@ class _Line:
             print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
         elif mark != self._last:
             self._last = mark
-            say(text)
+            report(text)
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """A line that stays."""
         self.clear()
-        say(line)
+        report(line)
 
     def clear(self) -> None:
         """Make place on a terminal."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
-from infra.options import parse, say, take_positional
+from infra.options import parse, report, take_positional
 from pipeline.report.page import ReportOptions, write_report
 
 
@@ -34,5 +34,5 @@ def main(args: list[str]) -> None:
         raise InputError(f"--num {options.num}: at least 1.")
     out = options.out or (Path("inspect.html") if is_remote(place) else local_path(place) / "inspect.html")
     write_report(Folder(place), out, ReportOptions(options.num, options.seed, options.where, options.heatmaps))
-    say("Open this page in a browser:")
+    report("Open this page in a browser:")
     print(out)

@@ -9,7 +9,7 @@ import tyro
 from base import ray_session
 from base.config import dump
 from base.storage.folder import Folder
-from infra.options import parse, say
+from infra.options import parse, report
 from infra.recipes import chosen
 from pipeline.manifest import ManifestColumns
 from pipeline.recipes import RECIPES, Preprocess, sprites
@@ -45,15 +45,15 @@ class Options:
 def main(args: list[str]) -> None:
     """Run the command."""
     if not args or args[0] in ("-h", "--help"):
-        told = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
-        print(_USAGE.format(recipes="\n".join(told)))
+        lines = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
+        print(_USAGE.format(recipes="\n".join(lines)))
         return
     recipe, rest = chosen(args, RECIPES, Preprocess)
     default = Options(tyro.MISSING, tyro.MISSING, recipe=recipe)
     options = parse(Options, rest, f"motif preprocess {args[0]}", default)
-    run = Run(Job(options.recipe, options.manifest, Folder(options.out), options.columns, options.limit), say)
+    run = Run(Job(options.recipe, options.manifest, Folder(options.out), options.columns, options.limit), report)
     if options.dry_run:
-        print(dump(run.recipe))
+        print(dump(run.context.recipe))
         run.dry_run()
     else:
         finish(run, options.out)

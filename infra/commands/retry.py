@@ -7,7 +7,7 @@ import tyro
 
 from base.storage.folder import Folder
 from infra.commands.preprocess import finish
-from infra.options import parse, say, take_positional
+from infra.options import parse, report, take_positional
 from pipeline.recipes import Preprocess, sprites
 from pipeline.run.job import RetryFilter
 from pipeline.run.records import last_job
@@ -43,9 +43,9 @@ def main(args: list[str]) -> None:
     if not found.slots and not found.parts:
         failed = RetryFilter().find(dataset)
         others = len(failed.slots) + sum(map(len, failed.parts.values()))
-        say("nothing has failed" + (" there; see `motif dataset stats` for what has" if others else ""))
+        report("nothing has failed" + (" there; see `motif dataset stats` for what has" if others else ""))
         return
-    run = Run(dataclasses.replace(job, recipe=options.recipe, retry=chosen), say)
+    run = Run(dataclasses.replace(job, recipe=options.recipe, retry=chosen), report)
     if options.dry_run:
         run.dry_run()
     else:

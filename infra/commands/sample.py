@@ -16,15 +16,15 @@ from base.device import find_device
 from base.errors import InputError
 from base.storage.folder import Folder
 from diffusion.options import SamplingChanges
-from infra.options import parse, plural, say, take_positional
+from infra.options import parse, plural, report, take_positional
 from media.grid import arrange, tile
 from media.pairs import Pair, read_pairs
 from media.picture import read_image
 from media.video_file import encode
+from models.find import Candidate, find_candidates
 from models.folder import revision
 from models.generator import Generator, Precision, Request
 from models.tags import model_tags, request_tags
-from training.validation.runs import Candidate, find_candidates
 
 _FORMATS = (".mp4", ".gif")
 _OTHER_FORMATS = (".apng", ".avi", ".mkv", ".mov", ".png", ".webm", ".webp")
@@ -93,8 +93,8 @@ def main(args: list[str]) -> None:
     run.write(videos)
     run.write_grid(rows)
     listed = [{"file": video.name, "prompt": video.prompt, "seed": video.seed} for video in videos]
-    told = {"model": place, "out": target.uri, "videos": listed} | ({"grid": options.grid} if options.grid else {})
-    print(json.dumps(told | {"seconds": round(time.perf_counter() - started, 2)}))
+    summary = {"model": place, "out": target.uri, "videos": listed} | ({"grid": options.grid} if options.grid else {})
+    print(json.dumps(summary | {"seconds": round(time.perf_counter() - started, 2)}))
 
 
 class _Run:
@@ -116,14 +116,14 @@ class _Run:
         try:
             for first in range(0, len(videos), self.batch):
                 some = videos[first : first + self.batch]
-                say(f"{self.model.name}: {plural(len(some), 'video')}, {first + len(some)} of {len(videos)}")
+                report(f"{self.model.name}: {plural(len(some), 'video')}, {first + len(some)} of {len(videos)}")
                 requests = self._requests(some)
                 for video, request, frames in zip(some, requests, self._generate(requests), strict=True):
                     self._write(video.name, frames, request)
                     written += 1
         finally:
             if 0 < written < len(videos):
-                say(f"{written} of {plural(len(videos), 'video')} are written and kept in {self.target.uri}")
+                report(f"{written} of {plural(len(videos), 'video')} are written and kept in {self.target.uri}")
 
     def check_grid(self, rows: list[list[int]]) -> None:
         """InputError where the grid has more pixels than a video can have."""
@@ -150,11 +150,11 @@ class _Run:
         ]
 
     def _generate(self, requests: Sequence[Request]) -> UInt8[np.ndarray, "b t h w 3"]:
-        def told(done: int, of: int) -> None:
-            say(f"  step {done} of {of}")
+        def summary(done: int, of: int) -> None:
+            report(f"  step {done} of {of}")
 
         try:
-            return self.generator.generate(requests, self.sampling, told, self.options.frames)
+            return self.generator.generate(requests, self.sampling, summary, self.options.frames)
         except torch.OutOfMemoryError as error:
             raise InputError(
                 f"--batch {self.options.batch}: the GPU's memory does not suffice. Set it lower, or --precision to "
@@ -163,8 +163,8 @@ class _Run:
 
     def _write(self, name: str, frames: UInt8[np.ndarray, "t h w 3"], request: Request) -> None:
         self.rate = self.generator.rate(request)
-        told = self.metadata | request_tags(request, self.rate)
-        self.target.write(name, encode(name, frames, self.rate, told))
+        summary = self.metadata | request_tags(request, self.rate)
+        self.target.write(name, encode(name, frames, self.rate, summary))
         if self.options.grid:
             self.kept.append(frames)
 

@@ -19,11 +19,11 @@ from base.device import find_device
 from base.errors import InputError
 from diffusion.options import SamplingChanges
 from infra.cli import STARTED
-from infra.options import parse, say
+from infra.options import parse, report
+from models.find import find_candidates
 from serving.deploy.config import Config, Place, Replicas
 from serving.generate.signing import open_signer
 from serving.settings import Compute, Settings, read_keys
-from training.validation.runs import find_candidates
 
 _USAGE = "motif serve MODEL [NAME=MODEL ...] [OPTIONS]"
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -58,7 +58,7 @@ def main(args: list[str]) -> int:
     try:
         _run(args)
     except KeyboardInterrupt:
-        say("motif: interrupted before it was ready.")
+        report("motif: interrupted before it was ready.")
         return 130
     return 0
 
@@ -71,14 +71,14 @@ def _run(args: list[str]) -> None:
     config = _config(args[:count], options)
     if options.write_config:
         options.write_config.write_text(_as_yaml(config, options))
-        say(f"{options.write_config} is written: `serve deploy {options.write_config}` on the cluster's head.")
+        report(f"{options.write_config} is written: `serve deploy {options.write_config}` on the cluster's head.")
         return
     _check_port(options)
-    say("importing Ray")
+    report("importing Ray")
     from serving.deploy.app import Running  # Ray takes seconds to import: not before all options are known to be right
 
     imported = round(time.perf_counter() - STARTED, 2)
-    with Running(config, options.host, options.port, say) as running:
+    with Running(config, options.host, options.port, report) as running:
         stopping, at_once = threading.Event(), threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):  # only now: Ray sets its own when it starts
             signal.signal(number, lambda *_: (at_once if stopping.is_set() else stopping).set())
@@ -90,10 +90,10 @@ def _run(args: list[str]) -> None:
 def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:
     host = _ALL.get(options.host, options.host)
     url = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
-    told = {"url": url, "models": [place.name for place in config.models], "seconds": phases}
-    print(json.dumps(told), flush=True)
+    summary = {"url": url, "models": [place.name for place in config.models], "seconds": phases}
+    print(json.dumps(summary), flush=True)
     total = sum(phases[name] for name in ("import", "ray", "serve", "application"))
-    say(f"Ready after {total:.0f} s: {url} is a page, {url}/v1/videos the API. Ctrl+C ends it.")
+    report(f"Ready after {total:.0f} s: {url} is a page, {url}/v1/videos the API. Ctrl+C ends it.")
 
 
 def _config(places: list[str], options: Options) -> Config:

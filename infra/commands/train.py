@@ -11,7 +11,7 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote
 from dataset.catalog import Catalog
-from infra.options import parse, say
+from infra.options import parse, report
 from infra.recipes import chosen
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Recipe = TypeVar("Recipe")
 # As training.recipes has them, which cannot be asked before torch is loaded.
 NAMES = (
     *("motif", "no_motif", "inverse_motif", "lambda_0_5", "lambda_2", "lambda_5", "cx_attn", "xcat_cxattn"),
-    *("one_gpu", "sprites"),
+    *("one_gpu", "sprites", "sprites_patches"),
 )
 _NO_OUT = "--out is missing: name the run's folder."
 
@@ -62,8 +62,8 @@ def main(args: list[str]) -> int:
     from training.run.job import TrainJob
 
     if usage:
-        told = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
-        print(_USAGE.format(recipes="\n".join(told)))
+        lines = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
+        print(_USAGE.format(recipes="\n".join(lines)))
         return 0
     recipe, rest = chosen(args, RECIPES, Train)
     options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
@@ -77,18 +77,18 @@ def main(args: list[str]) -> int:
         from training.run.dry_run import dry_run
 
         print(dump(config))
-        dry_run(job, say)
+        dry_run(job, report)
         return 0
     if not options.out:
         raise InputError(_NO_OUT)
     from training.run.launch import launch
 
     try:
-        progress = launch(job, say)
+        progress = launch(job, report)
     except KeyboardInterrupt as stopped:
         if not stopped.args:
             raise
-        say(f"motif: {stopped}")
+        report(f"motif: {stopped}")
         return 130
     print(json.dumps({"run": options.out, "step": progress.step, "epoch": progress.epoch}))
     return 0

@@ -4,7 +4,7 @@ import dataclasses
 
 from base.storage.folder import Folder
 from dataset.lock import WriteLock
-from infra.options import parse, say, take_positional
+from infra.options import parse, report, take_positional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,5 +21,5 @@ def main(args: list[str]) -> None:
     parse(Options, rest, "motif unlock FOLDER")
     if not place:
         return
-    holder = WriteLock(Folder(place), "folder", say).release_other()
-    say(f"{place}: no run holds a lock there" if holder is None else f"{place}: released; {holder} held the lock")
+    holder = WriteLock(Folder(place), "folder", report).release_other()
+    report(f"{place}: no run holds a lock there" if holder is None else f"{place}: released; {holder} held the lock")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from infra.options import parse, plural, say
+from infra.options import parse, plural, report
 from training.validation.figure import ratio_figure
 from training.validation.measure import Options as Measuring
 from training.validation.ratio import Estimate
@@ -46,7 +46,7 @@ def main(args: list[str]) -> None:
     if not options.data:
         raise InputError("--data is missing: name a dataset of clips that no run was trained on, or a view of one.")
     job = ValidationJob(options.runs, options.data, options.measuring, options.allow_training_data)
-    found = validate(job, say)
+    found = validate(job, report)
     if options.out:
         out = Folder(options.out)
         out.write("validation.json", json.dumps(found.to_json(), indent=2).encode())

@@ -49,5 +49,5 @@ def _grid(top: float, last: float) -> str:
         for y, value in marks
     ]
     ends = ((_LEFT, "start", "step 0"), (_WIDTH, "end", f"{last:,.0f}"))
-    drawn += [f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="{side}">{told}</text>' for x, side, told in ends]
+    drawn += [f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="{side}">{text}</text>' for x, side, text in ends]
     return "".join(drawn)

@@ -20,10 +20,11 @@ from infra.demo.samples import Sample
 from infra.demo.settings import Demo
 from infra.toy import MODEL, Story, read_story
 from media.picture import read_image
+from models.folder import network_files
+from models.run_folder import CONFIG
 from pipeline.curation.clips import ClipDecoder
 from pipeline.report import pictures
 from pipeline.report.choose import Shown, choose
-from training.run.job import CONFIG
 from training.run.tracking import METRICS, read_metrics
 
 _CLIPS = 4
@@ -66,7 +67,8 @@ def write_page(demo: Demo, made: Made) -> None:
 
 
 def _count_parameters() -> int:
-    with safe_open(MODEL / "unet" / "diffusion_pytorch_model.safetensors", framework="numpy") as file:
+    _, weights = network_files(MODEL)
+    with safe_open(MODEL / weights, framework="numpy") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - not a mapping
 
 
@@ -79,8 +81,8 @@ def _scene(demo: Demo, run: Sequence[Sample], toy: Sequence[Sample]) -> str:
     """A first frame, and beside it what both models make of it."""
     first = pictures.poster(read_image(demo.samples / "run" / run[0].image))
     rows = "".join(
-        f"<h3>{told}</h3><div class='videos'>{''.join(_sample(demo.samples / name, one) for one in row)}</div>"
-        for told, name, row in (("after this run", "run", run), ("the toy as it came", "toy", toy))
+        f"<h3>{words}</h3><div class='videos'>{''.join(_sample(demo.samples / name, one) for one in row)}</div>"
+        for words, name, row in (("after this run", "run", run), ("the toy as it came", "toy", toy))
     )
     return (
         f'<article class="scene"><figure class="first"><img src="{first}" alt="the first frame">'
@@ -136,8 +138,8 @@ def _runs(demo: Demo, story: Story, steps: Sequence[dict[str, Any]]) -> str:
 
 
 def _row(name: str, *facts: object) -> str:
-    told = [f"{fact:,}" if isinstance(fact, int) else str(fact) for fact in facts]
-    cells = "".join(f"<td>{escape(fact)}</td>" for fact in told)
+    words = [f"{fact:,}" if isinstance(fact, int) else str(fact) for fact in facts]
+    cells = "".join(f"<td>{escape(fact)}</td>" for fact in words)
     return f"<tr><th>{escape(name)}</th>{cells}</tr>"
 
 

@@ -14,8 +14,8 @@ from infra.toy.data import WORLD
 from infra.toy.heldout import WAYS, HeldOut, held_out
 from infra.toy.motion import direction
 from media.video_file import encode_video
+from models.find import find_candidates
 from models.generator import Generator, Request
-from training.validation.runs import find_candidates
 
 _TOLD = "samples.json"
 
@@ -45,7 +45,7 @@ class Sample:
         return self.moved == self.way
 
 
-def write_samples(model: str, folder: Folder, plan: Plan, say: Callable[[str], None]) -> list[list[Sample]]:
+def write_samples(model: str, folder: Folder, plan: Plan, report: Callable[[str], None]) -> list[list[Sample]]:
     """Videos by a model (a run or a model folder), a list of them a scene, in the order of ``WAYS``.
 
     Those that are there, of the same model at the same step, are left as they are.
@@ -57,9 +57,9 @@ def write_samples(model: str, folder: Folder, plan: Plan, say: Callable[[str], N
     generator = Generator.load(candidate.weights(), torch.device("cpu"))
     for number, scene in enumerate(held_out(WORLD, plan.scenes, plan.seed)):
         found.append(_sample(generator, scene, (number, plan.sampling.of(candidate.facts.sampling)), folder))
-        say(f"  {(number + 1) * len(WAYS)} of {plan.scenes * len(WAYS)} videos of step {candidate.facts.step}")
-    told = [[asdict(sample) for sample in row] for row in found]
-    folder.write(_TOLD, json.dumps({"key": key, "samples": told}, indent=2).encode())
+        report(f"  {(number + 1) * len(WAYS)} of {plan.scenes * len(WAYS)} videos of step {candidate.facts.step}")
+    saved = [[asdict(sample) for sample in row] for row in found]
+    folder.write(_TOLD, json.dumps({"key": key, "samples": saved}, indent=2).encode())
     return found
 
 
@@ -67,10 +67,10 @@ def _read(folder: Folder, key: dict[str, Any]) -> list[list[Sample]]:
     """What an earlier demo sampled with the same key, if all of it is there."""
     if not folder.exists(_TOLD):
         return []
-    told = json.loads(folder.read(_TOLD))
-    found = [[Sample(**sample) for sample in row] for row in told["samples"]]
+    saved = json.loads(folder.read(_TOLD))
+    found = [[Sample(**sample) for sample in row] for row in saved["samples"]]
     whole = all(folder.exists(name) for row in found for sample in row for name in (sample.file, sample.image))
-    return found if whole and told["key"] == key else []
+    return found if whole and saved["key"] == key else []
 
 
 def _sample(generator: Generator, scene: HeldOut, how: tuple[int, Sampling], folder: Folder) -> list[Sample]:

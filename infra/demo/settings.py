@@ -72,8 +72,8 @@ class Demo:
     def _card(self) -> dict[str, Any]:
         """What all of it depends on, as plain JSON; the number of steps may grow."""
         story = read_story()
-        told = {"num": self.num, "seed": self.seed, "world": asdict(WORLD), "toy": [story.date, story.steps]}
-        return dict(json.loads(json.dumps(told)))
+        facts = {"num": self.num, "seed": self.seed, "world": asdict(WORLD), "toy": [story.date, story.steps]}
+        return dict(json.loads(json.dumps(facts)))
 
     def _read(self, folder: Folder) -> Any:
         try:

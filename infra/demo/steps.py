@@ -17,7 +17,7 @@ from training.recipes import Hardware, Saves, Train
 from training.run.job import TrainJob
 from training.run.launch import launch
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 PROMPTS_PER_SCENE = 4
 
 
@@ -27,9 +27,9 @@ def write_videos(demo: Demo) -> None:
         write_sprites(demo.videos, WORLD, demo.num, demo.seed, PROMPTS_PER_SCENE)
 
 
-def write_features(demo: Demo, say: Say) -> None:
+def write_features(demo: Demo, report: Report) -> None:
     """Bring the feature dataset up to date."""
-    run = Run(Job(clips(), str(demo.videos / "manifest.csv"), Folder(str(demo.dataset))), say)
+    run = Run(Job(clips(), str(demo.videos / "manifest.csv"), Folder(str(demo.dataset))), report)
     with ray_session.session():
         run.execute()
 
@@ -52,6 +52,6 @@ def training(steps: int) -> Train:
     )
 
 
-def train(demo: Demo, say: Say) -> int:
+def train(demo: Demo, report: Report) -> int:
     """Train on, or go on with that; returns the step that the run is at."""
-    return launch(TrainJob(training(demo.steps), (str(demo.dataset),), Folder(str(demo.run))), say).step
+    return launch(TrainJob(training(demo.steps), (str(demo.dataset),), Folder(str(demo.run))), report).step

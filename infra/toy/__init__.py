@@ -32,5 +32,5 @@ class Story:
 
 def read_story() -> Story:
     """The facts that were committed with the model."""
-    told = json.loads((_HERE / "story.json").read_text())
-    return Story(**told | {"loss": tuple((int(step), float(loss)) for step, loss in told["loss"])})
+    saved = json.loads((_HERE / "story.json").read_text())
+    return Story(**saved | {"loss": tuple((int(step), float(loss)) for step, loss in saved["loss"])})

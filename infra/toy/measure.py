@@ -13,14 +13,14 @@ from infra.toy import MODEL
 from infra.toy.data import WORLD
 from infra.toy.heldout import held_out
 from infra.toy.motion import direction
+from models.find import find_candidates
 from models.generator import Generator, Request
 from pipeline.sprites.world import DIRECTIONS
-from training.validation.runs import find_candidates
 
 _SCENES, _SEED = 16, 1
 
 
-def measure(generator: Generator, scenes: int, say: Callable[[str], None]) -> dict[str, int]:
+def measure(generator: Generator, scenes: int, report: Callable[[str], None]) -> dict[str, int]:
     """How many of ``scenes`` held-out scenes move in each of the eight directions when asked for it.
 
     The noise is the same for all directions of a scene. A direction counts if it is the nearest of the eight.
@@ -32,7 +32,7 @@ def measure(generator: Generator, scenes: int, say: Callable[[str], None]) -> di
         moved = [direction(video, scene.start) or "still" for video in videos]
         for way, found in zip(ways, moved, strict=True):
             right[way] += way == found
-        say(f"{scene.sprite.name}: {', '.join(f'{way} -> {found}' for way, found in zip(ways, moved, strict=True))}")
+        report(f"{scene.sprite.name}: {', '.join(f'{way} -> {found}' for way, found in zip(ways, moved, strict=True))}")
     return right
 
 
@@ -43,8 +43,8 @@ def main() -> None:
     generator = Generator.load(candidate.weights(), torch.device("cpu"))
     right = measure(generator, _SCENES, lambda line: print(line, file=sys.stderr))
     videos = _SCENES * len(right)
-    told = {"model": model, "step": candidate.facts.step, "videos": videos, "by_direction": right}
-    print(json.dumps(told | {"right": round(sum(right.values()) / videos, 3)}))
+    summary = {"model": model, "step": candidate.facts.step, "videos": videos, "by_direction": right}
+    print(json.dumps(summary | {"right": round(sum(right.values()) / videos, 3)}))
 
 
 if __name__ == "__main__":

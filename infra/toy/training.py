@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 
+from diffusion.motion_focal import MotionFocal
 from diffusion.schedule import Schedule
-from diffusion.weighting import MotionFocal
 from training.loop.optimiser import Optimiser
-from training.recipes import Hardware, Saves, Train, sprites
+from training.recipes import SPRITES, Hardware, Saves, Train, sprites
 
 
 def toy() -> Train:
     """The recipe ``sprites``, twice as wide at full resolution; lambda 5, since little moves and time is short."""
     return replace(
         sprites(),
-        network=replace(sprites().network, block_out_channels=(64, 64)),
+        network=replace(SPRITES, block_out_channels=(64, 64)),
         schedule=Schedule(zero_terminal_snr=True),
         loss=MotionFocal(weight=5.0),
         optimiser=Optimiser(lr=1.5e-3, clip_norm=1.0, warmup=100, ema=0.995),

@@ -25,7 +25,7 @@ class Recorded:
     identity: Mapping[str, Any]
     weights: Weights | None = None
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Where the weights are and which they are, for a message."""
         known = str(self.identity.get(TENSORS) or self.identity.get(FILES) or "")[:15]
         if self.weights is None:

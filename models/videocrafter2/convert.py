@@ -1,6 +1,5 @@
 """VideoCrafter2's checkpoint to a model folder: U-Net, autoencoder and text encoder in one file, to be told apart."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 
 from base.weights import Weights
 from diffusion.schedule import Schedule
+from models.card import ModelCard, ModelFacts
 from models.encoders import autoencoder, text
-from models.folder import ModelCard, ModelFacts, need_room, new_folder, write_model
+from models.folder import need_room, new_folder, write_model
 from models.videocrafter2 import names
 from models.videocrafter2.checkpoint import Shapes, check, read
 
@@ -129,7 +129,7 @@ def _facts(folder: Path, checkpoint: Path, sizes: Sizes) -> ModelFacts:
         latents={"encoder": "AutoencoderKL", "weights_tensors": vae},
         scaling_factor=SCALING_FACTOR,
         text={"encoder": sizes.text, "weights_tensors": states, "layer": "penultimate", "pad_id": 0},
-        schedule=dataclasses.asdict(SCHEDULE),
+        schedule=SCHEDULE,
         frames=16,
         height=40,
         width=64,

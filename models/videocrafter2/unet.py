@@ -4,9 +4,8 @@ The parent has the base model's tensors but four. What is added here: the FPS em
 dropout and gradient checkpointing, which the parent switches off.
 """
 
-import functools
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from diffusers import UNet3DConditionModel
@@ -18,18 +17,18 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 from einops import repeat
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from models.video_model import VideoModel
 from models.videocrafter2.resampler import Resampler
 
 ImageCondition = Literal["none", "x-cat", "cx-attn", "both"]
 
 # What is recomputed as a whole under gradient checkpointing. A whole block would keep less but need, while it is
 # recomputed, as much memory again as this saves; the parent's own switch reaches a part of the transformers only.
-CHECKPOINTED = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
+RECOMPUTED = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
 
 
-class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
+class VideoUNet(VideoModel, UNet3DConditionModel):  # type: ignore[misc]
     """A U-Net for latents of clips, conditioned on text, frame rate and the first frame.
 
     The defaults are VideoCrafter2's sizes. All levels but the last attend to the text. ``attention_head_dim`` is the
@@ -38,8 +37,8 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
 
     ``image_condition``: ``x-cat`` puts the first frame's latent beside every frame of the sample, on the channels
     (MotiF's); ``cx-attn`` puts ``image_tokens`` tokens, resampled from an image encoder's of ``image_token_width``,
-    behind the text states; ``both``; or ``none``, a text-to-video model. ``extra_channels`` are more input channels of
-    any meaning. ``out_channels`` is ``latent_channels`` where not given.
+    behind the text states; ``both``; or ``none``, a text-to-video model. ``out_channels`` is
+    ``latent_channels`` where not given.
     """
 
     _supports_gradient_checkpointing = True
@@ -58,13 +57,12 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
         image_condition: ImageCondition = "x-cat",
         image_token_width: int = 1280,
         image_tokens: int = 16,
-        extra_channels: int = 0,
     ) -> None:
         _check_sizes(block_out_channels, attention_head_dim, norm_num_groups)
         self_attended = len(block_out_channels) - 1
         self._plain_init()(
             self,
-            in_channels=latent_channels * (2 if image_condition in ("x-cat", "both") else 1) + extra_channels,
+            in_channels=latent_channels * (2 if image_condition in ("x-cat", "both") else 1),
             out_channels=latent_channels if out_channels is None else out_channels,
             down_block_types=("CrossAttnDownBlock3D",) * self_attended + ("DownBlock3D",),
             up_block_types=("UpBlock3D",) + ("CrossAttnUpBlock3D",) * self_attended,
@@ -75,7 +73,6 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
             norm_num_groups=norm_num_groups,
         )
         self.concatenates = image_condition in ("x-cat", "both")
-        self.extra_channels = extra_channels
         self.time_embedding = _TimeAndRate(block_out_channels[0], 4 * block_out_channels[0])
         self.resampler: Resampler | None = None
         if image_condition in ("cx-attn", "both"):
@@ -94,7 +91,7 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
         """The parent's constructor without its decorator, which would add the parent's arguments to our config."""
         return UNet3DConditionModel.__init__.__wrapped__
 
-    def forward(  # noqa: PLR0913 - one argument a condition
+    def forward(
         self,
         sample: Float[Tensor, "b c t h w"],
         timestep: Shaped[Tensor, " b"],
@@ -102,7 +99,6 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
         fps: Shaped[Tensor, " b"],
         image_latent: Float[Tensor, "b c h w"] | None = None,
         image_tokens: Float[Tensor, "b n k"] | None = None,
-        extra: Float[Tensor, "b e t h w"] | None = None,
     ) -> Float[Tensor, "b o t h w"]:
         """What the schedule asks for (noise or v) of noisy latents at a timestep, in the type of the computation.
 
@@ -112,13 +108,10 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
         """
         _check_given("image_latent", image_latent, self.concatenates)
         _check_given("image_tokens", image_tokens, self.resampler is not None)
-        _check_given("extra", extra, self.extra_channels > 0)
         dtype = self.conv_in.weight.dtype
         channels = [sample]
         if image_latent is not None:
             channels.append(repeat(image_latent, "b c h w -> b c t h w", t=sample.shape[2]))
-        if extra is not None:
-            channels.append(extra)
         states = text.to(dtype)
         if image_tokens is not None and self.resampler is not None:
             states = torch.cat([states, self.resampler(image_tokens)], dim=1)
@@ -132,19 +125,24 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
         return out
 
     @classmethod
+    def from_config(cls, config: Any, **options: Any) -> "VideoUNet":
+        """As diffusers has it; of a field that earlier versions wrote, and that was always 0, nothing is said."""
+        known = {name: value for name, value in dict(config).items() if name != "extra_channels"}
+        return cast(VideoUNet, super().from_config(known, **options))
+
+    @classmethod
     def from_text_to_video(cls, base: "VideoUNet", image_condition: ImageCondition, **changes: Any) -> "VideoUNet":
         """A copy of a text-to-video model that takes an image; ``changes`` are further constructor arguments.
 
-        The first convolution grows by columns of zeros, so with ``x-cat`` (and extra channels) the output is the base
+        The first convolution grows by columns of zeros, so with ``x-cat`` the output is the base
         model's exactly, whatever the image. With ``cx-attn`` it is near it, not equal: the resampler starts with zero
         tokens, which bring nothing of their own into cross-attention but take a share of its softmax, so its result
         shrinks by the sum of the text's exponentials over that sum plus the number of image tokens.
-        ValueError where the base has an image condition or extra channels, or a size would change.
+        ValueError where the base has an image condition, or a size would change.
         """
-        if base.config.image_condition != "none" or base.config.extra_channels:
+        if base.config.image_condition != "none":
             raise ValueError(
-                f"base has image_condition '{base.config.image_condition}' and {base.config.extra_channels} extra "
-                "channels: only a text-to-video model, with neither, can grow; load such a model"
+                f"base has image_condition '{base.config.image_condition}': only a text-to-video model can grow"
             )
         config = {name: value for name, value in base.config.items() if not name.startswith("_")}
         with torch.device("meta"):
@@ -164,24 +162,24 @@ class VideoUNet(UNet3DConditionModel):  # type: ignore[misc]
         grown.train(base.training)
         return grown
 
-    def enable_gradient_checkpointing(self) -> None:
-        """Keep only the inputs of residual blocks and transformers for backward, and compute the rest again."""
-        for unit in self._units():
-            if "forward" not in vars(unit):
-                unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
-
-    def disable_gradient_checkpointing(self) -> None:
-        """Keep everything that backward needs."""
-        for unit in self._units():
-            vars(unit).pop("forward", None)
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Text, frame rate, and the image in the ways of ``image_condition``."""
+        latent = ("image_latent",) if self.concatenates else ()
+        return ("text", "fps", *latent, *(("image_tokens",) if self.resampler is not None else ()))
 
     @property
-    def is_gradient_checkpointing(self) -> bool:
-        """Whether it is switched on."""
-        return any("forward" in vars(unit) for unit in self._units())
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return int(self.config.latent_channels)
 
-    def _units(self) -> Iterator[nn.Module]:
-        return (module for module in self.modules() if isinstance(module, CHECKPOINTED))
+    def recomputed_units(self) -> Iterator[nn.Module]:
+        """Residual blocks and transformers."""
+        return (module for module in self.modules() if isinstance(module, RECOMPUTED))
+
+    def sharded_units(self) -> Iterator[nn.Module]:
+        """The blocks of each level."""
+        yield from (*self.down_blocks, self.mid_block, *self.up_blocks)
 
 
 class _TimeAndRate(TimestepEmbedding):  # type: ignore[misc]

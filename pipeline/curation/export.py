@@ -31,7 +31,7 @@ class Exported:
     failed: int = 0
 
 
-def export(view: View, out: Folder, arrays: Sequence[str], say: Callable[[str], None]) -> Exported:
+def export(view: View, out: Folder, arrays: Sequence[str], report: Callable[[str], None]) -> Exported:
     """Write ``videos/ID.mp4``, with ``arrays`` the artifacts' values as ``arrays/ID.npz``, and metadata.jsonl last.
 
     Videos that are there are kept, so an export that broke off goes on. InputError where an artifact is missing.
@@ -47,7 +47,7 @@ def export(view: View, out: Folder, arrays: Sequence[str], say: Callable[[str], 
     with ClipDecoder(catalog) as decoder:
         for clip in clips.to_pylist():
             name = f"{clip['clip_id']}.mp4"
-            if name not in there and not _write_clip(clip, decoder, out / "videos", name, say):
+            if name not in there and not _write_clip(clip, decoder, out / "videos", name, report):
                 result.failed += 1
                 continue
             result.kept += name in there
@@ -61,12 +61,12 @@ def export(view: View, out: Folder, arrays: Sequence[str], say: Callable[[str], 
 
 
 def _write_clip(
-    clip: dict[str, Any], decoder: ClipDecoder, folder: Folder, name: str, say: Callable[[str], None]
+    clip: dict[str, Any], decoder: ClipDecoder, folder: Folder, name: str, report: Callable[[str], None]
 ) -> bool:
     try:
         frames = decoder.frames(clip)
     except VideoError as error:
-        say(f"{clip['uri']}: {error.kind}: {error.message}")
+        report(f"{clip['uri']}: {error.kind}: {error.message}")
         return False
     folder.write(name, encode_video(frames, clip["fps"]))
     return True

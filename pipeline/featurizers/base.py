@@ -53,7 +53,7 @@ class Feature(ABC):
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
         """The columns it writes; for a feature of clips, for clips of that shape."""
 
-    def settled(self, base_model: str) -> "Feature":
+    def resolved(self, base_model: str) -> "Feature":
         """The same feature with its weights named: those of a model folder where it names none itself.
 
         WeightsError where that folder is missing.

@@ -110,12 +110,12 @@ class Heatmaps(ClipFeature):
             used = shape.frames if has_next else shape.frames - 1
             found["camera_motion"] = np.array(np.linalg.norm(camera.flow()[:used], axis=1).mean(), np.float32)
             found["pairs_without_camera"] = np.array(camera.found[:used].count(False), np.int32)
-            told = self._told(shape, with_camera, has_next)
-            found[WITH_CAMERA] = told["intensity"]
-            found[f"{WITH_CAMERA}_max"] = told["intensity_max"]
-            found["moving_share_with_camera"] = told["moving_share"]
+            values = self._stored_values(shape, with_camera, has_next)
+            found[WITH_CAMERA] = values["intensity"]
+            found[f"{WITH_CAMERA}_max"] = values["intensity_max"]
+            found["moving_share_with_camera"] = values["moving_share"]
         similarity = adjacent_ssim(luma(frames[: shape.frames])).mean().item()
-        return self._told(shape, steps, has_next) | {"mean_ssim": np.array(similarity, np.float32)} | found
+        return self._stored_values(shape, steps, has_next) | {"mean_ssim": np.array(similarity, np.float32)} | found
 
     def _intensity(self, ways: list[Tensor], camera: Camera | None) -> Float[Tensor, "1 s h w"]:
         """Flow length in the steps of a clip, without the camera's part where there is one."""
@@ -127,7 +127,9 @@ class Heatmaps(ClipFeature):
         back = torch.from_numpy(camera.back())[None].to(forth.device)
         return agreed_intensity(ways[0], ways[1], (forth, back))
 
-    def _told(self, shape: ClipShape, steps: Float[Tensor, "1 s h w"], has_next: bool) -> dict[str, np.ndarray]:
+    def _stored_values(
+        self, shape: ClipShape, steps: Float[Tensor, "1 s h w"], has_next: bool
+    ) -> dict[str, np.ndarray]:
         """What is stored of a clip's intensity."""
         steps = hold_last(steps, shape.frames, torch.tensor([has_next]))
         heat = self.normalisation.heatmap(steps, shape.height, shape.width)

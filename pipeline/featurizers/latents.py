@@ -43,7 +43,7 @@ class VaeLatents(ClipFeature):
             "version": 1,
         }
 
-    def settled(self, base_model: str) -> "VaeLatents":
+    def resolved(self, base_model: str) -> "VaeLatents":
         """With the base model's autoencoder where none is named."""
         return self if self.weights.source else replace(self, weights=find_base_part(base_model, "vae"))
 

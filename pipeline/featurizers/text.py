@@ -39,7 +39,7 @@ class ClipTextStates(TextFeature):
             "version": 1,
         }
 
-    def settled(self, base_model: str) -> "ClipTextStates":
+    def resolved(self, base_model: str) -> "ClipTextStates":
         """With the base model's text encoder where none is named."""
         return self if self.weights.source else replace(self, weights=find_base_part(base_model, "text_encoder"))
 

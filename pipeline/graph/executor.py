@@ -39,7 +39,7 @@ class ClipPass:
     shape: ClipShape
     limits: DecodeLimits
     writer: PartWriter
-    killers: frozenset[str] = frozenset()
+    poison: frozenset[str] = frozenset()
     """Slots of clips that kill the process that computes them; they fail without being tried."""
     clips: int = 0
     """Rows that are clips; the others fill up short parts."""
@@ -57,11 +57,11 @@ class TextPass:
 
 
 class WorkersLost(Exception):  # noqa: N818
-    """A pass broke off because worker processes kept dying; ``killers`` are the slots of the clips that kill them."""
+    """A pass broke off because worker processes kept dying; ``poison`` are the slots of the clips that kill them."""
 
-    def __init__(self, reason: str, killers: frozenset[str] = frozenset()) -> None:
+    def __init__(self, reason: str, poison: frozenset[str] = frozenset()) -> None:
         super().__init__(reason)
-        self.killers = killers
+        self.poison = poison
 
 
 @runtime_checkable

@@ -110,7 +110,7 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Iterator
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
     _set_limits(layout.memory)
     read = {"fn_args": (job.work,), "batch_size": job.part_rows, "num_cpus": HELD_CPUS}
-    decoding = {"limits": job.limits, "shape": job.shape, "killers": job.killers}
+    decoding = {"limits": job.limits, "shape": job.shape, "poison": job.poison}
     stream = (
         _cut(_numbers(job.rows, 1).map_batches(read_rows, batch_format="pyarrow", **read), layout.clips_a_block)
         .map_batches(
@@ -167,14 +167,14 @@ class _Trial:
         self.stage(decode_rows(table, video_worker(self.job.limits), self.job.shape))
 
 
-def find_killers(job: ClipPass, resources: Resources, monitor: Any) -> set[str]:
+def find_poison_clips(job: ClipPass, resources: Resources, monitor: Any) -> set[str]:
     """Slots of the clips that were in hand when workers died and that kill a worker again when computed alone."""
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
     _, suspects = ray.get(monitor.read.remote())
     release(monitor)
     table = pq.read_table(split(job.work)[1], filesystem=split(job.work)[0])
     table = table.filter(pc.is_in(table.column("slot"), pa.array(sorted(suspects), pa.string())))
-    killers: set[str] = set()
+    poison: set[str] = set()
     trial = None
     alone = ray.remote(**layout.actor, max_restarts=0, max_task_retries=0)(_Trial)
     for row in range(table.num_rows):
@@ -184,9 +184,9 @@ def find_killers(job: ClipPass, resources: Resources, monitor: Any) -> set[str]:
         try:
             ray.get(trial.compute.remote(clip))
         except ray.exceptions.RayActorError:
-            killers.add(clip.column("slot")[0].as_py())
+            poison.add(clip.column("slot")[0].as_py())
             trial = None
-    return killers
+    return poison
 
 
 class _Encoder:

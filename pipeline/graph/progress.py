@@ -63,8 +63,8 @@ class Progress:
             self._last, self._warned, self._waiting = (state, time.monotonic()), False, False
         elif not self._waiting and time.monotonic() - self._last[1] > WAIT_S and (held := self.held()):
             self._waiting = True
-            told = f"[yellow]waiting: other work on the cluster holds {held}; this run goes on once there is room"
-            self.out.print(told, soft_wrap=True, highlight=False)
+            message = f"[yellow]waiting: other work on the cluster holds {held}; this run goes on once there is room"
+            self.out.print(message, soft_wrap=True, highlight=False)
         elif time.monotonic() - self._last[1] > STALL_S and not self._warned:
             self._warned = True
             self.out.print(f"[yellow]{self.stalled(counts)}", soft_wrap=True)

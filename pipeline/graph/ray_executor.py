@@ -35,8 +35,8 @@ class RayExecutor:
             try:
                 yield from graph.compute_clips(job, self.resources, monitor)
             except WorkersLost as lost:
-                killers = graph.find_killers(job, self.resources, monitor)
-                raise WorkersLost(str(lost), frozenset(killers)) from lost
+                poison = graph.find_poison_clips(job, self.resources, monitor)
+                raise WorkersLost(str(lost), frozenset(poison)) from lost
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
         """Encode every caption, a part a row group; yields how many are written."""

@@ -40,11 +40,11 @@ def probe_task(
 
 
 def decode_task(
-    table: pa.Table, *, limits: DecodeLimits, shape: ClipShape, killers: frozenset[str], reporter: Reporter
+    table: pa.Table, *, limits: DecodeLimits, shape: ClipShape, poison: frozenset[str], reporter: Reporter
 ) -> pa.Table:
     """Decode the clips of a block."""
     with reporter.watch(table) as leave:
-        result = decode_rows(table, video_worker(limits), shape, killers)
+        result = decode_rows(table, video_worker(limits), shape, poison)
         leave(result)
     return result
 

@@ -203,14 +203,14 @@ class Planner:
         self.seen.add(slot)
         text = self.ledger.written.get(slot)
         if text is None:
-            return not self._is_settled(slot)
+            return not self._has_verdict(slot)
         self.plan.reused += 1
         if text != text_id(row.caption or ""):
             self.plan.recaptioned += 1
             self.sink.recaption(slot, row.caption or "")
         return False
 
-    def _is_settled(self, slot: str) -> bool:
+    def _has_verdict(self, slot: str) -> bool:
         """Whether an earlier run rejected the slot and that verdict stands under this recipe."""
         outcome, kind = self.ledger.rejected.get(slot, ("", ""))
         if not outcome or slot in self.retry.slots:
@@ -269,7 +269,7 @@ class Planner:
         }
 
     def _reject(self, slot: str, row: _Row, why: _Why) -> None:
-        if self._is_settled(slot):
+        if self._has_verdict(slot):
             return
         self.plan.rejected[why.outcome, why.kind] += 1
         self.rejected_slots.add(slot)

@@ -123,8 +123,8 @@ def _charts(stats: Stats, dataset: Folder, heatmaps: str | None) -> str:
 
 def _card(one: Shown, decoder: ClipDecoder) -> str:
     clip = one.clip
-    told = {name: f"{value:.3f}" for name, value in one.scores.items()}
-    told |= {
+    listed_facts = {name: f"{value:.3f}" for name, value in one.scores.items()}
+    listed_facts |= {
         "frames": f"from {clip['first']}, every {clip['stride']}",
         "fps": f"{clip['fps']:.3g}",
         "source": clip["uri"],
@@ -132,7 +132,8 @@ def _card(one: Shown, decoder: ClipDecoder) -> str:
     keys = {**one.scores, "fps": clip["fps"], "stride": clip["stride"]}
     data = "".join(f' data-{_key(name)}="{value:.6g}"' for name, value in keys.items())
     listed = "".join(
-        f'<dt>{escape(name)}</dt><dd title="{escape(value)}">{escape(value)}</dd>' for name, value in told.items()
+        f'<dt>{escape(name)}</dt><dd title="{escape(value)}">{escape(value)}</dd>'
+        for name, value in listed_facts.items()
     )
     caption = escape(clip["caption"]) or "<i>no caption</i>"
     return (

@@ -48,7 +48,7 @@ def _some(uris: set[str], dataset: Folder) -> str:
     return f" Failed: {said}; `{ask}` tells why."
 
 
-def settle(
+def reconcile(
     account: Account,
     planned: Plan,
     final: Planner,

@@ -65,7 +65,7 @@ class Repair:
                 set_aside(self.dataset, folder, name, self.run)
         self.damage = {}
 
-    def finish(self, say: Callable[[str], None]) -> list[str]:
+    def finish(self, report: Callable[[str], None]) -> list[str]:
         """After the passes: set aside what has no clips beside it; returns what of this run is damaged all the same."""
         for folder, name in find_orphans(self.dataset, self.targets.catalog):
             set_aside(self.dataset, folder, name, self.run)
@@ -73,7 +73,7 @@ class Repair:
         ours = {target.folder for target in (*self.targets.clips, *self.targets.text)} | {"clips", "sources", "rejects"}
         wrong = [str(error) for folder in ours & self.damage.keys() for error in self.damage[folder].values()]
         for folder in self.damage.keys() - ours:  # left by a killed run whose failures were others
-            say(
+            report(
                 _line(folder, f"{len(self.damage[folder]):,} parts do not fit their clips: {self._consequence(folder)}")
             )
             for name in self.damage[folder]:

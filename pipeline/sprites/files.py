@@ -40,20 +40,20 @@ def draw_clips(world: World, num: int, seed: int, prompts_per_scene: int = 2) ->
     for scene_number in range(math.ceil(num / prompts_per_scene)):
         rng = np.random.default_rng([seed, scene_number])
         stage = draw_scene(world, rng)
-        told: set[str] = set()
+        seen: set[str] = set()
         wanted = min(prompts_per_scene, num - scene_number * prompts_per_scene)
         for _ in range(_MOST_DRAWS):
-            if len(told) == wanted:
+            if len(seen) == wanted:
                 break
             scene, motion = draw_motion(world, stage, rng)
-            if motion.caption not in told:
-                number = scene_number * prompts_per_scene + len(told)
-                told.add(motion.caption)
+            if motion.caption not in seen:
+                number = scene_number * prompts_per_scene + len(seen)
+                seen.add(motion.caption)
                 yield Clip(number, scene_number, scene, motion)
-        if len(told) < wanted:
+        if len(seen) < wanted:
             kinds = ", ".join(dict.fromkeys(world.kinds))
             raise InputError(
-                f"prompts_per_scene {prompts_per_scene}: with the kinds {kinds} a scene has only {len(told)} different "
+                f"prompts_per_scene {prompts_per_scene}: with the kinds {kinds} a scene has only {len(seen)} different "
                 "sentences; ask for fewer, or name more kinds."
             )
 

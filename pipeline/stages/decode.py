@@ -22,11 +22,11 @@ def clip_bytes(shape: ClipShape) -> int:
 
 
 def decode_rows(
-    table: pa.Table, worker: VideoWorker, shape: ClipShape, killers: frozenset[str] = frozenset()
+    table: pa.Table, worker: VideoWorker, shape: ClipShape, poison: frozenset[str] = frozenset()
 ) -> pa.Table:
     """Add ``decoder``, ``frames`` (uint8 RGB ``[frames + 1, h, w, 3]``, null where it failed), failure and seconds.
 
-    The frame after the last is a copy of the last where the video has none. ``killers`` are slots of clips that are
+    The frame after the last is a copy of the last where the video has none. ``poison`` are slots of clips that are
     known to kill the process that computes them: they fail untried.
     """
     size = clip_bytes(shape)
@@ -38,7 +38,7 @@ def decode_rows(
     for row in table.to_pylist():
         started = time.perf_counter()
         decoder, failure = None, None
-        if row["slot"] in killers:
+        if row["slot"] in poison:
             failure = Failure("featurize", "WorkerDied", "computing this clip kills the worker process, twice")
         elif row["slot"] is not None:
             try:

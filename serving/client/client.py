@@ -208,7 +208,7 @@ class Client:
     def models(self) -> tuple[dict[str, Any], ...]:
         """The models of the server and what each of them can do."""
         return self._http.read(
-            lambda told: tuple(dict(model) for model in told["data"]), self._http.request("GET", "/v1/models")
+            lambda body: tuple(dict(model) for model in body["data"]), self._http.request("GET", "/v1/models")
         )
 
     def generate(

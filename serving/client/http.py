@@ -135,33 +135,33 @@ def check(response: httpx2.Response) -> None:
         return
     response.read()
     status = response.status_code
-    told = _envelope(response)
+    error_fields = _envelope(response)
     text = " ".join(response.text.split())[:_LONGEST_MESSAGE] or "nothing more"
     where = f" and points to {response.headers['location']}" if "location" in response.headers else ""
-    message = told.get("message") or f"{response.url} answers {status} {response.reason_phrase}{where}: {text}"
+    message = error_fields.get("message") or f"{response.url} answers {status} {response.reason_phrase}{where}: {text}"
     mendable = status < 500 and status not in (408, 429)
-    error = (RefusedError if mendable else ServerError)(str(message), told.get("code"), status)
-    error.param, error.retry_after = told.get("param"), _retry_after(response)
+    error = (RefusedError if mendable else ServerError)(str(message), error_fields.get("code"), status)
+    error.param, error.retry_after = error_fields.get("param"), _retry_after(response)
     raise error
 
 
 def _envelope(response: httpx2.Response) -> dict[str, Any]:
     try:
-        told = response.json()["error"]
+        error_fields = response.json()["error"]
     except (ValueError, KeyError, TypeError):  # a proxy's page, or Ray's own plain text
         return {}
-    return told if isinstance(told, dict) else {}
+    return error_fields if isinstance(error_fields, dict) else {}
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
     """Seconds, from seconds or a date."""
-    told = response.headers.get("retry-after", "")
+    wait = response.headers.get("retry-after", "")
     try:
-        return max(0.0, float(told))
+        return max(0.0, float(wait))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(wait).timestamp() - time.time())
     except ValueError:
         return None
 

@@ -50,12 +50,12 @@ class Video:
         return self.status in ("completed", "failed")
 
     @classmethod
-    def read(cls, told: Any) -> "Video":
+    def read(cls, body: Any) -> "Video":
         """From a server's JSON; keys of newer servers are left out. ValueError where it is no video."""
-        if not isinstance(told, dict) or told.get("object") != "video" or not {"id", "status"} <= told.keys():
+        if not isinstance(body, dict) or body.get("object") != "video" or not {"id", "status"} <= body.keys():
             raise ValueError("no video object")
-        known = {field.name: told[field.name] for field in dataclasses.fields(cls) if field.name in told}
-        error, warnings = told.get("error"), told.get("warnings")
+        known = {field.name: body[field.name] for field in dataclasses.fields(cls) if field.name in body}
+        error, warnings = body.get("error"), body.get("warnings")
         known["error"] = Failure(str(error.get("code")), str(error.get("message"))) if isinstance(error, dict) else None
         known["warnings"] = tuple(map(str, warnings)) if isinstance(warnings, list) else ()
         return cls(**known)
@@ -71,7 +71,7 @@ class Page:
     has_more: bool
 
     @classmethod
-    def read(cls, told: Any) -> "Page":
+    def read(cls, body: Any) -> "Page":
         """From a server's JSON; KeyError, TypeError or ValueError where it is no list of videos."""
-        data = tuple(Video.read(video) for video in told["data"])
-        return cls(data, told.get("first_id"), told.get("last_id"), bool(told.get("has_more")))
+        data = tuple(Video.read(video) for video in body["data"])
+        return cls(data, body.get("first_id"), body.get("last_id"), bool(body.get("has_more")))

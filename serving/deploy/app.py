@@ -32,7 +32,7 @@ from serving.generate.models import ServedModel
 from serving.http.api import build_api
 from serving.http.guard import Guard
 from serving.http.proxy import CALLBACK
-from serving.jobs.store import State
+from serving.jobs.upkeep import State
 from serving.settings import Compute, Settings
 
 log = logging.getLogger("ray.serve")
@@ -120,12 +120,12 @@ def bind(config: Config, alone: bool = False) -> serve.Application:
 
     models = [describe(place.name, place.uri, config.sampling) for place in config.models]
     store = open_store(config.settings)
-    earlier = store.start_run(uuid.uuid4().hex, alone)
+    earlier = store.upkeep.start_run(uuid.uuid4().hex, alone)
     if alone:
-        store.fail_unserved({model.id for model in models})
+        store.upkeep.fail_unserved({model.id for model in models})
     videos = open_videos(config.settings, models, wake=lambda waiting=None: None)
     if alone and earlier:  # a new store knows of none of the videos that an old folder holds
-        videos.files.remove_all_but(store.ids())
+        videos.files.remove_all_but(store.upkeep.ids())
     videos.close()
     store.close()
     size = config.replicas
@@ -163,8 +163,8 @@ def _listed(resources: Mapping[str, float]) -> str:
 class Running:
     """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names; what others run there stays."""
 
-    def __init__(self, config: Config, host: str, port: int, say: Callable[[str], None] = lambda line: None) -> None:
-        self.config, self.host, self.port, self.say = config, host, port, say
+    def __init__(self, config: Config, host: str, port: int, report: Callable[[str], None] = lambda line: None) -> None:
+        self.config, self.host, self.port, self.report = config, host, port, report
         self.seconds: dict[str, float] = {}
         self.ours = False  # whether this Ray was started here, and is to end with the server
         self._joined = self._begun = False  # whether Ray was joined here, and an application begun
@@ -186,7 +186,7 @@ class Running:
         return self
 
     def _timed(self, phase: str, what: str, act: Callable[[], None]) -> None:
-        self.say(what)
+        self.report(what)
         started = time.perf_counter()
         act()
         self.seconds[phase] = round(time.perf_counter() - started, 2)
@@ -203,7 +203,7 @@ class Running:
             with silent_stderr():
                 ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
 
-        start_ray(start, ray.shutdown, self.say)
+        start_ray(start, ray.shutdown, self.report)
         # Ray has no public word for it: in a cluster that was there before, this process is not the head.
         node = ray._private.worker._global_node
         self.ours = node is not None and node.is_head()
@@ -236,10 +236,10 @@ class Running:
     def drain(self, at_once: threading.Event) -> None:
         """Take no more jobs, and wait for those that run, for as long as they may take; ``at_once`` ends that."""
         store = open_store(self.config.settings)
-        store.drain()
-        self.say(_goodbye(store.state(), self.config))
+        store.upkeep.drain()
+        self.report(_goodbye(store.upkeep.state(), self.config))
         deadline = time.monotonic() + self.config.replicas.drain_seconds
-        while store.state().in_progress and time.monotonic() < deadline and not at_once.is_set():
+        while store.upkeep.state().in_progress and time.monotonic() < deadline and not at_once.is_set():
             time.sleep(0.1)
         store.close()
 
@@ -268,8 +268,8 @@ def _goodbye(state: State, config: Config) -> str:
         parts.append(f"{runs} {'runs and is' if runs == 1 else 'run and are'} finished first ({most})")
     if wait:
         parts.append(f"{wait} {'waits' if wait == 1 else 'wait'} in {config.settings.folder} for the next start")
-    told = ": ".join(["No more jobs are taken", *([", ".join(parts)] if parts else [])])
-    return told + ("; Ctrl+C again ends at once." if runs else ".")
+    message = ": ".join(["No more jobs are taken", *([", ".join(parts)] if parts else [])])
+    return message + ("; Ctrl+C again ends at once." if runs else ".")
 
 
 def _last_line(report: str) -> str:

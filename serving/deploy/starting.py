@@ -9,7 +9,7 @@ from base.errors import Incomplete
 _TOO_SLOW = re.compile(r"timed out|timeout|time out|in time|within \d+ ?s|failed to connect to GCS", re.IGNORECASE)
 
 
-def start_ray(start: Callable[[], None], undo: Callable[[], None], say: Callable[[str], None]) -> None:
+def start_ray(start: Callable[[], None], undo: Callable[[], None], report: Callable[[str], None]) -> None:
     """Call ``start``; where Ray was too slow, ``undo`` what there is of it and call it once more. Incomplete else."""
     try:
         start()
@@ -17,7 +17,7 @@ def start_ray(start: Callable[[], None], undo: Callable[[], None], say: Callable
         undo()
         if not _TOO_SLOW.search(str(error)):
             raise _explained(error) from error
-        say("Ray did not start in time: trying once more")
+        report("Ray did not start in time: trying once more")
         try:
             start()
         except Exception as again:

@@ -1,14 +1,15 @@
 """What a model folder says of itself, read without loading its network."""
 
 import contextlib
+from typing import get_args
 
 from base.errors import InputError, WeightsError
 from base.storage.folder import Folder
 from base.weights import Weights
-from diffusion.options import Sampling, SamplingChanges
-from diffusion.schedule import Schedule, check_terminal_noise
+from diffusion.options import Sampling, SamplingChanges, Spacing
+from diffusion.process import Process
 from models.encoders.latent_space import read_cell
-from models.folder import find_part, load_facts
+from models.folder import find_part, load_facts, network_files
 from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
 
 
@@ -21,14 +22,15 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
     folder = Folder(uri)
     place = Weights(uri) if folder.remote else folder.path
     facts = load_facts(place)
-    for part in ("config.json", "diffusion_pytorch_model.safetensors"):
-        if not (folder / "unet").exists(part):
-            raise WeightsError(f"{uri}: there is no unet/{part}. Name a model folder that is complete.")
+    for path in network_files(place):
+        part, _, file = path.rpartition("/")
+        if not (folder / part).exists(file):
+            raise WeightsError(f"{uri}: there is no {path}. Name a model folder that is complete.")
     codec = facts.latents.get("encoder") == "PixelCodec"
     cell = read_cell(facts.latents, None if codec else find_part(place, "vae"))
-    schedule, changes = Schedule(**facts.schedule), changes or SamplingChanges()
-    defaults, spacings = changes.of(facts.sampling), _spacings(schedule)
-    max_steps = min(MAX_STEPS, schedule.steps)
+    changes = changes or SamplingChanges()
+    defaults, spacings = changes.of(facts.sampling), _spacings(facts.schedule)
+    max_steps = min(MAX_STEPS, facts.schedule.steps)
     _check_defaults(defaults, changes, uri, max_steps, spacings)
     return ServedModel(
         id=name,
@@ -63,11 +65,11 @@ def _check_defaults(
             raise InputError(f"{uri}: its motif.json samples with {name} {value}: {rule}. Give another with --{name}.")
 
 
-def _spacings(schedule: Schedule) -> tuple[str, ...]:
-    """How the steps of a sampler can lie under a schedule; of one that ends in pure noise, not in every way."""
+def _spacings(process: Process) -> tuple[str, ...]:
+    """How the steps of a sampler can lie; of a schedule that ends in pure noise, not in every way."""
     found = []
-    for spacing in ("leading", "trailing"):
+    for spacing in get_args(Spacing):
         with contextlib.suppress(InputError):
-            check_terminal_noise(schedule, spacing)
+            process.check(Sampling(spacing=spacing))
             found.append(spacing)
     return tuple(found)

@@ -44,13 +44,13 @@ class Files:
         (self.folder / target).write(_PICTURE, (self.folder / source).read(_PICTURE))
 
     def keep_video(
-        self, video_id: str, frames: UInt8[np.ndarray, "t height width 3"], fps: float, told: dict[str, str]
+        self, video_id: str, frames: UInt8[np.ndarray, "t height width 3"], fps: float, tags: dict[str, str]
     ) -> None:
-        """Write all variants, the video last; ``told`` goes into its metadata."""
+        """Write all variants, the video last; ``tags`` goes into its metadata."""
         place = self.folder / video_id
         place.write(NAMES["thumbnail"][0], _encoded(Image.fromarray(frames[len(frames) // 2]), "WEBP", quality=85))
         place.write(NAMES["spritesheet"][0], _encoded(Image.fromarray(sheet(frames)), "JPEG", quality=88))
-        place.write(NAMES["video"][0], self.sign(encode_video(frames, fps, metadata=told), told))
+        place.write(NAMES["video"][0], self.sign(encode_video(frames, fps, metadata=tags), tags))
 
     def read(self, video_id: str, variant: Variant) -> bytes:
         """A file; FileNotFoundError where the video was deleted."""

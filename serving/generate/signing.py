@@ -16,7 +16,7 @@ Sign = Callable[[bytes, Mapping[str, str]], bytes]
 _BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
-def unsigned(mp4: bytes, told: Mapping[str, str]) -> bytes:
+def unsigned(mp4: bytes, tags: Mapping[str, str]) -> bytes:
     """The file as it is."""
     return mp4
 
@@ -34,10 +34,10 @@ def open_signer(settings: Settings) -> Sign:
     certificates, key = (_read(path) for path in (settings.c2pa_certificates, settings.c2pa_key))
     facts = c2pa.C2paSignerInfo(settings.c2pa_algorithm, certificates, key, None)
 
-    def sign(mp4: bytes, told: Mapping[str, str]) -> bytes:
+    def sign(mp4: bytes, tags: Mapping[str, str]) -> bytes:
         signed = BytesIO()
         with c2pa.Signer.from_info(facts) as signer:
-            c2pa.Builder(_manifest(told)).sign(signer, "video/mp4", BytesIO(mp4), signed)
+            c2pa.Builder(_manifest(tags)).sign(signer, "video/mp4", BytesIO(mp4), signed)
         return signed.getvalue()
 
     try:  # what is wrong with certificates shows when they sign
@@ -51,9 +51,9 @@ def open_signer(settings: Settings) -> Sign:
     return sign
 
 
-def _manifest(told: Mapping[str, str]) -> dict[str, Any]:
+def _manifest(tags: Mapping[str, str]) -> dict[str, Any]:
     """What is stated. The prompt is not: it may be private, and a signature cannot be taken back."""
-    agent = {"name": told["model"], "version": told["revision"]}
+    agent = {"name": tags["model"], "version": tags["revision"]}
     made = {"action": "c2pa.created", "digitalSourceType": _BY_A_MODEL, "softwareAgent": agent}
     return {
         "claim_generator_info": [{"name": "motif"}],

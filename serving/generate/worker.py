@@ -19,8 +19,10 @@ from diffusion.sampling import OnStep
 from models.generator import Request
 from models.tags import model_tags, request_tags
 from serving.generate.files import Files
+from serving.jobs.ending import FAILED
 from serving.jobs.job import Job, Stage
-from serving.jobs.store import ALIVE_S, FAILED, JobStore
+from serving.jobs.queue import ALIVE_S
+from serving.jobs.store import JobStore
 
 log = logging.getLogger("motif.worker")
 Load = Callable[[str], "Loaded"]
@@ -79,14 +81,14 @@ class Worker:
         self._heart = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "Worker":
-        self.store.beat(self.name)
+        self.store.queue.beat(self.name)
         self._heart.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
         self._heart.join()
-        self.store.leave(self.name)
+        self.store.queue.leave(self.name)
 
     def _keep_beating(self) -> None:
         while not self._closed.wait(ALIVE_S / 5):
@@ -97,10 +99,10 @@ class Worker:
 
     def beat(self) -> None:
         """Tell the store that this worker lives; between batches, also fail what the last one could not report."""
-        self.store.beat(self.name)
+        self.store.queue.beat(self.name)
         if self._left and self._busy.acquire(blocking=False):
             try:
-                self.store.fail_held(self.name)
+                self.store.queue.fail_held(self.name)
                 self._left = False
             finally:
                 self._busy.release()
@@ -123,7 +125,7 @@ class Worker:
             if self.broken:
                 return 0
             self._left = True  # it stays so where the store refuses, which raises
-            claimed = self.store.claim(self.name, self.batch, self._loaded, served=self.served)
+            claimed = self.store.queue.claim(self.name, self.batch, self._loaded, served=self.served)
             if claimed:
                 self._finish(claimed)
             self._left = False
@@ -146,17 +148,17 @@ class Worker:
             too_large = True  # acted on below: in here the traceback keeps all that the batch had allocated
         except StorageError:
             log.exception("storage refused")
-            self.store.fail(self.name, ids, *_STORAGE)
+            self.store.queue.fail(self.name, ids, *_STORAGE)
         except Exception as error:
             log.exception("generation failed")
             self.broken |= isinstance(error, torch.AcceleratorError)
-            self.store.fail(self.name, ids, *FAILED)
+            self.store.queue.fail(self.name, ids, *FAILED)
         if too_large and len(jobs) > 1:
             log.warning("out of memory with %d videos together: one by one", len(jobs))
             for job in jobs:
                 self._finish([job], again=True)
         elif too_large:
-            self.store.fail(self.name, ids, *_MEMORY)
+            self.store.queue.fail(self.name, ids, *_MEMORY)
 
     def _generate(self, jobs: Sequence[Job]) -> None:
         order = jobs[0].order
@@ -166,7 +168,7 @@ class Worker:
 
         def on_step(done: int, of: int) -> None:
             stage: Stage = "decoding" if done == of else "denoising"
-            if not self.store.advance(self.name, ids, stage, _SAMPLED * done // of):
+            if not self.store.queue.advance(self.name, ids, stage, _SAMPLED * done // of):
                 raise _Cancelled
 
         wanted = self._requests(jobs)
@@ -178,14 +180,14 @@ class Worker:
 
     def _requests(self, jobs: Sequence[Job]) -> dict[str, Request]:
         """What to generate, by id; what was deleted while the model was loaded is left out."""
-        wanted = self.store.advance(self.name, [job.id for job in jobs], "encoding", 0)
+        wanted = self.store.queue.advance(self.name, [job.id for job in jobs], "encoding", 0)
         found = {}
         for job in jobs:
             order = job.order
             try:
                 picture = self.files.picture(job.id)
             except FileNotFoundError:
-                self.store.fail(self.name, [job.id], *_STORAGE)  # of a deleted job there is nothing left to fail
+                self.store.queue.fail(self.name, [job.id], *_STORAGE)  # of a deleted job there is nothing left to fail
                 continue
             if job.id in wanted:
                 found[job.id] = Request(picture, order.prompt, order.seed, order.fps, order.negative)
@@ -195,6 +197,6 @@ class Worker:
         self, job: Job, request: Request, frames: UInt8[np.ndarray, "t h w 3"], loaded: Loaded, started: float
     ) -> None:
         order = job.order
-        told = model_tags(order.model, loaded.revision, order.sampling) | request_tags(request, order.fps)
-        self.files.keep_video(job.id, frames, order.fps, told)
-        self.store.complete(self.name, job, round(time.perf_counter() - started, 3))
+        metadata = model_tags(order.model, loaded.revision, order.sampling) | request_tags(request, order.fps)
+        self.files.keep_video(job.id, frames, order.fps, metadata)
+        self.store.queue.complete(self.name, job, round(time.perf_counter() - started, 3))

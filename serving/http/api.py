@@ -29,7 +29,7 @@ from serving.http.schema import DeletedAnswer, ErrorAnswer, PageAnswer, VideoAns
 from serving.jobs.job import Job, video_object
 from serving.jobs.tables import is_unavailable
 from serving.requests.bodies import read_body
-from serving.requests.creation import Making
+from serving.requests.creation import Creation
 from serving.requests.videos import Caller, Videos
 
 log = logging.getLogger("motif.api")
@@ -50,26 +50,26 @@ Who = Annotated[Caller, Depends(_caller)]
 def build_api(open_videos: Callable[[], Videos]) -> Guard:
     """The ASGI application; ``open_videos`` is called once, at once."""
     videos = open_videos()
-    making = Making(videos)
+    creation = Creation(videos)
     app = FastAPI(
         title="motif",
         version="1",
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(videos, making),
+        lifespan=_lifespan(videos, creation),
         responses=_ERRORS,
         redirect_slashes=False,
     )
     _add_unsupported(app)
-    _add_videos(app, videos, making)
+    _add_videos(app, videos, creation)
     _add_content(app, videos)
-    _add_sync(app, videos, making)
+    _add_sync(app, videos, creation)
     _add_service(app, videos)
     _add_errors(app, videos)
     return Guard(app, videos.settings)
 
 
-def _lifespan(videos: Videos, making: Making) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+def _lifespan(videos: Videos, creation: Creation) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     async def keep_sweeping() -> None:
         while True:
             try:
@@ -85,7 +85,7 @@ def _lifespan(videos: Videos, making: Making) -> Callable[[FastAPI], contextlib.
         task = asyncio.create_task(keep_sweeping())
         yield
         task.cancel()
-        making.close()
+        creation.close()
         videos.close()
 
     return lifespan
@@ -103,12 +103,12 @@ def _add_unsupported(app: FastAPI) -> None:
             app.add_route(path, unsupported, methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 
 
-def _add_videos(app: FastAPI, videos: Videos, making: Making) -> None:
+def _add_videos(app: FastAPI, videos: Videos, creation: Creation) -> None:
     created: dict[int | str, dict[str, Any]] = {200: {"model": VideoAnswer}}
 
     @app.post("/v1/videos", responses=created, openapi_extra=create_body())
     async def create(request: Request, who: Who) -> Response:
-        job = await making.create(who, await read_body(request))
+        job = await creation.create(who, await read_body(request))
         return _shown(job, location=f"/v1/videos/{job.id}")
 
     @app.get("/v1/videos", responses={200: {"model": PageAnswer}})
@@ -131,7 +131,7 @@ def _add_videos(app: FastAPI, videos: Videos, making: Making) -> None:
 
     @app.post("/v1/videos/{video_id}/remix", responses=created, openapi_extra=remix_body())
     async def remix(video_id: str, request: Request, who: Who) -> Response:
-        job = await making.remix(who, video_id, await read_body(request))
+        job = await creation.remix(who, video_id, await read_body(request))
         return _shown(job, location=f"/v1/videos/{job.id}")
 
 
@@ -174,21 +174,21 @@ async def _follow(videos: Videos, who: Caller, video_id: str) -> AsyncIterator[s
         await asyncio.sleep(_LOOK_S)
 
 
-def _add_sync(app: FastAPI, videos: Videos, making: Making) -> None:
+def _add_sync(app: FastAPI, videos: Videos, creation: Creation) -> None:
     kinds: dict[int | str, dict[str, Any]] = {200: {"content": {"video/mp4": {}}}}
 
     @app.post("/v1/videos/sync", response_class=Response, responses=kinds, openapi_extra=create_body())
     async def sync(request: Request, who: Who) -> Response:
-        job = await making.finished(who, await read_body(request), request)
+        job = await creation.finished(who, await read_body(request), request)
         data = await run_in_threadpool(videos.content, who, job.id, "video")
-        told = {
+        facts = {
             "x-model": job.order.model,
             "x-seed": job.order.seed,
             "x-video-id": job.id,
             "x-inference-time-s": job.inference_time_s,
         }
         # Quoted, since a header holds Latin letters alone; what needs no quotes stays as it is.
-        headers = {name: quote(str(value)) for name, value in told.items()}
+        headers = {name: quote(str(value)) for name, value in facts.items()}
         return Response(data, media_type="video/mp4", headers=headers)
 
 
@@ -212,9 +212,9 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
     def ready() -> Response:
         if videos.storage_refuses():
             raise storage_unavailable()
-        if videos.store.draining():
+        if videos.store.upkeep.draining():
             raise ApiError(503, "shutting_down", "The server is about to stop.", retry_after=10)
-        state = videos.store.state()
+        state = videos.store.upkeep.state()
         if not state.workers:
             raise ApiError(503, "not_ready", "No worker is there yet.", retry_after=5)
         return JSONResponse({"status": "ready", **asdict(state)})
@@ -284,7 +284,7 @@ def _shown(job: Job, **headers: str) -> Response:
 
 def _poll_after(videos: Videos) -> int:
     """Milliseconds: a twentieth of what a video takes, so that polling is neither slow nor busy."""
-    pace = videos.store.pace() or 5.0
+    pace = videos.store.upkeep.pace() or 5.0
     return int(min(2000, max(250, pace * 50)))
 
 

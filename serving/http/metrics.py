@@ -17,7 +17,7 @@ class _Queue(Collector):
         self.store, self.limit = store, limit
 
     def collect(self) -> Iterator[Metric]:
-        state = self.store.state()
+        state = self.store.upkeep.state()
         jobs = GaugeMetricFamily("motif_jobs", "Jobs that wait or run", labels=["status"])
         jobs.add_metric(["queued"], state.queued)
         jobs.add_metric(["in_progress"], state.in_progress)

@@ -27,7 +27,7 @@ class ErrorBody(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """The body of every answer that is no success."""
+    """The body of every error."""
 
     error: ErrorBody
 
@@ -42,7 +42,7 @@ class JobError(BaseModel):
 class VideoAnswer(BaseModel):
     """A video object."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
 
     id: str
     object: Literal["video"]
@@ -62,6 +62,11 @@ class VideoAnswer(BaseModel):
     stage: Literal["queued", "encoding", "denoising", "decoding", "done"]
     inference_time_s: float | None
     warnings: list[str]
+    num_frames: int
+    fps: float
+    num_inference_steps: int
+    guidance_scale: float
+    negative_prompt: str
 
 
 class PageAnswer(BaseModel):

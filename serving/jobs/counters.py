@@ -64,13 +64,13 @@ def families(connection: sql.Connection) -> list[Metric]:
         le = named.pop("le", "")
         read[name][_values(name, named)][le] = value
     found: list[Metric] = []
-    for name, told in COUNTERS.items():
-        family = CounterMetricFamily(name, told, labels=LABELS[name])
+    for name, help_text in COUNTERS.items():
+        family = CounterMetricFamily(name, help_text, labels=LABELS[name])
         for values, numbers in read[name].items():
             family.add_metric(values, numbers[""])
         found.append(family)
-    for name, (told, bounds) in HISTOGRAMS.items():
-        histogram = HistogramMetricFamily(name, told, labels=LABELS[name])
+    for name, (help_text, bounds) in HISTOGRAMS.items():
+        histogram = HistogramMetricFamily(name, help_text, labels=LABELS[name])
         for values, numbers in read[f"{name}_bucket"].items():
             histogram.add_metric(values, _cumulative(numbers, bounds), read[f"{name}_sum"][values][""])
         found.append(histogram)

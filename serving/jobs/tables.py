@@ -42,7 +42,7 @@ workers = Table(
 )
 # `gate`'s row is written first in every transaction that counts before it writes, so that two of them cannot overlap.
 facts = Table("facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
-remains = Table(
+leftovers = Table(
     "remains", metadata, Column("id", String(64), primary_key=True), Column("refused", Integer, nullable=False)
 )
 counters = Table(

@@ -22,7 +22,7 @@ _THREADS = 16
 _LOOK_S = 0.2
 
 
-class Making:
+class Creation:
     """Makes jobs off the event loop.
 
     Uploads that wait for their turn to be decoded, and pictures that are fetched, so keep no thread of those that all
@@ -63,12 +63,12 @@ class Making:
         Where the caller goes, or waits too long, the job is deleted; Ray Serve cancels the request's task then. With an
         idempotency key it stays: others may wait for it, and a retry is to find it.
         """
-        making = self._submit(self.videos.create, who, body)
+        creation = self._submit(self.videos.create, who, body)
         try:
-            return await self._ended(who, await asyncio.wrap_future(making), request)
+            return await self._ended(who, await asyncio.wrap_future(creation), request)
         except BaseException:
             if who.idempotency_key is None:  # so the job, if there is one, was made by this very call
-                task = asyncio.create_task(self._take_back(who, making))
+                task = asyncio.create_task(self._take_back(who, creation))
                 self._taking_back.add(task)
                 task.add_done_callback(self._taking_back.discard)
                 await asyncio.shield(task)
@@ -85,13 +85,13 @@ class Making:
             job = await run_in_threadpool(self.videos.find, who, job.id)
         return job
 
-    async def _take_back(self, who: Caller, making: "Future[Job]") -> None:
+    async def _take_back(self, who: Caller, creation: "Future[Job]") -> None:
         """Delete a job that may still be in the making: a thread that has begun cannot be stopped."""
-        if making.cancel() or (making.done() and making.exception()):
+        if creation.cancel() or (creation.done() and creation.exception()):
             return
         try:
             with contextlib.suppress(ApiError):  # it was refused, or somebody has deleted it
-                job = await asyncio.wrap_future(making)
+                job = await asyncio.wrap_future(creation)
                 await run_in_threadpool(self.videos.delete, who, job.id)
         except Exception:
             log.exception("a video that nobody waits for was not deleted")

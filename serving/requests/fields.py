@@ -145,8 +145,8 @@ def _hint(kind: type[BaseModel], path: Sequence[str]) -> str:
 
 def _numbers(kind: type[BaseModel], name: str, value: Any) -> str | None:
     """Which numbers a field takes; None where it takes none."""
-    told = kind.model_json_schema()["properties"][name]
-    bounds = told.get("anyOf", [told])[0]
+    schema = kind.model_json_schema()["properties"][name]
+    bounds = schema.get("anyOf", [schema])[0]
     if "maximum" not in bounds:
         return None
     most = bounds["maximum"]
@@ -165,7 +165,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def settle(request: VideoRequest, model: ServedModel) -> Order:
+def resolve(request: VideoRequest, model: ServedModel) -> Order:
     """The order that a request comes to with a model; 400 where it asks for what the model cannot do."""
     _check_model(request, model)
     frames, fps = _length(request, model)
@@ -267,8 +267,8 @@ def _span(low: float, high: float) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _near(told: float, exact: float) -> bool:
-    return abs(told - exact) <= max(_ROUNDING, _DIGITS * exact)
+def _near(schema: float, exact: float) -> bool:
+    return abs(schema - exact) <= max(_ROUNDING, _DIGITS * exact)
 
 
 def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:

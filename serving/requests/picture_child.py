@@ -28,14 +28,14 @@ def main(memory_mb: int, cpu_s: int, file_fd: int) -> None:
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _say(READY)
+    _report(READY)
     for line in sys.stdin:
         # Computing counts, not waiting: on a busy machine an honest picture takes no more of it.
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + cpu_s, resource.RLIM_INFINITY))
-        _say(json.dumps(_answer(json.loads(line), file_fd)))
+        _report(json.dumps(_answer(json.loads(line), file_fd)))
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

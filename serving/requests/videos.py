@@ -18,12 +18,12 @@ from serving.generate.files import Files, Variant
 from serving.generate.models import Models, ServedModel
 from serving.jobs.counters import count
 from serving.jobs.job import Job, NewJob, video_object
-from serving.jobs.leftovers import Remains
+from serving.jobs.leftovers import Leftovers
 from serving.jobs.store import JobStore, QueueFull
 from serving.requests.bodies import Body
 from serving.requests.decoding import DecodeLimits, PictureDecoder
 from serving.requests.fetch import fetch_picture
-from serving.requests.fields import RemixRequest, VideoRequest, read_fields, settle
+from serving.requests.fields import RemixRequest, VideoRequest, read_fields, resolve
 from serving.settings import Settings
 
 log = logging.getLogger("motif.videos")
@@ -55,7 +55,7 @@ class Videos:
     def __init__(self, settings: Settings, models: Models, store: JobStore, files: Files, wake: Wake) -> None:
         self.settings, self.models, self.store, self.files, self.wake = settings, models, store, files, wake
         self.decoder = PictureDecoder(DecodeLimits(settings.megapixels))
-        self.remains = Remains(store.engine)
+        self.leftovers = Leftovers(store.engine)
         self._refused_at = -math.inf
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Videos:
         """A new job, or the one made before with the same idempotency key and the same content."""
         request = read_fields(VideoRequest, body.fields)
         model = self.models.find(request.model)
-        order = settle(request, model)
+        order = resolve(request, model)
         content = {"fields": request.model_dump(mode="json", exclude={"user"}), "url": body.url}
         fingerprint = _fingerprint(content, body.picture)
         if same := self._admit(caller, fingerprint):
@@ -141,8 +141,8 @@ class Videos:
 
     def retry_after(self) -> int:
         """Seconds until a worker is likely to take the next batch, by the pace of the last videos."""
-        workers = max(1, self.store.state().workers)
-        return min(_MOST_WAIT_S, max(1, math.ceil((self.store.pace() or 5.0) / workers)))
+        workers = max(1, self.store.upkeep.state().workers)
+        return min(_MOST_WAIT_S, max(1, math.ceil((self.store.upkeep.pace() or 5.0) / workers)))
 
     def note_refusal(self, error: Exception) -> None:
         """The database or the folder refused; the log has it once, not with every request."""
@@ -159,12 +159,12 @@ class Videos:
 
         It writes to the database, and to a local folder, so that what these refuse is noticed without a request.
         """
-        self.store.sweep()
+        self.store.upkeep.sweep()
         self.files.try_to_write()
-        if queued := self.store.state().queued:  # before the files, since a storage may take its time
+        if queued := self.store.upkeep.state().queued:  # before the files, since a storage may take its time
             self.wake(waiting=queued)
         refused = 0
-        for video_id in self.remains.ids():
+        for video_id in self.leftovers.ids():
             refused += not self._remove(video_id)
             if refused == _REFUSALS:
                 break
@@ -174,10 +174,10 @@ class Videos:
         try:
             self.files.remove(video_id)
         except Exception:  # whatever it is: the job is gone, and nothing else knows of its files
-            if self.remains.refused(video_id) == 1:
+            if self.leftovers.refused(video_id) == 1:
                 log.exception("the files of %s stay for now", video_id)
             return False
-        self.remains.removed(video_id)
+        self.leftovers.removed(video_id)
         return True
 
     def _add(self, new: NewJob, keep: Callable[[], None]) -> Job:
@@ -215,9 +215,9 @@ class Videos:
         """The job made before with the same key; None where there is none, and one more is accepted at this moment."""
         if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
             return same
-        if self.store.draining():
+        if self.store.upkeep.draining():
             raise ApiError(503, "shutting_down", "The server is about to stop: ask again soon.", retry_after=10)
-        waiting = self.store.state().queued
+        waiting = self.store.upkeep.state().queued
         if waiting >= self.settings.queue:  # the store has the last word; this saves the work for what it would refuse
             with self.store.engine.begin() as connection:
                 count(connection, "motif_requests_refused", code="queue_full")

@@ -14,7 +14,7 @@ import pipeline.recipes
 import training.recipes
 from base.config import load, to_json
 from base.stored_types import EARLIER, TYPES, stored_name, stored_place, with_names
-from models.folder import ModelCard
+from models.card import ModelCard
 from tests.conftest import ROOT
 
 
@@ -38,7 +38,8 @@ def test_what_was_written_before_names_is_found() -> None:
 def configurations(kind: Any, found: dict[str, type[Any]]) -> dict[str, type[Any]]:
     """All dataclasses that a configuration may hold."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and stored_name(kind) not in found:
-        found[stored_name(kind)] = kind
+        if not inspect.isabstract(kind):
+            found[stored_name(kind)] = kind
         for hint in typing.get_type_hints(kind).values():
             configurations(hint, found)
     for part in typing.get_args(kind):

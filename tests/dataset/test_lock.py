@@ -146,7 +146,7 @@ def test_a_silent_lock_of_another_machine_is_left_to_a_person(dataset: Folder, o
     said = (
         f"gave no sign of life in 0 s. If that run has ended for certain, release it with `motif unlock {dataset.uri}`"
     )
-    with pytest.raises(InputError, match=re.escape(said)), WriteLock(dataset, say=told.append, patience_s=0.2):
+    with pytest.raises(InputError, match=re.escape(said)), WriteLock(dataset, report=told.append, patience_s=0.2):
         pass
     assert "watching for 0 s whether it lives" in told[0]
     assert WriteLock(dataset, patience_s=0.2).release_other() == other

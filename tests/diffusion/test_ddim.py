@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from base.errors import InputError
-from diffusion.ddim import RescaledDdim, guided
+from diffusion.ddim import RescaledDdim
+from diffusion.guidance import guided
 from diffusion.sampling import draw_noise
 from diffusion.schedule import Schedule
 from models.videocrafter2.unet import VideoUNet

@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from diffusion.options import Sampling, SamplingChanges
-from diffusion.sampling import Conditions, draw_noise, sample
+from base.errors import InputError
+from diffusion.options import Sampling, SamplingChanges, Solver
+from diffusion.sampling import Conditions, Predict, draw_noise, sample
 from diffusion.schedule import Schedule
 
 SHAPE = (4, 2, 4, 4)
@@ -23,8 +23,9 @@ class Network:
     def __init__(self) -> None:
         self.calls: list[tuple[int, ...]] = []
 
-    def __call__(self, x: Tensor, times: Tensor, text: Tensor, fps: Tensor, **image: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, times: Tensor, given: dict[str, Tensor]) -> Tensor:
         self.calls.append(tuple(x.shape))
+        text, image = given["text"], {name: value for name, value in given.items() if name.startswith("image")}
         drift = 0.1 * torch.tanh(x * (1 + text.mean(dim=(1, 2)).view(-1, 1, 1, 1, 1)))
         return drift + sum((value.mean() for value in image.values()), torch.tensor(0.0))
 
@@ -72,16 +73,46 @@ def test_each_step_is_told_and_may_cancel() -> None:
     assert len(network.calls) == 2
 
 
+A = 0.4  # the spread of the data below
+
+
+def ideal(schedule: Schedule) -> Predict:
+    """The best prediction where every value of a clip is drawn from N(0, A^2)."""
+
+    def predict(x: Tensor, times: Tensor, _: dict[str, Tensor]) -> Tensor:
+        a = schedule.alphas_cumprod.double()[times].view(-1, 1, 1, 1, 1)
+        variance = a * A**2 + 1 - a
+        noise, x0 = (1 - a).sqrt() * x / variance, a.sqrt() * A**2 * x / variance
+        return noise if schedule.prediction == "eps" else a.sqrt() * noise - (1 - a).sqrt() * x0
+
+    return predict
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers' making
-def test_another_scheduler_of_diffusers_can_take_its_place() -> None:
-    schedule = Schedule()
-    settings = {
-        k: v for k, v in schedule.scheduler_config().items() if k in ("beta_start", "beta_end", "beta_schedule")
-    }
-    solver = DPMSolverMultistepScheduler(prediction_type="v_prediction", **settings)
-    found = sample(Network(), schedule, conditions(1), draw_noise(SHAPE, [1], 0), Sampling(steps=4), scheduler=solver)
-    assert found.isfinite().all()
-    assert found.shape == (1, *SHAPE)
+@pytest.mark.parametrize(
+    "schedule", [Schedule(), Schedule(prediction="eps"), Schedule(zero_terminal_snr=True)], ids=["v", "eps", "zero snr"]
+)
+@pytest.mark.parametrize("solver", ["ddim", "dpm++", "unipc"])
+def test_each_solver_converges_to_the_closed_form(schedule: Schedule, solver: Solver) -> None:
+    """The flow of this process maps noise z to z times A over the spread of x_T."""
+    noise = draw_noise(SHAPE, [1], 0).double()
+    last = float(schedule.alphas_cumprod[-1])
+    expected = noise[0] * A / (last * A**2 + 1 - last) ** 0.5
+    errors = []
+    for steps in (20, 200):
+        options = Sampling(steps=steps, guidance=1.0, spacing="trailing", solver=solver)
+        found = sample(ideal(schedule), schedule, conditions(1), noise, options)
+        errors.append(float((found - expected).abs().max()))
+    assert errors[1] < 0.025
+    assert errors[0] / errors[1] > 8
+
+
+@pytest.mark.parametrize("solver", ["dpm++", "unipc"])
+def test_what_a_solver_does_not_know_is_refused(solver: Solver) -> None:
+    with pytest.raises(InputError, match=r"rescale of 0\.7, which only ddim"):
+        Schedule(rescale=0.7).check(Sampling(solver=solver))
+    with pytest.raises(ValueError, match="only ddim adds noise"):
+        Sampling(solver=solver, eta=0.5)
 
 
 @pytest.mark.parametrize(

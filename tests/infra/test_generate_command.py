@@ -19,7 +19,7 @@ from media.picture import decode_picture, read_image
 from media.video_file import encode
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
-from tests.serving.client.test_client import picture
+from tests.serving.calls import picture
 from tests.serving.conftest import settings, tiny  # noqa: F401 - fixtures
 from tests.serving.scripted import Answer, scripted, video
 from tests.serving.server import Server, serve

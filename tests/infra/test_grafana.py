@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.client.client import Client
 from serving.client.http import ServerError
 from tests.conftest import ROOT
-from tests.serving.client.test_client import picture
+from tests.serving.calls import picture
 from tests.serving.conftest import server, settings, tiny  # noqa: F401 - fixtures
 from tests.serving.server import Server
 

@@ -181,7 +181,7 @@ def test_jobs_of_a_model_that_is_gone_fail_at_the_start(model: Path, tmp_path: P
         store.add(NewJob("", replace(ORDER, model=name), "fingerprint", id=name), 9)
     config = Config((Place("m", str(model)),), settings)
     bind(config)  # others may be at work on this store, with models of their own
-    assert store.state().queued == 2
+    assert store.upkeep.state().queued == 2
     bind(config, alone=True)
     assert store.get("", "m").status == "queued"  # type: ignore[union-attr]
     assert store.get("", "old").error[0] == "model_not_found"  # type: ignore[union-attr,index]
@@ -250,19 +250,19 @@ def test_what_is_waited_for_is_told_and_a_second_signal_ends_it(unready: Running
     store, folder = open_store(unready.config.settings), unready.config.settings.folder
     for number in range(3):
         store.add(NewJob("", replace(ORDER, seed=number), "fingerprint"), 9)
-    store.beat("w")
-    store.claim("w", 1)
+    store.queue.beat("w")
+    store.queue.claim("w", 1)
     at_once = threading.Event()
     at_once.set()
     unready.drain(at_once)
-    assert store.draining()
+    assert store.upkeep.draining()
     assert unready.said == [  # type: ignore[attr-defined]
         "No more jobs are taken: 1 runs and is finished first (at most 60 s, --drain-seconds), "
         f"2 wait in {folder} for the next start; Ctrl+C again ends at once."
     ]
-    store.sweep()
-    store.leave("w")
-    store.start_run("next", alone=True)
+    store.upkeep.sweep()
+    store.queue.leave("w")
+    store.upkeep.start_run("next", alone=True)
     unready.drain(threading.Event())  # nothing runs
     assert unready.said[1] == f"No more jobs are taken: 2 wait in {folder} for the next start."  # type: ignore[attr-defined]
     store.close()

@@ -29,7 +29,7 @@ def test_the_toy_is_what_its_recipes_and_its_story_say() -> None:
     assert facts.latents == latents.identity()
     grid = latents.columns(recipe.shape)[0].shape
     assert (facts.frames, facts.height, facts.width) == grid[1:]
-    assert facts.schedule["zero_terminal_snr"] == toy().schedule.zero_terminal_snr
+    assert facts.schedule == toy().schedule
     assert facts.step == story.steps == story.loss[-1][0]
     assert story.right > 0.8
     assert story.loss[-1][1] < 0.5 * story.loss[0][1]

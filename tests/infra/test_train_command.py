@@ -150,12 +150,12 @@ def test_an_interrupt_tells_where_the_same_command_goes_on(
 ) -> None:
     said: list[str] = []
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         said.append(line)
         if line.startswith("step      3"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("infra.commands.train.say", say)
+    monkeypatch.setattr("infra.commands.train.report", report)
     status, out, _ = motif(*arguments(dataset, tmp_path / "run", "--steps", "5", "--saves.every", "2"))
     assert (status, out) == (130, "")
     assert said[-1] == "motif: interrupted at step 3; the same command goes on from step 2."

@@ -13,16 +13,9 @@ from PIL import Image
 
 from media.picture import PictureError, decode_picture
 from media.picture_limits import find_excess
-from tests.media.test_picture import chunk, encoded, noise, png, simple_webp
+from tests.media.pictures import chunk, encoded, jpeg_of_scans, noise, png, simple_webp
 
 Kind = Literal["PNG", "JPEG", "WebP"]
-
-
-def jpeg_of_scans(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
-    """A progressive JPEG whose last scan is there so many more times."""
-    whole = encoded(Image.new("RGB", size, (200, 30, 40)), "JPEG", progressive=True)
-    last = whole.rindex(b"\xff\xda")
-    return whole[:-2] + whole[last:-2] * number + whole[-2:]
 
 
 def segment(marker: int, data: bytes) -> bytes:

@@ -1,4 +1,3 @@
-import dataclasses
 import errno
 import json
 import os
@@ -16,13 +15,12 @@ from base.errors import InputError, StorageError, WeightsError
 from base.storage.folder import Folder
 from base.weights import Weights
 from diffusion.schedule import Schedule
+from models.card import ModelCard, ModelFacts
 from models.folder import (
-    ModelCard,
-    ModelFacts,
     disk_errors,
     find_part,
     load_facts,
-    load_unet,
+    load_network,
     need_room,
     new_folder,
     save_model,
@@ -36,7 +34,7 @@ FACTS = ModelFacts(
     latents={"encoder": "PixelCodec", "cell": 16},
     scaling_factor=1.0,
     text={"encoder": "HashedText", "tokens": 5, "width": 16},
-    schedule=dataclasses.asdict(Schedule(rescale=0.7)),
+    schedule=Schedule(rescale=0.7),
     frames=3,
     height=8,
     width=8,
@@ -52,13 +50,13 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_what_was_saved_comes_back(saved: Path) -> None:
-    model, loaded = small(dropout=0.1).eval(), load_unet(saved)
+    model, loaded = small(dropout=0.1).eval(), load_network(saved)
     given = conditions(model)
     assert torch.equal(loaded(**given), model(**given))
     assert not loaded.training
     assert loaded.config.dropout == 0.1
     assert load_facts(saved) == FACTS
-    half = load_unet(Weights(str(saved)), torch.bfloat16)
+    half = load_network(Weights(str(saved)), torch.bfloat16)
     assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.bfloat16}
 
 
@@ -89,7 +87,7 @@ def test_a_model_in_an_object_store(saved: Path, bucket: str) -> None:
         Folder(folder).write(file, (saved / name).read_bytes())
     place = Weights(bucket, subfolder="runs")
     assert load_facts(place) == FACTS
-    assert torch.equal(load_unet(place).conv_in.weight, small().conv_in.weight)
+    assert torch.equal(load_network(place).conv_in.weight, small().conv_in.weight)
     with pytest.raises(WeightsError, match="has no vae and names none"):
         find_part(place, "vae")
 
@@ -123,7 +121,7 @@ def test_missing_pieces_are_named(saved: Path) -> None:
         find_part(saved, "vae")
     (saved / "unet" / "config.json").rename(saved / "config.json")
     with pytest.raises(WeightsError, match=r"there is no .*unet/config.json\. Give the path of a model folder"):
-        load_unet(saved)
+        load_network(saved)
     (saved / "motif.json").unlink()
     with pytest.raises(WeightsError, match=r"there is no .*motif.json"):
         load_facts(saved)
@@ -138,17 +136,17 @@ def test_tensors_that_do_not_fit_are_named(saved: Path) -> None:
     with pytest.raises(
         WeightsError, match=r"conv_out.bias is missing, conv_out.bais is unknown, conv_in.bias is \[7\]"
     ):
-        load_unet(saved)
+        load_network(saved)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(WeightsError, match=r"cannot be read .*incomplete"):
-        load_unet(saved)
+        load_network(saved)
 
 
 def test_another_models_folder_is_refused(saved: Path) -> None:
     config = saved / "unet" / "config.json"
     config.write_text(config.read_text().replace("VideoUNet", "UNet2DConditionModel"))
     with pytest.raises(WeightsError, match="describes a UNet2DConditionModel, not a VideoUNet"):
-        load_unet(saved)
+        load_network(saved)
 
 
 def test_a_card_from_before_models_said_how_to_sample(saved: Path) -> None:

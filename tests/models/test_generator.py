@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +9,15 @@ import torch
 from base.errors import InputError, WeightsError
 from base.weights import Weights
 from diffusion.options import Sampling
-from diffusion.schedule import Schedule
 from media.picture import fit
+from models.card import ModelCard
 from models.encoders.image import CellTokens
-from models.folder import ModelCard, ModelFacts, save_model
+from models.folder import save_model
 from models.generator import Generator, Precision, Request
+from tests.models.facts import FACTS
 from tests.models.videocrafter2.models import small
 
 CPU = torch.device("cpu")
-FACTS = ModelFacts(
-    latents={"encoder": "PixelCodec", "cell": 8, "luma": 2, "chroma": 1, "version": 1},
-    scaling_factor=1.0,
-    text={"encoder": "HashedText", "tokens": 5, "width": 16, "version": 1},
-    schedule=asdict(Schedule()),
-    frames=3,
-    height=4,
-    width=8,
-    fps=(8.0, 12.0),
-)
 QUICK = Sampling(steps=3)
 
 
@@ -162,16 +153,16 @@ def test_each_pass_of_the_network_is_told_and_may_cancel(model: Path) -> None:
 def test_half_precision_is_near_and_keeps_half_the_weights(model: Path) -> None:
     """Latents and steps stay in float32: only the network's output is rounded."""
     whole, half = (Generator.load(model, CPU, precision) for precision in ("float32", "bfloat16"))
-    assert {weight.dtype for weight in half.unet.parameters()} == {torch.bfloat16}
-    assert whole.unet.get_memory_footprint() == 2 * half.unet.get_memory_footprint()
+    assert {weight.dtype for weight in half.network.parameters()} == {torch.bfloat16}
+    assert whole.network.get_memory_footprint() == 2 * half.network.get_memory_footprint()
     videos = [generator.generate(mixed(2), QUICK).astype(int) for generator in (whole, half)]
     assert 0 < np.abs(videos[0] - videos[1]).mean() < 4
 
 
 def test_the_network_is_compiled_when_asked(model: Path) -> None:
     """Not before it is first run, which takes minutes."""
-    assert Generator.load(model, CPU).unet._compiled_call_impl is None
-    assert Generator.load(model, CPU, compiled=True).unet._compiled_call_impl is not None
+    assert Generator.load(model, CPU).network._compiled_call_impl is None
+    assert Generator.load(model, CPU, compiled=True).network._compiled_call_impl is not None
 
 
 @pytest.mark.slow
@@ -201,13 +192,13 @@ def test_models_that_attend_to_the_image(tmp_path: Path, condition: str) -> None
     save_model(tmp_path / "model", unet, ModelCard(facts))
     generator = Generator.load(tmp_path / "model", CPU)
     seen = []
-    unet_forward = generator.unet.forward
+    unet_forward = generator.network.forward
 
     def noted(*given: torch.Tensor, **image: torch.Tensor) -> torch.Tensor:
         seen.append(image)
         return unet_forward(*given, **image)  # type: ignore[no-any-return]
 
-    generator.unet.forward = noted  # type: ignore[method-assign]
+    generator.network.forward = noted  # type: ignore[method-assign]
     one, other = (generator.generate([Request(picture(seed), "a", 7)], QUICK) for seed in (0, 1))
     assert (one != other).any()
     fitted = torch.from_numpy(fit(picture(0), 32, 64))[None]

@@ -62,19 +62,19 @@ class InProcess:
             yield write_task(pa.concat_tables(blocks), writer=job.writer, reporter=REPORTER)
 
     def _compute(self, rows: pa.Table, stage: Featurizing, job: ClipPass) -> pa.Table:
-        def run(some: pa.Table, killers: frozenset[str]) -> pa.Table:
-            return stage(decode_task(some, limits=job.limits, shape=job.shape, killers=killers, reporter=REPORTER))
+        def run(some: pa.Table, poison: frozenset[str]) -> pa.Table:
+            return stage(decode_task(some, limits=job.limits, shape=job.shape, poison=poison, reporter=REPORTER))
 
         try:
-            return run(rows, job.killers)
+            return run(rows, job.poison)
         except WorkerDies as death:
-            killers = set()
+            poison = set()
             for row in range(rows.num_rows):
                 try:
-                    run(rows.slice(row, 1), job.killers)
+                    run(rows.slice(row, 1), job.poison)
                 except WorkerDies:
-                    killers.add(rows.column("slot")[row].as_py())
-            raise WorkersLost("a worker died", frozenset(killers)) from death
+                    poison.add(rows.column("slot")[row].as_py())
+            raise WorkersLost("a worker died", frozenset(poison)) from death
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
         self.passes += 1

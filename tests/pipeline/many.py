@@ -39,8 +39,8 @@ def play_all(kind: str, first: int, last: int, folder: Path) -> None:
 
 def main(kind: str, first: int, last: int, step: int, folder: Path) -> None:
     """Play every ``step``-th seed."""
-    from tests.pipeline.test_damage import run_damage
-    from tests.pipeline.test_histories import Oracle, run_history
+    from tests.pipeline.damage import run_damage
+    from tests.pipeline.oracle import Oracle, run_history
 
     os.fsync = lambda descriptor: None
     library = make_library(folder / "library")

@@ -22,7 +22,7 @@ from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import World
 from pipeline.video.geometry import ClipShape
 from tests.pipeline.conftest import part_bytes
-from tests.pipeline.test_kills import descendants, processes
+from tests.processes import descendants, processes
 
 HEAD = """
 import os, signal, sys

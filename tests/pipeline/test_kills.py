@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,35 +16,13 @@ import pytest
 from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import World
 from tests.pipeline.conftest import part_bytes, reject_rows
+from tests.processes import descendants
 
 KILLS = 10
 CLIPS = 48
 VICTIMS = ("driver", "actor", "child")
 # What tells them in their command lines.
 MARKS = {"actor": "_Featurizer", "child": "pipeline.video.process.child"}
-
-
-def processes() -> dict[int, tuple[int, str]]:
-    """pid -> (parent, command line) of all processes."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                found[int(entry.name)] = (parent, (entry / "cmdline").read_text().replace("\0", " "))
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    return found
-
-
-def descendants(root: int) -> Iterator[tuple[int, str]]:
-    table = processes()
-    for pid, (_, command) in table.items():
-        at = pid
-        while at in table and at != root:
-            at = table[at][0]
-        if at == root and pid != root:
-            yield pid, command
 
 
 def start(manifest: Path, dataset: Path) -> subprocess.Popen[str]:

@@ -20,8 +20,9 @@ from dataset.parts.tables import StoreOptions
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.manifest import ManifestColumns
 from pipeline.motion.flow import Dis
-from pipeline.planning.plan import DryRun
+from pipeline.planning.plan import Retry
 from pipeline.recipes import Preprocess
+from pipeline.run.context import make_plan
 from pipeline.run.job import Job, RetryFilter
 from pipeline.run.run import Run
 from pipeline.video.process.worker import DecodeLimits
@@ -433,7 +434,7 @@ def test_column_options_reach_the_manifest(preprocess: Preprocessing, sprites_fo
 
 def test_the_plan_is_exact_after_the_probe(sprites_dataset: Path, sprites_folder: Path) -> None:
     run = Run(Job(SMALL, str(sprites_folder / "manifest.csv"), Folder(str(sprites_dataset))), print)
-    plan = run._plan(DryRun()).plan
+    plan = make_plan(run.context, Retry()).plan
     assert (plan.reused, plan.to_compute, plan.unprobed) == (16, 0, 0)
 
 

@@ -19,10 +19,10 @@ from pipeline.curation.verify import verify
 from pipeline.run.accounting import Account
 from tests.conftest import ROOT
 from tests.pipeline.conftest import SMALL
+from tests.pipeline.damage import content, step
 from tests.pipeline.features import Brightness
 from tests.pipeline.histories import History, Life, make_library
 from tests.pipeline.in_process import close_child
-from tests.pipeline.test_damage import content, step
 from tests.videos import pictures, write
 
 FOLDERS = ("clips", "brightness", "cells", "text", "sources", "rejects")

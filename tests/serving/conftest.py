@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from diffusion.options import SamplingChanges
-from models.folder import ModelCard, save_model
+from models.card import ModelCard
+from models.folder import save_model
 from serving.generate.describe import describe
 from serving.generate.models import ServedModel
 from serving.settings import Settings
-from tests.models.test_generator import FACTS
+from tests.models.facts import FACTS
 from tests.models.videocrafter2.models import small
 from tests.serving.server import Server, serve
 

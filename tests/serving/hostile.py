@@ -36,7 +36,7 @@ def check_traces(target: Server, client: httpx2.Client, caplog: pytest.LogCaptur
     assert client.get("/health").json() == {"status": "ok"}
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     kept = {path.name for path in target.files.iterdir()} if target.files.exists() else set()
-    assert kept == target.store.ids()
+    assert kept == target.store.upkeep.ids()
 
 
 def refusal(answer: httpx2.Response) -> tuple[int, str, str | None]:

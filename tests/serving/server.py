@@ -41,7 +41,7 @@ class Server:
 def serve(models: list[ServedModel], settings: Settings, with_worker: bool = True) -> Iterator[Server]:
     work, stopping = threading.Event(), threading.Event()
     worker = open_worker(settings, models, Compute(device="cpu"))
-    worker.store.start_run(uuid.uuid4().hex, alone=True)
+    worker.store.upkeep.start_run(uuid.uuid4().hex, alone=True)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = Server(f"http://127.0.0.1:{listening.getsockname()[1]}", settings, worker)

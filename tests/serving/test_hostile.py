@@ -14,11 +14,10 @@ import pytest
 from PIL import Image
 
 from serving.generate.models import ServedModel
-from tests.media.test_picture import bombs, encoded
-from tests.media.test_picture import png as png_of_size
-from tests.media.test_picture_limits import jpeg_of_scans
+from tests.media.pictures import bombs, encoded, jpeg_of_scans
+from tests.media.pictures import png as png_of_size
+from tests.serving.calls import events, png
 from tests.serving.hostile import as_json, check_traces, form, refusal, target_in
-from tests.serving.http.test_api import events, png
 from tests.serving.server import Server
 
 MIB = 1 << 20
@@ -203,7 +202,7 @@ def test_those_who_hang_up_while_they_send(target: Server, client: httpx2.Client
 
 def test_after_all_that_it_makes_videos(target: Server, client: httpx2.Client) -> None:
     """Of a file that is two, and nothing of the second is in anything that it gives back."""
-    for video_id in target.store.ids():
+    for video_id in target.store.upkeep.ids():
         assert client.delete(f"/v1/videos/{video_id}").status_code == 200
     assert list(target.files.iterdir()) == []
     target.hold.clear()

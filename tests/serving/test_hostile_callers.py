@@ -13,21 +13,18 @@ import pytest
 
 from serving.deploy.setup import open_videos
 from serving.generate.models import ServedModel
-from serving.http.api import build_api
 from serving.jobs.job import Job
 from serving.requests.videos import Videos
 from serving.settings import Settings
-from tests.serving.http.test_api import png, refusal
+from tests.serving.calls import PATIENCE_S, opened, png, post, refusal
 from tests.serving.server import serve
-
-PATIENCE_S = 20.0  # of what does not come at all
 
 
 @pytest.fixture
 def videos(tiny: ServedModel, settings: Settings) -> Iterator[Videos]:
     """No worker is there."""
     opened = open_videos(settings, [tiny], lambda waiting=None: None)
-    opened.store.start_run("run", alone=True)
+    opened.store.upkeep.start_run("run", alone=True)
     yield opened
     opened.close()
 
@@ -48,20 +45,6 @@ class Turn:
 
     def release(self) -> None:
         self.turns.release()
-
-
-def opened(videos: Videos) -> httpx2.AsyncClient:
-    """A client in this process; the server runs in the task that asks, as one of Ray Serve's does."""
-    transport = httpx2.ASGITransport(build_api(lambda: videos))
-    return httpx2.AsyncClient(transport=transport, base_url="http://a", timeout=PATIENCE_S)
-
-
-async def post(
-    client: httpx2.AsyncClient, path: str = "/v1/videos", key: str | None = None, picture: bytes | None = None
-) -> httpx2.Response:
-    files = {"input_reference": ("a.png", png() if picture is None else picture, "image/png")}
-    headers = {} if key is None else {"idempotency-key": key}
-    return await client.post(path, data={"prompt": "a"}, files=files, headers=headers)
 
 
 async def happens(event: threading.Event) -> None:
@@ -93,8 +76,8 @@ def test_those_who_go_while_their_job_is_made(videos: Videos, monkeypatch: pytes
             await happens(made)
 
     asyncio.run(run())
-    assert len(videos.store.ids()) == (0 if key is None else 1)
-    assert set(kept(videos)) == videos.store.ids()
+    assert len(videos.store.upkeep.ids()) == (0 if key is None else 1)
+    assert set(kept(videos)) == videos.store.upkeep.ids()
 
 
 def test_those_who_go_before_their_job_is_begun(videos: Videos) -> None:
@@ -116,7 +99,7 @@ def test_those_who_go_before_their_job_is_begun(videos: Videos) -> None:
 
     asyncio.run(run())
     assert not turn.come.acquire(blocking=False)
-    assert videos.store.ids() == set()
+    assert videos.store.upkeep.ids() == set()
     assert kept(videos) == []
 
 
@@ -156,7 +139,7 @@ def test_those_who_go_twice(videos: Videos, monkeypatch: pytest.MonkeyPatch) -> 
 
     asyncio.run(run())
     assert threading.main_thread() not in threads
-    assert videos.store.ids() == set()
+    assert videos.store.upkeep.ids() == set()
     assert kept(videos) == []
 
 
@@ -174,7 +157,7 @@ def test_what_others_wait_for_stays(tiny: ServedModel, settings: Settings) -> No
         assert httpx2.get(f"{server.url}/v1/videos/{first}").json()["status"] == "queued"
         assert refusal(ask("/v1/videos/sync", "k2"))[:2] == (504, "timeout")
         retried = ask("/v1/videos", "k2").json()["id"]
-        assert server.store.ids() == {first, retried}
+        assert server.store.upkeep.ids() == {first, retried}
 
 
 def test_uploads_that_wait_for_their_turn_keep_no_thread(videos: Videos) -> None:
@@ -259,4 +242,4 @@ def test_many_at_once_all_get_an_answer(tiny: ServedModel, settings: Settings) -
         with ThreadPoolExecutor(40) as pool:
             answers = sorted(pool.map(ask, range(40)))
         assert answers == [200] * settings.queue + [429] * (40 - settings.queue)
-        assert {path.name for path in server.files.iterdir()} == server.store.ids()
+        assert {path.name for path in server.files.iterdir()} == server.store.upkeep.ids()

@@ -16,8 +16,8 @@ import httpx2
 import pytest
 
 from serving.generate.models import ServedModel
+from tests.serving.calls import create, events, png
 from tests.serving.hostile import as_json, check_traces, form, refusal, target_in
-from tests.serving.http.test_api import create, events, png
 from tests.serving.server import Server
 
 
@@ -219,7 +219,7 @@ def test_what_is_already_there_is_not_sent_again(client: httpx2.Client, content:
 
 @pytest.mark.parametrize("prompts", [["a"] * 6, ["a", "b", "c"] * 2], ids=["one request", "three requests"])
 def test_the_same_key_several_times_at_once(target: Server, client: httpx2.Client, prompts: list[str]) -> None:
-    before, start = target.store.ids(), Barrier(len(prompts))
+    before, start = target.store.upkeep.ids(), Barrier(len(prompts))
     headers = {"idempotency-key": f"key for {len(set(prompts))}"}
 
     def ask(prompt: str) -> httpx2.Response:
@@ -230,7 +230,7 @@ def test_the_same_key_several_times_at_once(target: Server, client: httpx2.Clien
 
     with ThreadPoolExecutor(len(prompts)) as pool:
         answers = list(pool.map(ask, prompts))
-    (made,) = target.store.ids() - before
+    (made,) = target.store.upkeep.ids() - before
     chosen = client.get(f"/v1/videos/{made}").json()["prompt"]
     for prompt, answer in zip(prompts, answers, strict=True):
         if prompt == chosen:
@@ -251,8 +251,8 @@ def test_those_who_hang_up_while_they_wait(
     target: Server, client: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step that is under way is the last one."""
-    eventually(lambda: not target.store.state().in_progress)
-    before, steps, advance = target.store.ids(), list[set[str]](), target.store.advance
+    eventually(lambda: not target.store.upkeep.state().in_progress)
+    before, steps, advance = target.store.upkeep.ids(), list[set[str]](), target.store.queue.advance
     reached, gone = Event(), Event()
 
     def noted(*told: Any) -> set[str]:
@@ -262,7 +262,7 @@ def test_those_who_hang_up_while_they_wait(
         steps.append(advance(*told))
         return steps[-1]
 
-    monkeypatch.setattr(target.store, "advance", noted)
+    monkeypatch.setattr(target.store.queue, "advance", noted)
     url = f"data:;base64,{base64.b64encode(png()).decode()}"
     body = json.dumps({"prompt": "a", "num_inference_steps": 200, "input_reference": {"image_url": url}}).encode()
     head = "POST /v1/videos/sync HTTP/1.1\r\nHost: a\r\nContent-Type: application/json"
@@ -270,7 +270,7 @@ def test_those_who_hang_up_while_they_wait(
     with socket.create_connection((place.hostname, place.port), 10) as connection:
         connection.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         assert reached.wait(20)
-    eventually(lambda: target.store.ids() == before)
+    eventually(lambda: target.store.upkeep.ids() == before)
     gone.set()
     assert events(client, create(client, num_inference_steps="1")["id"])[-1][0] == "completed"
     assert [bool(step) for step in steps[:6]] == [True] * 5 + [False]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
-from tests.serving.client.test_client import picture
+from tests.serving.calls import picture
 from tests.serving.server import Server, serve
 
 # The package calls its whole video API deprecated, since the service that it was made for ends.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.http.test_api import png
+from tests.serving.calls import png
 from tests.serving.server import Server
 
 pytestmark = pytest.mark.slow

@@ -16,16 +16,14 @@ from serving.generate.models import ServedModel
 from serving.jobs.job import NewJob
 from serving.requests.videos import Videos
 from serving.settings import Settings
-from tests.serving.http.test_api import refusal
-from tests.serving.jobs.test_store import ORDER
-from tests.serving.test_hostile_callers import opened, post
+from tests.serving.calls import ORDER, opened, post, refusal
 
 
 @pytest.fixture
 def videos(tiny: ServedModel, settings: Settings) -> Iterator[Videos]:
     opened = open_videos(settings, [tiny], lambda waiting=None: None)
-    opened.store.start_run("run", alone=True)
-    opened.store.beat("a worker")
+    opened.store.upkeep.start_run("run", alone=True)
+    opened.store.queue.beat("a worker")
     yield opened
     opened.close()
 
@@ -58,7 +56,7 @@ def test_a_folder_that_takes_no_file(videos: Videos) -> None:
     """A file lies where the folder of files is to be."""
     (Path(videos.settings.folder) / "files").write_bytes(b"")
     asyncio.run(check_refusals(videos))
-    assert videos.store.ids() == set()
+    assert videos.store.upkeep.ids() == set()
 
 
 def test_a_full_disk_is_noticed_without_a_request(videos: Videos, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,14 @@ import torch
 
 from base.config import load
 from base.storage.folder import Folder
-from models.folder import ModelCard, load_unet
+from models.card import ModelCard
+from models.folder import load_network
+from models.run_folder import read_description
 from tests.conftest import ROOT
-from tests.training.run.test_worker import losses
-from tests.training.runs import SMALL, toy_job, train_here
+from tests.training.runs import SMALL, losses, toy_job, train_here
 from training.loop.optimiser import Optimiser
 from training.recipes import Saves, Train
-from training.run.job import TrainJob, read_description
+from training.run.job import TrainJob
 
 GOLDEN = ROOT / "tests" / "golden" / "run_v1"
 
@@ -47,7 +48,7 @@ def test_its_description_and_model_are_read(folder: Path) -> None:
     model = folder / "run" / "checkpoints" / "step-00000002" / "model"
     assert "diffusion.model_folder:ModelCard" in (model / "motif.json").read_text()
     assert isinstance(load((model / "motif.json").read_text()), ModelCard)
-    assert sum(weight.numel() for weight in load_unet(model).parameters()) > 1000
+    assert sum(weight.numel() for weight in load_network(model).parameters()) > 1000
 
 
 def load_config(run: Path) -> object:

@@ -14,14 +14,18 @@ from safetensors.torch import load_file
 from base.errors import InputError, WeightsError
 from base.storage.folder import Folder
 from base.weights import Weights
+from diffusion.schedule import Schedule
+from models.card import ModelCard, ModelFacts
 from models.encoders import autoencoder
-from models.folder import BASE_MODEL, ModelCard, ModelFacts, find_base_part, save_model
+from models.folder import find_base_part, save_model
+from models.video_model import BASE_MODEL, Backbone
+from models.videocrafter2.backbone import VideoCrafter2
 from pipeline.featurizers.latents import VaeLatents
 from pipeline.recipes import Preprocess, motif
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import SMALL
 from training.data.source import Artifacts, Source
-from training.network import Network, check_start, new_network
+from training.network import check_start
 from training.recipes import Train
 from training.recipes import motif as train_motif
 from training.run.encoders import find_encoder
@@ -49,12 +53,12 @@ def dataset(folder: Path, identity: dict[str, Any], weights: Weights) -> Source:
     return Source(str(folder), Artifacts())
 
 
-def model(folder: Path, vae: Path, identity: dict[str, Any] | None = None) -> Network:
+def model(folder: Path, vae: Path, identity: dict[str, Any] | None = None) -> Backbone:
     """A model folder with an autoencoder of its own."""
     identity = identity or {"encoder": "AutoencoderKL", "weights_tensors": autoencoder.weights_hash(Weights(str(vae)))}
     source = dataset(folder.with_name(folder.name + "_for"), identity, Weights(str(vae)))
-    facts = ModelFacts(identity, 1.0, TEXT, {}, *source.facts.shape[1:])
-    save_model(folder, new_network(SMALL, source.facts), ModelCard(facts))
+    facts = ModelFacts(identity, 1.0, TEXT, Schedule(), *source.facts.shape[1:])
+    save_model(folder, SMALL.new(source.facts.shapes), ModelCard(facts))
     shutil.copytree(vae, folder / "vae")
     return replace(SMALL, start=str(folder))
 
@@ -148,21 +152,21 @@ def test_preprocessing_and_training_name_the_same_place() -> None:
 def test_the_base_model_gives_the_weights_that_a_recipe_does_not_name(tiny_vae: Path, tmp_path: Path) -> None:
     model(tmp_path / "model", tiny_vae / "vae")
     (tmp_path / "model" / "text_encoder").mkdir()
-    recipe = replace(motif(), base_model=str(tmp_path / "model")).settled()
+    recipe = replace(motif(), base_model=str(tmp_path / "model")).resolved()
     places = {name: getattr(feature, "weights", None) for name, feature in recipe.features.items()}
     assert places["latents"] == Weights(str(tmp_path / "model"), subfolder="vae")
     assert places["text"] == Weights(str(tmp_path / "model"), subfolder="text_encoder")
     named = Preprocess(features={"latents": VaeLatents(Weights(str(tiny_vae)))}, base_model="nowhere")
-    assert named.settled() == named
+    assert named.resolved() == named
 
 
 def test_a_missing_base_model_says_the_two_commands_that_make_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for attempt in (lambda: find_base_part("models/x", "vae"), lambda: motif().settled()):
+    for attempt in (lambda: find_base_part("models/x", "vae"), lambda: motif().resolved()):
         with pytest.raises(WeightsError, match=r"motif fetch videocrafter2 --out models/.*model\.ckpt models/"):
             attempt()
     facts = Source(write_toy(Folder(str(tmp_path / "data"))).uri, Artifacts()).facts
     with pytest.raises(InputError, match=r"motif fetch videocrafter2 --out models/.*model\.ckpt models/"):
-        check_start(Network(), facts)
+        check_start(VideoCrafter2(), facts)

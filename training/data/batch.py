@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from training.data.draws import Draws
@@ -28,14 +28,19 @@ class Batch:
     text: Float[Tensor, "b l d"]
     fps: Float[Tensor, " b"]
     noise: Float[Tensor, "b c t h w"]
-    timestep: Int[Tensor, " b"]
+    timestep: Shaped[Tensor, " b"]
     image_tokens: Float[Tensor, "b n k"] | None
     clip_ids: tuple[str, ...]
 
     @property
-    def image_latent(self) -> Float[Tensor, "b c h w"]:
-        """The latent of the first frame, which conditions the model."""
-        return self.latents[:, :, 0]
+    def conditions(self) -> dict[str, Tensor | None]:
+        """All that a model may be told of the clips, by the names of :data:`models.video_model.CONDITIONS`."""
+        return {
+            "text": self.text,
+            "fps": self.fps,
+            "image_latent": self.latents[:, :, 0],
+            "image_tokens": self.image_tokens,
+        }
 
     def __len__(self) -> int:
         """Clips."""

@@ -11,23 +11,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffusion.process import Process
+
 _STREAM = 3
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Step of the schedule, noise on the latents, noise of the posterior, and whether the text is dropped."""
+    """Time of the process, noise on the latents, noise of the posterior, and whether the text is dropped."""
 
-    timestep: int
+    timestep: float
     noise: Float[Tensor, "c t h w"]
     posterior: Float[Tensor, "c t h w"]
     drop_text: bool
 
 
-def draw(key: tuple[int, int, int], shape: tuple[int, ...], steps: int, text_dropout: float) -> Draws:
-    """Draw for a ``key`` of (seed, step, place); ``shape`` is the latent's, ``steps`` the schedule's length."""
+def draw(key: tuple[int, int, int], shape: tuple[int, ...], process: Process, text_dropout: float) -> Draws:
+    """Draw for a ``key`` of (seed, step, place); ``shape`` is the latent's."""
     rng = np.random.default_rng([key[0], _STREAM, *key[1:]])
-    timestep, dropped = int(rng.integers(steps)), bool(rng.random() < text_dropout)
+    timestep, dropped = process.draw_time(rng), bool(rng.random() < text_dropout)
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     noise, posterior = torch.randn((2, *shape), generator=generator)
     return Draws(timestep, noise, posterior, dropped)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from diffusion.process import Process
 from training.data.batch import Batch, collate
 from training.data.draws import draw
 from training.data.mixture import Mixture, Pick
@@ -33,7 +34,7 @@ class BatchPlan:
 
     batch: int
     seed: int
-    schedule_steps: int
+    process: Process
     text_dropout: float = 0.1
     window: int = 2048
     """Clips of each dataset that the workers hold together (with several, up to half more); 0: the earlier order."""
@@ -86,7 +87,7 @@ class Batches:
         plan, source = self.plan, self.sources[clips[0][0]]
         samples = [self.sources[number].read(place) for number, place, _ in clips]
         draws = [
-            draw((plan.seed, step, pick.at), source.facts.shape, plan.schedule_steps, plan.text_dropout)
+            draw((plan.seed, step, pick.at), source.facts.shape, plan.process, plan.text_dropout)
             for _, _, pick in clips
         ]
         return collate(samples, draws, source.empty_text, source.facts.scaling_factor)

@@ -16,7 +16,8 @@ from dataset.heatmap import Normalisation, stored_heatmap
 from dataset.identity import text_id
 from dataset.reading import FeatureReader, Sample, TextReader
 from dataset.view import View, count_lacking
-from models.folder import Part
+from models.card import Part
+from models.video_model import DataShapes
 from training.data.order import Place
 
 _KEPT_GROUPS = 24
@@ -54,6 +55,11 @@ class SourceFacts:
     image_shape: tuple[int, int] | None = None
     encoders: dict[str, Weights] = field(default_factory=dict)
     """Where the weights of the kinds of :data:`ENCODERS` came from."""
+
+    @property
+    def shapes(self) -> DataShapes:
+        """What a network must fit."""
+        return DataShapes(self.shape, self.text_shape, self.image_shape)
 
 
 class Source:

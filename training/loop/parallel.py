@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from models.video_model import VideoModel
+
 
 @dataclass(frozen=True)
 class World:
@@ -41,7 +43,7 @@ class World:
         return box[0]
 
 
-def distribute(network: nn.Module, world: World, parallel: Literal["ddp", "fsdp"], *, half: bool) -> nn.Module:
+def distribute(network: VideoModel, world: World, parallel: Literal["ddp", "fsdp"], *, half: bool) -> nn.Module:
     """Spread a network over the workers: replicated (DDP), or with parameters and moments cut up (FSDP2)."""
     if world.size == 1:
         return network
@@ -56,10 +58,8 @@ def distribute(network: nn.Module, world: World, parallel: Literal["ddp", "fsdp"
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(world.device.type, (world.size,))
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32)
-    for name in ("down_blocks", "mid_block", "up_blocks"):
-        part = network.get_submodule(name)
-        for block in part if isinstance(part, nn.ModuleList) else [part]:
-            fully_shard(block, mesh=mesh, mp_policy=policy)
+    for unit in network.sharded_units():
+        fully_shard(unit, mesh=mesh, mp_policy=policy)
     # The root, too: what it kept after a forward pass without a backward pass would be used in the next step as it is.
     fully_shard(network, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     return network

@@ -9,10 +9,7 @@ from statistics import median
 
 import torch
 
-from models.videocrafter2.estimate import InputShape, flops
-from models.videocrafter2.unet import VideoUNet
 from training.data.loader import StepData
-from training.data.source import SourceFacts
 
 # Dense bfloat16 FLOPs a second from the makers' data sheets, by a part of the device's name.
 _PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
@@ -57,7 +54,7 @@ class Pace:
 
     last: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
-    def told(self, seconds: float, left: int) -> str:
+    def describe(self, seconds: float, left: int) -> str:
         """The end of a step's line, after a step of ``seconds``; empty where no step is left."""
         self.last.append(seconds)
         return f"  left {_in_words(median(self.last) * left)}" if left else ""
@@ -76,10 +73,3 @@ def peak_flops(device: torch.device) -> float | None:
         return None
     name = torch.cuda.get_device_name(device)
     return next((peak for part, peak in _PEAKS.items() if part in name), None)
-
-
-def clip_flops(network: VideoUNet, facts: SourceFacts) -> int:
-    """FLOPs of a forward pass of one clip."""
-    _, frames, height, width = facts.shape
-    tokens = facts.image_shape[0] if facts.image_shape else 257
-    return flops(network, InputShape(1, frames, height, width, facts.text_shape[0], tokens))

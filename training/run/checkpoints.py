@@ -11,9 +11,8 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,66 +22,57 @@ from torch import Tensor
 from base.errors import Incomplete, StorageError
 from base.storage.folder import Folder
 from dataset.lock import Fence
-from models.folder import ModelCard, disk_errors, write_model
-from training.loop.objective import bare
+from models.card import ModelCard
+from models.folder import disk_errors, write_model
+from models.run_folder import CHECKPOINTS, MODEL, PROGRESS, checkpoint_names
+from models.video_model import VideoModel, unwrap
 from training.loop.parallel import World
-from training.loop.train_step import Trainee
+from training.loop.train_loop import Progress
+from training.loop.train_step import TrainState
 
-if TYPE_CHECKING:  # diffusers takes many seconds to import
-    from models.videocrafter2.unet import VideoUNet
-
-_PROGRESS = "progress.json"
 _TRAINING = "training.safetensors"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands: the next step to compute, and how many clips of each dataset were taken."""
-
-    step: int = 0
-    cursor: tuple[int, ...] = ()
-    epoch: float = 0.0
 
 
 class Checkpoints:
     """The checkpoints of a run's folder; the ``keep`` newest stay."""
 
     def __init__(self, run: Folder, keep: int, fence: Fence | None = None) -> None:
-        self.folder = run / "checkpoints"
+        self.run = run
+        self.folder = run / CHECKPOINTS
         self.keep = keep
         self.fence = fence
 
     def names(self) -> list[str]:
         """Complete checkpoints, oldest first."""
-        return [name for name in self.folder.folders() if (self.folder / name).exists(_PROGRESS)]
+        return checkpoint_names(self.run)
 
     def latest(self) -> Progress | None:
         """Where the newest checkpoint stands."""
         names = self.names()
         if not names:
             return None
-        told = json.loads((self.folder / names[-1]).read(_PROGRESS))
-        return Progress(told["step"], tuple(told["cursor"]), told["epoch"])
+        saved = json.loads((self.folder / names[-1]).read(PROGRESS))
+        return Progress(saved["step"], tuple(saved["cursor"]), saved["epoch"])
 
-    def save(self, progress: Progress, trainee: Trainee, card: ModelCard, world: World) -> None:
+    def save(self, progress: Progress, state: TrainState, card: ModelCard, world: World) -> None:
         """Write a checkpoint. All workers call it; the first one writes. StorageError on all of them if that fails,
         Incomplete where the run's lock is lost.
         """
         card = replace(card, facts=replace(card.facts, step=progress.step))
-        from training.loop.state import training_state  # seconds to import: to see where a run stands does without
+        from training.loop.state import whole_state  # seconds to import: to see where a run stands does without
 
-        state = training_state(trainee)
+        whole = whole_state(state)
         error: StorageError | Incomplete | None = None
         if world.first:
             try:
-                self._write(progress, state, bare(trainee.network).config, card)
+                self._write(progress, whole, unwrap(state.network), card)
             except (StorageError, Incomplete) as failed:
                 error = failed
         error = world.share(error)
         if error is not None:
             raise error
 
-    def _write(self, progress: Progress, state: dict[str, Tensor], config: Any, card: ModelCard) -> None:
+    def _write(self, progress: Progress, state: dict[str, Tensor], network: VideoModel, card: ModelCard) -> None:
         if self.fence is not None:
             self.fence.check()
         used = "ema." if any(name.startswith("ema.") for name in state) else "network."
@@ -91,12 +81,12 @@ class Checkpoints:
         try:
             with disk_errors(place.uri), _scratch(self.folder) as scratch:
                 save_file(state, scratch / _TRAINING)
-                write_model(scratch / "model", _network(config, weights), card)
+                write_model(scratch / MODEL, _holding(network, weights), card)
                 place.delete_all()
                 for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
                     inside = path.relative_to(scratch).parent.as_posix()
                     (place if inside == "." else place / inside).put(path)
-            place.write(_PROGRESS, json.dumps(asdict(progress)).encode())
+            place.write(PROGRESS, json.dumps(asdict(progress)).encode())
         except StorageError:
             with contextlib.suppress(StorageError):  # the first one says why
                 place.delete_all()
@@ -104,31 +94,29 @@ class Checkpoints:
         for name in self.names()[: -self.keep]:
             (self.folder / name).delete_all()
 
-    def restore(self, progress: Progress, trainee: Trainee) -> None:
-        """Load the checkpoint of that step into a trainee of any world."""
+    def restore(self, progress: Progress, state: TrainState) -> None:
+        """Load the checkpoint of that step, for workers of any world."""
         from training.loop.state import load_state
 
         place = self.folder / f"step-{progress.step:08}"
         with _local(place, _TRAINING) as path:
             try:
                 with safe_open(path, framework="pt") as file:
-                    state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+                    saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             except (SafetensorError, OSError) as error:
                 raise StorageError(
                     f"{place.uri}: {_TRAINING} cannot be read ({error}). Delete this checkpoint's folder: the run then "
                     "goes on from the one before it."
                 ) from error
-        load_state(trainee, state)
+        load_state(state, saved)
 
 
-def _network(config: Any, weights: dict[str, Tensor]) -> "VideoUNet":
-    """A network that holds these very tensors."""
-    from models.videocrafter2.unet import VideoUNet
-
+def _holding(network: VideoModel, weights: dict[str, Tensor]) -> VideoModel:
+    """A network of the same sizes that holds these very tensors."""
     with torch.device("meta"):
-        network: VideoUNet = VideoUNet.from_config(config)
-    network.load_state_dict(weights, assign=True)
-    return network
+        copy = type(network).from_config(network.config)
+    copy.load_state_dict(weights, assign=True)
+    return copy
 
 
 @contextlib.contextmanager

@@ -5,22 +5,22 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from models.videocrafter2.estimate import Estimate, InputShape, estimate
+from models.estimate import Estimate, estimate
 from training.data.source import Source, SourceFacts
-from training.network import PAPER, check_start, new_network
+from training.network import PAPER, check_start
 from training.recipes import Train
 from training.run.job import TrainJob, check_resume, open_sources
 from training.run.tracking import check_trackers
 
 _GIB = 2**30
-# Dense bf16 on an A100, and the share of it that a U-Net with convolutions and attention may hope for.
+# Dense bf16 on an A100, and the share of it that a network with convolutions and attention may hope for.
 _A100_FLOPS = 312e12
 _MFU = 0.4
 
 
-def dry_run(job: TrainJob, say: Callable[[str], None]) -> None:
+def dry_run(job: TrainJob, report: Callable[[str], None]) -> None:
     """Check a job as :func:`training.run.launch.launch` would and tell what it takes; data may be left out."""
-    job = job.settled().as_begun()
+    job = job.resolved().as_begun()
     config = job.config
     facts = PAPER
     check_trackers(config.trackers)
@@ -30,11 +30,11 @@ def dry_run(job: TrainJob, say: Callable[[str], None]) -> None:
         check_start(config.network, facts)
         done = check_resume(job, sources).step if job.out.uri else 0
         for line in _data_lines(config, sources, done):
-            say(line)
+            report(line)
     else:
-        say("data       none given: estimated for the paper's, 16 frames of 320 x 512")
+        report("data       none given: estimated for the paper's, 16 frames of 320 x 512")
     for line in estimate_lines(config, facts):
-        say(line)
+        report(line)
 
 
 def _data_lines(config: Train, sources: Sequence[Source], done: int) -> list[str]:
@@ -60,7 +60,7 @@ def estimate_lines(config: Train, facts: SourceFacts) -> list[str]:
     held = (found.weights + found.gradients + found.optimizer + found.ema) / share + found.activations
     kept = "computed again in the backward pass" if hardware.checkpointing else "kept"
     return [
-        f"network    {found.parameters / 1e6:,.1f} M parameters, {config.network.image_condition}",
+        f"network    {found.parameters / 1e6:,.1f} M parameters, {config.network.name}, {config.network.summary()}",
         f"workers    {workers}, each {passes} x {_at_once(config)} clips a step, {hardware.precision}",
         f"memory     {held / _GIB:,.1f} GiB a worker: weights {found.weights / _GIB:,.1f}, gradients "
         f"{found.gradients / _GIB:,.1f}, AdamW {found.optimizer / _GIB:,.1f}, average {found.ema / _GIB:,.1f}, "
@@ -77,11 +77,8 @@ def _at_once(config: Train) -> int:
 
 def measure(config: Train, facts: SourceFacts) -> Estimate:
     """The full network on the meta device: nothing is allocated."""
-    _, frames, height, width = facts.shape
-    tokens = facts.image_shape[0] if facts.image_shape else 257
-    shape = InputShape(_at_once(config), frames, height, width, facts.text_shape[0], tokens)
     with torch.device("meta"):
-        network = new_network(config.network, facts)
+        network = config.network.new(facts.shapes)
     if config.hardware.checkpointing:
         network.enable_gradient_checkpointing()
-    return estimate(network, shape, config.hardware.precision, ema=bool(config.optimiser.ema))
+    return estimate(network, facts.shapes, _at_once(config), config.hardware.precision, ema=bool(config.optimiser.ema))

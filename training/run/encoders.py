@@ -5,8 +5,9 @@ import torch
 from base.errors import WeightsError
 from base.storage.uri import is_remote, local_path
 from base.weights import Weights
+from models.card import Part
 from models.encoders.latent_space import LatentSpace, open_latent_space
-from models.folder import Part, find_part
+from models.folder import find_part
 from training.data.source import ENCODERS, Source
 
 _ARTIFACTS: dict[Part, str] = {part: kind for kind, part in ENCODERS.items()}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,19 +11,28 @@ from base.config import to_json
 from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
-from base.stored_types import with_names
 from dataset.lock import Fence
+from models.card import ModelCard, ModelFacts
 from models.encoders.same_weights import WEIGHTS, Recorded, same_weights, unlike_settings
-from models.folder import ModelCard, ModelFacts
+from models.run_folder import CONFIG, read_description
 from training.data.source import ENCODERS, Source, SourceFacts
+from training.loop.train_loop import Progress
 from training.recipes import Train
-from training.run.checkpoints import Checkpoints, Progress
+from training.run.checkpoints import Checkpoints
 from training.run.encoders import find_encoder
 
-CONFIG = "config.json"
 # What may differ between a run and its continuation. Hardware changes rounding and the network's own dropout alone; the
 # rate may have to be lowered where a run diverged.
-_FREE = ("steps", "hardware", "saves", "samples", "trackers", "optimiser.lr", "optimiser.warmup", "optimiser.clip_norm")
+_MAY_CHANGE = (
+    "steps",
+    "hardware",
+    "saves",
+    "samples",
+    "trackers",
+    "optimiser.lr",
+    "optimiser.warmup",
+    "optimiser.clip_norm",
+)
 # Settings that runs of earlier versions have not written down, and what these versions did.
 _EARLIER: dict[str, Any] = {"window": 0, "fps_max": None}
 
@@ -38,7 +47,7 @@ class TrainJob:
     fence: Fence | None = None
     """The lock that its workers write under."""
 
-    def settled(self) -> "TrainJob":
+    def resolved(self) -> "TrainJob":
         """The same job from whatever folder it is looked at: workers have another one than the user."""
         network = self.config.network
         if network.start:
@@ -89,7 +98,7 @@ def _unlike(first: SourceFacts, other: SourceFacts) -> Iterator[tuple[str, Any, 
             yield f"{kind}.{key}", one.identity[key], two.identity[key]
         if one.identity.keys() ^ two.identity.keys() <= WEIGHTS and same_weights(kind, one, two):
             continue
-        yield kind, one.told() or dict(one.identity), two.told() or dict(two.identity)
+        yield kind, one.describe() or dict(one.identity), two.describe() or dict(two.identity)
 
 
 def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
@@ -98,34 +107,19 @@ def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
         if job.out.files() or set(job.out.folders()) - {"runs"}:  # where its lock lies
             raise InputError(f"--out {job.out.uri}: the folder is not empty and holds no run. Choose another.")
         return Progress()
-    told = read_description(job.out)
-    told["config"] = _EARLIER | told["config"]
+    described = read_description(job.out)
+    described["config"] = _EARLIER | described["config"]
     progress = Checkpoints(job.out, job.config.saves.keep).latest()
     if progress is None:
         return Progress()  # nothing was computed yet, so anything may still change
-    for field, before, after in _differences(told, json.loads(json.dumps(describe(job, sources)))):
+    for field, before, after in _differences(described, json.loads(json.dumps(describe(job, sources)))):
         name = field.removeprefix("config.")
-        if not (name.startswith(_FREE) or name.endswith(".uri")):
+        if not (name.startswith(_MAY_CHANGE) or name.endswith(".uri")):
             raise InputError(
                 f"--out {job.out.uri} holds a run with {name} {before}, not {after}. Set it back to go on with that "
                 "run, or choose another folder (--network.start RUN/checkpoints/.../model goes on from its weights)."
             )
     return progress
-
-
-def read_description(run: Folder) -> dict[str, Any]:
-    """What a run wrote beside its output: its resolved ``config`` and its ``data``. InputError where it is no run."""
-    if not run.exists(CONFIG):
-        raise InputError(f"{run.uri}: there is no run, no {CONFIG}. Name the folder given to `motif train --out`.")
-    try:
-        told = json.loads(run.read(CONFIG))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{run.file(CONFIG)} is not readable JSON ({error}): restore it, or name another run."
-        ) from error
-    if not isinstance(told, dict) or not {"config", "data"} <= told.keys():
-        raise InputError(f"{run.file(CONFIG)} is not what `motif train` writes: name the folder given to its --out.")
-    return dict(with_names(told))
 
 
 def write_description(job: TrainJob, sources: Sequence[Source]) -> None:
@@ -155,11 +149,11 @@ def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
     facts, start = source.facts, config.network.start
     slowest, usual, fastest = frame_rates(sources)
     _, frames, height, width = facts.shape
-    told = ModelFacts(
+    model = ModelFacts(
         latents=facts.latents,
         scaling_factor=facts.scaling_factor,
         text=facts.text,
-        schedule=asdict(config.schedule),
+        schedule=config.schedule,
         frames=frames,
         height=height,
         width=width,
@@ -170,7 +164,7 @@ def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
         sampling=config.samples.sampling(),
     )
     image = find_encoder("image_encoder", start, source) if facts.image else None
-    return ModelCard(told, find_encoder("vae", start, source), find_encoder("text_encoder", start, source), image)
+    return ModelCard(model, find_encoder("vae", start, source), find_encoder("text_encoder", start, source), image)
 
 
 def frame_rates(sources: Sequence[Source]) -> tuple[float, float, float]:

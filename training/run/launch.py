@@ -8,37 +8,38 @@ import torch
 from base.device import find_device
 from dataset.lock import WriteLock
 from training.loop.parallel import World
+from training.loop.train_loop import Progress
 from training.network import check_start
-from training.run.checkpoints import Checkpoints, Progress
+from training.run.checkpoints import Checkpoints
 from training.run.job import TrainJob, check_resume, open_sources, write_description
 from training.run.tracking import check_trackers
 from training.run.worker import Worker
 
 
-def launch(job: TrainJob, say: Callable[[str], None]) -> Progress:
+def launch(job: TrainJob, report: Callable[[str], None]) -> Progress:
     """Run a job to its last step, or on from where it stopped; checks it before anything is started.
 
     A KeyboardInterrupt of a run in this process tells where it stopped and where it would go on.
     """
-    job = job.settled().as_begun()
+    job = job.resolved().as_begun()
     sources = open_sources(job)
     check_trackers(job.config.trackers)
     device = _device(job)
     check_start(job.config.network, sources[0].facts)
     progress = check_resume(job, sources)
     if progress.step >= job.config.steps:
-        say(f"{job.out.uri} is at step {progress.step} already; a greater --steps goes on.")
+        report(f"{job.out.uri} is at step {progress.step} already; a greater --steps goes on.")
         return progress
     for lack in filter(None, (source.lack() for source in sources)):
-        say(lack)
-    with WriteLock(job.out, "run's folder", say) as lock:
+        report(lack)
+    with WriteLock(job.out, "run's folder", report) as lock:
         job = replace(job, fence=lock.fence)
         write_description(job, sources)
         if job.config.hardware.workers == 0:
-            return _here(Worker(job, World(device), say))
+            return _here(Worker(job, World(device), report, sources))
         from training.run.ray_train import train_on_ray  # where there is no Ray, the rest works
 
-        train_on_ray(job, say)
+        train_on_ray(job, report)
     done = Checkpoints(job.out, job.config.saves.keep).latest()
     assert done is not None, "the last step saves"
     return done

@@ -23,31 +23,31 @@ from base.storage.uri import split
 if TYPE_CHECKING:
     from training.run.job import TrainJob
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 # A worker that waits longer than this for the others has lost one of them without anybody noticing.
 # A checkpoint is written meanwhile, tens of gigabytes for the full model.
 _PATIENCE_S = 1800
 _POLL_S = 0.5
 
 
-def train_on_ray(job: "TrainJob", say: Say) -> None:
+def train_on_ray(job: "TrainJob", report: Report) -> None:
     """Join or start a cluster and run the workers there to the last step."""
     with ray_session.session():
         ray_session.connect()
-        _fit(job, say)
+        _fit(job, report)
 
 
-def _fit(job: "TrainJob", say: Say) -> None:
+def _fit(job: "TrainJob", report: Report) -> None:
     """Run the workers under Ray Train; an error of ours that a worker met is raised here."""
     hardware = job.config.hardware
     gpu = hardware.device == "cuda" or (hardware.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
     _check_room(hardware.workers, gpu=gpu)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    teller = ray.remote(num_cpus=0, scheduling_strategy=here)(_Teller).remote()
+    messages = ray.remote(num_cpus=0, scheduling_strategy=here)(_Messages).remote()
     filesystem, path = split((job.out / "ray").uri)
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"job": pickle.dumps(job), "teller": teller},
+        train_loop_config={"job": pickle.dumps(job), "teller": messages},
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=_PATIENCE_S),
         scaling_config=ScalingConfig(num_workers=hardware.workers, use_gpu=gpu),
         run_config=RunConfig(
@@ -59,14 +59,14 @@ def _fit(job: "TrainJob", say: Say) -> None:
         ),
     )
     ended: ray.train.TrainingFailedError | None = None
-    with _repeating(teller, say):
+    with _repeating(messages, report):
         try:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
             ended = error
-    told = ray.get(teller.failure.remote())
-    if told:
-        kind, message = told
+    failed = ray.get(messages.failure.remote())
+    if failed:
+        kind, message = failed
         raise getattr(errors, kind, MotifError)(message)
     if ended is not None:
         raise Incomplete(
@@ -88,8 +88,8 @@ def _check_room(workers: int, *, gpu: bool) -> None:
 
 def _work(given: dict[str, Any]) -> None:
     """What each worker of Ray Train runs; an error that would come again is told, others may go with the next try."""
-    teller = given["teller"]
-    if ray.get(teller.failure.remote()):
+    messages = given["teller"]
+    if ray.get(messages.failure.remote()):
         return  # a restart after an error that would come again
     from training.loop.parallel import World
     from training.run.worker import Worker
@@ -98,15 +98,15 @@ def _work(given: dict[str, Any]) -> None:
     world = World(ray.train.torch.get_device(), context.get_world_rank(), context.get_world_size())
     try:
         job = pickle.loads(given["job"])
-        Worker(job, world, lambda line: teller.tell.remote(line) if world.first else None).run()
+        Worker(job, world, lambda line: messages.tell.remote(line) if world.first else None).run()
     except NotFinite as error:  # from the means of all workers: each of them ends here, and none needs another try
-        ray.get(teller.fail.remote(type(error).__name__, str(error)))
+        ray.get(messages.fail.remote(type(error).__name__, str(error)))
     except (InputError, Incomplete) as error:
-        ray.get(teller.fail.remote(type(error).__name__, str(error)))
+        ray.get(messages.fail.remote(type(error).__name__, str(error)))
         raise  # for Ray to end the others, which may wait for this one
 
 
-class _Teller:
+class _Messages:
     """Carries lines from the workers to the user, and the error that ends a run."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class _Teller:
     def tell(self, line: str) -> None:
         self.lines.append(line)
 
-    def heard(self) -> list[str]:
+    def take(self) -> list[str]:
         lines, self.lines = self.lines, []
         return lines
 
@@ -128,14 +128,14 @@ class _Teller:
 
 
 @contextmanager
-def _repeating(teller: Any, say: Say) -> Iterator[None]:
+def _repeating(messages: Any, report: Report) -> Iterator[None]:
     """Repeat what the workers tell, while it lasts."""
     ended = threading.Event()
 
     def listen() -> None:
         while not ended.wait(_POLL_S):
-            for line in ray.get(teller.heard.remote()):
-                say(line)
+            for line in ray.get(messages.take.remote()):
+                report(line)
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
@@ -144,8 +144,8 @@ def _repeating(teller: Any, say: Say) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        for line in ray.get(teller.heard.remote()):
-            say(line)
+        for line in ray.get(messages.take.remote()):
+            report(line)
 
 
 def _cause(error: ray.train.TrainingFailedError) -> str:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,13 +14,13 @@ from torch import Tensor, nn
 from base.storage.folder import Folder
 from diffusion.sampling import Conditions, draw_noise, sample, to_frames
 from media.video_file import encode_video
+from models.video_model import predict
 from training.data.batch import Batch, collate
 from training.data.draws import draw
 from training.data.order import make_order
 from training.data.source import Source
-from training.loop.objective import network_condition
 from training.loop.parallel import World
-from training.loop.train_step import Trainee
+from training.loop.train_step import TrainState
 from training.recipes import Train
 from training.run.encoders import find_latent_space
 
@@ -32,43 +33,43 @@ _LINE_EVERY_S = 5.0
 class Sampler:
     """Samples ``samples.num`` clips of a run's first dataset; which ones depends on the seed alone.
 
-    WeightsError at once where their latents cannot be decoded. ``say`` takes lines for the user.
+    WeightsError at once where their latents cannot be decoded. ``report`` takes lines for the user.
     """
 
-    def __init__(self, config: Train, source: Source, world: World, say: Callable[[str], None]) -> None:
+    def __init__(self, config: Train, source: Source, world: World, report: Callable[[str], None]) -> None:
         self.config, self.source, self.world = config, source, world
-        self.say = say if world.first else _unsaid
+        self.report = report if world.first else _unsaid
         self.space = find_latent_space(config.network.start, source, world.device) if world.first else None
         # Read once: later on another thread reads from the source.
         self.batch, self.prompts = self._batch()
 
-    def write(self, trainee: Trainee, run: Folder, step: int) -> None:
+    def write(self, state: TrainState, run: Folder, step: int) -> None:
         """Sample with the weights that would be saved; all workers call it, the first one writes."""
         batch = self.batch
         started = time.perf_counter()
-        told = f"samples of step {step}"
+        title = f"samples of step {step}"
         options, many = self.config.samples, "s" * (len(batch) > 1)
-        self.say(f"{told}: {len(batch)} clip{many}, {options.steps} passes (--samples.every {options.every})")
-        network = trainee.network.eval()
+        self.report(f"{title}: {len(batch)} clip{many}, {options.steps} passes (--samples.every {options.every})")
+        network = state.network.eval()
         with ExitStack() as stack:
-            if trainee.ema:
-                stack.enter_context(trainee.ema.swapped(network.parameters()))
+            if state.ema:
+                stack.enter_context(state.ema.swapped(network.parameters()))
             half = self.config.hardware.precision == "bfloat16"
             stack.enter_context(torch.autocast(self.world.device.type, torch.bfloat16, enabled=half))
-            latents = self._sample(network, batch.to(self.world.device), Passes(told, self.say))
+            latents = self._sample(network, batch.to(self.world.device), Passes(title, self.report))
         network.train()
         if self.space:
             pictures = torch.cat([self.space.decode(clips).cpu() for clips in (batch.latents, latents)], dim=-1)
             frames = to_frames(pictures, batch.latents.shape[2])
             _write(run / "samples" / f"step-{step:08}", frames, self.prompts, batch.fps.tolist(), step)
-        self.say(f"{told}: written, {time.perf_counter() - started:.0f} s")
+        self.report(f"{title}: written, {time.perf_counter() - started:.0f} s")
 
     def _batch(self) -> tuple[Batch, list[str]]:
-        facts, schedule = self.source.facts, self.config.schedule
+        facts, process = self.source.facts, self.config.schedule
         held = self.source.groups_in(self.config.window)
         order = make_order(self.source.rows, self.config.seed, _NO_DATASET, held)
         clips = [self.source.read(order[n]) for n in range(min(self.config.samples.num, len(self.source)))]
-        draws = [draw((self.config.seed, _NO_STEP, at), facts.shape, schedule.steps, 0.0) for at in range(len(clips))]
+        draws = [draw((self.config.seed, _NO_STEP, at), facts.shape, process, 0.0) for at in range(len(clips))]
         batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor)
         return batch, [clip["caption"] for clip in clips]
 
@@ -76,11 +77,13 @@ class Sampler:
         """Latents for first frames and texts."""
         seeds = [self.config.seed + number for number in range(len(batch))]
         empty = torch.from_numpy(np.asarray(self.source.empty_text, np.float32)).to(batch.text).expand_as(batch.text)
-        given = Conditions(batch.text, empty, batch.fps, network_condition(network, batch))
+        image = {
+            name: value for name, value in batch.conditions.items() if name.startswith("image") and value is not None
+        }
         return sample(
-            network,
+            partial(predict, network),
             self.config.schedule,
-            given,
+            Conditions(batch.text, empty, batch.fps, image),
             draw_noise(tuple(batch.latents.shape[1:]), seeds, 0),
             self.config.samples.sampling(),
             passes,
@@ -90,15 +93,15 @@ class Sampler:
 class Passes:
     """Tells how many passes of a sampling are done: a line every few seconds, none for a fast one."""
 
-    def __init__(self, told: str, say: Callable[[str], None]) -> None:
-        self.told, self.say = told, say
+    def __init__(self, title: str, report: Callable[[str], None]) -> None:
+        self.title, self.report = title, report
         self.last = time.monotonic()
 
     def __call__(self, done: int, of: int) -> None:
         """After each pass."""
         if time.monotonic() - self.last >= _LINE_EVERY_S:
             self.last = time.monotonic()
-            self.say(f"{self.told}: pass {done} of {of}")
+            self.report(f"{self.title}: pass {done} of {of}")
 
 
 def _unsaid(line: str) -> None:
@@ -110,9 +113,9 @@ def _write(
     place: Folder, videos: UInt8[np.ndarray, "b t h w 3"], prompts: list[str], fps: list[float], step: int
 ) -> None:
     """One mp4 a clip, and what was asked for."""
-    told = []
+    samples = []
     for number, (frames, prompt, rate) in enumerate(zip(videos, prompts, fps, strict=True)):
         place.write(f"{number:02}.mp4", encode_video(frames, rate))
-        told.append({"file": f"{number:02}.mp4", "prompt": prompt, "fps": rate})
+        samples.append({"file": f"{number:02}.mp4", "prompt": prompt, "fps": rate})
     facts = {"step": step, "left": "the clip as encoded", "right": "sampled from its first frame and prompt"}
-    place.write("prompts.json", json.dumps(facts | {"samples": told}, indent=2).encode())
+    place.write("prompts.json", json.dumps(facts | {"samples": samples}, indent=2).encode())

@@ -1,43 +1,57 @@
-"""One worker of a run: builds or restores what is trained and takes it to the last step."""
+"""One worker of a run: builds or restores what is trained, and what its loop needs."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from functools import partial
 
 from dataset.lock import FenceWatch
+from models.estimate import flops
+from models.video_model import unwrap
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share, StepData
-from training.loop.objective import Objective, bare
+from training.data.source import Source
+from training.loop.objective import Objective
 from training.loop.optimiser import Ema
 from training.loop.parallel import World, distribute
-from training.loop.speed import Meter, Pace, clip_flops, peak_flops
-from training.loop.train_step import Stepper, StepResult, Trainee
+from training.loop.speed import Meter, Pace, peak_flops
+from training.loop.train_loop import Periodic, Progress, TrainLoop
+from training.loop.train_step import StepResult, TrainState, TrainStep
 from training.network import build_network
 from training.recipes import Train
-from training.run.checkpoints import Checkpoints, Progress
+from training.run.checkpoints import Checkpoints
 from training.run.job import TrainJob, check_resume, describe, model_card, open_sources
 from training.run.samples import Sampler
 from training.run.tracking import Metrics, Tracker, open_trackers
 
 
 class Worker:
-    """A worker of a job in its world. ``say`` takes lines for the user."""
+    """A worker of a job in its world. ``report`` takes lines for the user.
 
-    def __init__(self, job: TrainJob, world: World, say: Callable[[str], None]) -> None:
-        self.job, self.config, self.world, self.say = job, job.config, world, say
-        self.sources = open_sources(job)
-        self.progress = check_resume(job, self.sources)
+    ``sources`` are the job's where they are open already; a worker in another process opens them itself.
+    """
+
+    def __init__(
+        self,
+        job: TrainJob,
+        world: World,
+        report: Callable[[str], None],
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        self.job, self.config, self.world, self.report = job, job.config, world, report
+        self.sources = open_sources(job) if sources is None else sources
+        start = check_resume(job, self.sources)
         self.half = job.config.hardware.precision == "bfloat16"
         self.pace = Pace()
         self.checkpoints = Checkpoints(job.out, job.config.saves.keep, job.fence)
         self.lock = FenceWatch(job.fence)
         self.card = model_card(job.config, self.sources)
-        self.sampler = Sampler(job.config, self.sources[0], world, say) if job.config.samples.every else None
-        self.trainee = self._trainee()
-        if self.progress.step:
-            self.checkpoints.restore(self.progress, self.trainee)
-            say(f"going on from step {self.progress.step} of {job.out.uri}")
+        self.sampler = Sampler(job.config, self.sources[0], world, report) if job.config.samples.every else None
+        self.state = self._build()
+        if start.step:
+            self.checkpoints.restore(start, self.state)
+            report(f"going on from step {start.step} of {job.out.uri}")
+        self.loop = self._loop(start)
 
-    def _trainee(self) -> Trainee:
+    def _build(self) -> TrainState:
         config, hardware = self.config, self.config.hardware
         network = build_network(config.network, self.sources[0].facts, config.seed)
         network = network.to(self.world.device).train()
@@ -47,89 +61,86 @@ class Worker:
         if hardware.compile:
             spread.compile()
         ema = Ema(spread.parameters(), config.optimiser.ema) if config.optimiser.ema else None
-        return Trainee(spread, config.optimiser.build(spread), ema)
+        return TrainState(spread, config.optimiser.build(spread), ema)
+
+    def _loop(self, start: Progress) -> TrainLoop:
+        config, device = self.config, self.world.device
+        objective = Objective(config.schedule, config.loss)
+        train_step = TrainStep(self.state, objective, config.optimiser, self.world, config.seed, self.half)
+        cost = flops(unwrap(self.state.network), self.sources[0].facts.shapes) if peak_flops(device) else 0
+        return TrainLoop(train_step, Meter(device, config.batch, 1 / self.world.size, cost), start, config.steps)
 
     def run(self) -> Progress:
         """Take every step that is left. Whenever this ends, what the last checkpoint holds is kept."""
-        config = self.config
-        objective = Objective(config.schedule, config.loss)
-        stepper = Stepper(self.trainee, objective, config.optimiser, self.world, config.seed, self.half)
-        meter = self._meter()
         with ExitStack() as stack:
             trackers = self._trackers(stack)
             if trackers:
-                self.say(legend(config))
-            steps = stack.enter_context(self._steps())
-            if self.sampler and self.progress.step == 0:
-                self.sampler.write(self.trainee, self.job.out, 0)
-            while self.progress.step < config.steps:
-                data = meter.next(steps)
-                result = stepper.step(data)
-                self.progress = Progress(data.step + 1, data.cursor, data.epoch)
-                self._tell(trackers, data, result, meter)
-                self._every_so_often(trackers)
-        return self.progress
+                self.report(legend(self.config))
+            batches = stack.enter_context(self.batches())
+            periodic = [Periodic(self.config.saves.every, partial(self._save, trackers))]
+            if self.sampler:
+                periodic.append(Periodic(self.config.samples.every, self._sample))
+                if self.loop.progress.step == 0:
+                    self._sample(self.loop.progress)
+            return self.loop.run(batches, partial(self._log, trackers), periodic)
 
-    def _meter(self) -> Meter:
-        device = self.world.device
-        cost = clip_flops(bare(self.trainee.network), self.sources[0].facts) if peak_flops(device) else 0
-        return Meter(device, self.config.batch, 1 / self.world.size, cost)
-
-    def _steps(self) -> Prefetcher:
+    def batches(self) -> Prefetcher:
+        """The data of the steps that are left."""
         config = self.config
-        plan = BatchPlan(config.batch, config.seed, config.schedule.steps, config.text_dropout, config.window)
+        plan = BatchPlan(config.batch, config.seed, config.schedule, config.text_dropout, config.window)
         share = Share(self.world.rank, self.world.size, config.hardware.micro_batch)
-        batches = Batches(self.sources, plan, share, self.progress.cursor)
-        return Prefetcher(batches, self.progress.step, config.steps, pin=self.world.device.type == "cuda")
+        start = self.loop.progress
+        batches = Batches(self.sources, plan, share, start.cursor)
+        return Prefetcher(batches, start.step, config.steps, pin=self.world.device.type == "cuda")
 
     def _trackers(self, stack: ExitStack) -> list[Tracker]:
         """The first worker's; the resolved configuration is written beside them."""
         if not self.world.first:
             return []
         description = describe(self.job, self.sources)
-        trackers: list[Tracker] = [Metrics(self.job.out, self.progress.step)]
-        trackers += open_trackers(self.config.trackers, self.job.out, self.progress.step, description)
+        trackers: list[Tracker] = [Metrics(self.job.out, self.loop.progress.step)]
+        trackers += open_trackers(self.config.trackers, self.job.out, self.loop.progress.step, description)
         for tracker in trackers:
             stack.callback(tracker.close)
         return trackers
 
-    def _tell(self, trackers: Sequence[Tracker], data: StepData, result: StepResult, meter: Meter) -> None:
+    def _log(self, trackers: Sequence[Tracker], data: StepData, result: StepResult) -> None:
+        """A step's line for the user and its values for the trackers."""
         if not trackers:
             return
         self.lock.check()
-        speed = meter.read()
+        speed = self.loop.meter.read()
         for tracker in trackers:
-            tracker.log(data.step, asdict(result) | {"epoch": data.epoch} | speed)
-        self.say(
-            f"step {data.step + 1:>6} of {self.config.steps}  loss {result.loss:.4f}  plain {result.plain:.4f}  "
-            f"motion {result.motion:.4f}  norm {result.grad_norm:.3f}  {speed['seconds']:.2f} s, "
-            f"waited {speed['data_wait']:.3f}{self.pace.told(speed['seconds'], self.config.steps - data.step - 1)}"
+            tracker.log(data.step, result.metrics() | {"epoch": data.epoch} | speed)
+        terms = "".join(f"  {name} {value:.4f}" for name, value in result.terms.items())
+        self.report(
+            f"step {data.step + 1:>6} of {self.config.steps}  loss {result.loss:.4f}{terms}  "
+            f"norm {result.grad_norm:.3f}  {speed['seconds']:.2f} s, "
+            f"waited {speed['data_wait']:.3f}{self.pace.describe(speed['seconds'], self.config.steps - data.step - 1)}"
         )
 
-    def _every_so_often(self, trackers: Sequence[Tracker]) -> None:
-        step = self.progress.step
-        if step % self.config.saves.every == 0 or step == self.config.steps:
-            for tracker in trackers:
-                tracker.flush()
-            self.checkpoints.save(self.progress, self.trainee, self.card, self.world)
-            if self.world.first:
-                self.say(f"checkpoint step-{step:08}")
-        if self.sampler and (step % self.config.samples.every == 0 or step == self.config.steps):
-            self.sampler.write(self.trainee, self.job.out, step)
+    def _save(self, trackers: Sequence[Tracker], progress: Progress) -> None:
+        for tracker in trackers:
+            tracker.flush()
+        self.checkpoints.save(progress, self.state, self.card, self.world)
+        if self.world.first:
+            self.report(f"checkpoint step-{progress.step:08}")
+
+    def _sample(self, progress: Progress) -> None:
+        assert self.sampler is not None
+        self.sampler.write(self.state, self.job.out, progress.step)
 
     def stopped(self) -> str:
         """Where an interrupt found this, and where the same command would go on."""
         saved = self.checkpoints.latest()
         if saved is None:
-            return f"interrupted at step {self.progress.step}, before a checkpoint; the same command starts anew."
-        return f"interrupted at step {self.progress.step}; the same command goes on from step {saved.step}."
+            return f"interrupted at step {self.loop.progress.step}, before a checkpoint; the same command starts anew."
+        return f"interrupted at step {self.loop.progress.step}; the same command goes on from step {saved.step}."
 
 
 def legend(config: Train) -> str:
     """What the numbers of a step's line mean."""
-    weight = config.loss.weight
-    total = f"plain + {weight:g} x motion" if weight else "plain (motion is not in it)"
     return (
-        f"loss = {total}; norm: of the gradient before it is clipped to {config.optimiser.clip_norm:g}; "
-        "waited: seconds of the step spent waiting for data"
+        f"loss = {config.loss.formula()}; norm: of the gradient before it is clipped to "
+        f"{config.optimiser.clip_norm:g}; waited: seconds of the step spent waiting for data"
     )

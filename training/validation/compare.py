@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from training.run.job import read_description
+from models.find import run_name
+from models.run_folder import read_description
 from training.run.tracking import METRICS, read_metrics
 from training.validation.figure import GREY, SMALL, Look, entitle, label, name_runs, new_figure, png, tidy
-from training.validation.runs import run_name
 
 # Losses of single steps are noise, since each has its own clips and timesteps; more steps than this hide the course.
 _LONGEST_WINDOW, _WINDOWS_A_RUN = 100, 10

@@ -3,18 +3,18 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.device import find_device
 from base.errors import NotFinite
 from dataset.identity import digest
-from diffusion.schedule import Schedule
-from diffusion.weighting import MotionFocal
+from diffusion.motion_focal import MotionFocal
+from diffusion.process import Process
 from training.data.batch import Batch, collate
 from training.data.draws import Draws
 from training.data.order import Place
@@ -92,25 +92,25 @@ def held_out_draws(seed: int, clip_id: str, timestep: int, shape: tuple[int, ...
 
 @torch.inference_mode()
 def measure(
-    network: Any, schedule: Schedule, clips: HeldOut, options: Options, say: Callable[[str], None]
+    network: nn.Module, process: Process, clips: HeldOut, options: Options, report: Callable[[str], None]
 ) -> ClipErrors:
-    """The errors of a network, a VideoUNet or what is called like one, in evaluation mode on the options' device.
+    """The errors of a network in evaluation mode on the options' device.
 
     NotFinite where the network answers with something that is no number.
     """
     device = find_device(options.device)
-    objective = Objective(schedule, MotionFocal())
+    objective = Objective(process, MotionFocal())
     sums: list[Tensor] = []
     total = len(clips.places) * len(options.timesteps)
-    told = time.monotonic()
+    last_line = time.monotonic()
     for batch in _batches(clips, options):
         on_device = batch.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            squared = objective.squared_errors(network, on_device)
+            squared = objective.errors(network, on_device) ** 2
         sums.append(_sums(squared, on_device.heatmap > options.threshold).cpu())
-        if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
-            say(f"{sum(map(len, sums)):,} of {total:,} predictions")
+        if time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
+            last_line = time.monotonic()
+            report(f"{sum(map(len, sums)):,} of {total:,} predictions")
     found = torch.cat(sums).view(len(clips.places), len(options.timesteps), 4).numpy()
     if not np.isfinite(found).all():
         clip, step = np.argwhere(~np.isfinite(found))[0][:2]

@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from base.device import find_device
-from diffusion.schedule import Schedule
 from training.data.source import Source
 from training.validation.measure import HeldOut, Options, measure
 from training.validation.ratio import ClipErrors, RunRatio, compare_ratios
-from training.validation.runs import check_fit, check_held_out, find_candidates
+from training.validation.runs import check_fit, check_held_out, find_comparable
 
 
 @dataclass(frozen=True)
@@ -42,29 +41,29 @@ class Validation:
         return asdict(self)
 
 
-def validate(job: ValidationJob, say: Callable[[str], None]) -> Validation:
-    """Validate; everything is checked before the first network runs. ``say`` takes lines for the user."""
+def validate(job: ValidationJob, report: Callable[[str], None]) -> Validation:
+    """Validate; everything is checked before the first network runs. ``report`` takes lines for the user."""
     started = time.monotonic()
-    candidates = find_candidates(job.runs)
+    candidates = find_comparable(job.runs)
     device = find_device(job.options.device)
     source = Source(job.data, job.options.artifacts, image=any(c.takes_image_tokens() for c in candidates))
     clips = HeldOut.choose(source, job.options.limit, job.options.seed)
     check_fit(candidates, clips, job.options.timesteps)
     if not job.allow_training_data:
-        check_held_out(candidates, clips, say)
-    say(f"{len(clips.places):,} clips x {len(job.options.timesteps)} timesteps on {device}")
+        check_held_out(candidates, clips, report)
+    report(f"{len(clips.places):,} clips x {len(job.options.timesteps)} timesteps on {device}")
     measured: list[tuple[str, ClipErrors]] = []
     for candidate in candidates:
-        say(f"{candidate.name}, step {candidate.facts.step}")
+        report(f"{candidate.name}, step {candidate.facts.step}")
         network = candidate.load().to(device)
-        errors = measure(network, Schedule(**candidate.facts.schedule), clips, job.options, say)
+        errors = measure(network, candidate.facts.schedule, clips, job.options, report)
         measured.append((candidate.name, errors))
         del network  # before the next one is loaded
     moving = int(measured[0][1].moving.sum())
     return Validation(
         runs=compare_ratios(measured, job.options.resamples, job.options.seed),
         steps=tuple(candidate.facts.step for candidate in candidates),
-        prediction=str(candidates[0].facts.schedule["prediction"]),
+        prediction=candidates[0].facts.schedule.predicts,
         clips=moving,
         clips_without_mask=len(clips.places) - moving,
         data=job.data,

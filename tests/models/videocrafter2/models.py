@@ -41,8 +41,6 @@ def conditions(model: VideoUNet, batch: int = 2, frames: int = 3) -> dict[str, T
         given["image_latent"] = torch.randn(batch, 4, 8, 8, generator=draw)
     if model.resampler is not None:
         given["image_tokens"] = torch.randn(batch, 7, 12, generator=draw)
-    if model.extra_channels:
-        given["extra"] = torch.randn(batch, model.extra_channels, frames, 8, 8, generator=draw)
     return given
 
 

@@ -14,7 +14,7 @@ from diffusion.schedule import Schedule
 from models.encoders import autoencoder, text
 from models.encoders.autoencoder import Autoencoder
 from models.encoders.text import ClipText
-from models.folder import find_part, load_facts, load_unet
+from models.folder import find_part, load_facts, load_network
 from models.videocrafter2 import names
 from models.videocrafter2.checkpoint import read
 from models.videocrafter2.convert import Sizes, Target, convert, targets
@@ -114,7 +114,7 @@ def test_only_what_is_known_is_left_aside(name: str) -> None:
 
 @torch.no_grad()
 def test_the_unet_says_what_the_original_said(converted: Path) -> None:
-    model, io = load_unet(converted), load_file(GOLDEN / "nano_io.safetensors")
+    model, io = load_network(converted), load_file(GOLDEN / "nano_io.safetensors")
     assert distance(model(io["sample"], io["timestep"], io["context"], io["fps"]), io["output"]) < 1e-5
 
 
@@ -136,7 +136,7 @@ def test_the_text_tower_is_read_by_its_own_loader(converted: Path, tensors: Tens
 
 def test_the_facts(converted: Path) -> None:
     facts = load_facts(converted)
-    assert Schedule(**facts.schedule) == Schedule(prediction="eps", rescale=0.7, rescale_steps=400)
+    assert facts.schedule == Schedule(prediction="eps", rescale=0.7, rescale_steps=400)
     assert (facts.frames, facts.height, facts.width, facts.scaling_factor) == (16, 40, 64, 0.18215)
     assert facts.latents["weights_tensors"] == autoencoder.weights_hash(Weights(str(converted), subfolder="vae"))
     assert facts.text["weights_tensors"] == text.weights_hash(Weights(str(converted), subfolder="text_encoder"))
@@ -154,7 +154,7 @@ def test_a_bare_safetensors_file_does_too_and_keeps_its_type(tensors: Tensors, t
     convert(tmp_path / "model.safetensors", tmp_path / "out", NANO)
     stored = load_file(tmp_path / "out" / "unet" / "diffusion_pytorch_model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
-    assert load_unet(tmp_path / "out").dtype == torch.float32
+    assert load_network(tmp_path / "out").dtype == torch.float32
 
 
 def rename(tensors: Tensors) -> None:

@@ -89,7 +89,7 @@ def test_dropout_acts_in_training_alone() -> None:
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_every_parameter_gets_a_gradient(condition: ImageCondition) -> None:
     """Else distributed training stops at the first step; and every condition reaches the output."""
-    model = small(image_condition=condition, extra_channels=2)
+    model = small(image_condition=condition)
     given = conditions(model)
     assert model(**given).shape == given["sample"].shape
     for tensor in given.values():
@@ -111,10 +111,9 @@ def test_other_sizes(widths: tuple[int, ...]) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("extra", [0, 3])
-def test_a_grown_model_starts_as_the_model_that_it_grew_from(extra: int) -> None:
+def test_a_grown_model_starts_as_the_model_that_it_grew_from() -> None:
     base = small(image_condition="none").eval()
-    model = VideoUNet.from_text_to_video(base, "x-cat", extra_channels=extra, dropout=0.1)
+    model = VideoUNet.from_text_to_video(base, "x-cat", dropout=0.1)
     given = conditions(model)
     base_given = {name: given[name] for name in ("sample", "timestep", "text", "fps")}
     assert torch.equal(model(**given), base(**base_given))
@@ -152,7 +151,6 @@ def test_what_cannot_grow_is_refused() -> None:
         ("cx-attn", {"image_tokens": None}, "image_tokens is missing"),
         ("none", {"image_latent": torch.zeros(2, 4, 8, 8)}, "image_latent is given"),
         ("x-cat", {"image_tokens": torch.zeros(2, 7, 12)}, "image_tokens is given"),
-        ("x-cat", {"extra": torch.zeros(2, 1, 3, 8, 8)}, "extra is given"),
     ],
 )
 def test_a_condition_too_few_or_too_many(condition: ImageCondition, change: dict[str, Any], said: str) -> None:
@@ -208,7 +206,7 @@ def test_gradient_checkpointing_changes_memory_alone(wrap: Callable[[VideoUNet],
 
 @pytest.mark.parametrize("condition", ["none", "both"])
 def test_saved_and_loaded_it_is_the_same(condition: ImageCondition, tmp_path: Path) -> None:
-    model = small(image_condition=condition, extra_channels=1, dropout=0.2).to(torch.bfloat16).eval()
+    model = small(image_condition=condition, dropout=0.2).to(torch.bfloat16).eval()
     model.save_pretrained(tmp_path / "unet")
     loaded = VideoUNet.from_pretrained(tmp_path, subfolder="unet", torch_dtype=torch.bfloat16)
     assert {name: t.dtype for name, t in loaded.state_dict().items()} == dict.fromkeys(
@@ -224,7 +222,7 @@ def test_saved_and_loaded_it_is_the_same(condition: ImageCondition, tmp_path: Pa
 
 @torch.no_grad()
 def test_half_precision_weights_and_autocast() -> None:
-    model = small(image_condition="both", extra_channels=1).eval()
+    model = small(image_condition="both").eval()
     given = conditions(model)
     expected = model(**given)
     with torch.autocast("cpu", torch.bfloat16):
@@ -237,7 +235,7 @@ def test_half_precision_weights_and_autocast() -> None:
 COMPILED = """
 import torch
 from tests.models.videocrafter2.models import conditions, small
-model = small(image_condition="both", extra_channels=1, block_out_channels=(8, 8))
+model = small(image_condition="both", block_out_channels=(8, 8))
 model.enable_gradient_checkpointing()
 given = conditions(model)
 for train in (False, True):

@@ -10,7 +10,7 @@ import pytest
 from base.errors import InputError
 from base.storage.uri import local_path
 from pipeline.manifest.segments import read_segments, seconds
-from tests.pipeline.manifest.test_manifest import rows, uris, write_tar
+from tests.pipeline.manifest.manifests import rows, uris, write_tar
 
 GOOD = {"video": "good.mp4", "caption": "good"}
 DIGITS = "9" * 400

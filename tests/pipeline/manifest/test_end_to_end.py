@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.manifest import ManifestColumns, read_manifest
 from pipeline.run.accounting import Account
-from tests.pipeline.manifest.test_manifest import write_tar
+from tests.pipeline.manifest.manifests import write_tar
 
 
 @pytest.mark.parametrize("layout", ["tar", "parquet"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from base.errors import InputError
 from pipeline.manifest.quotes import csv_records, tsv_records
-from tests.pipeline.manifest.test_manifest import rows
+from tests.pipeline.manifest.manifests import rows
 
 HEAD = "video,caption\na.mp4,cat\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from base.errors import InputError
 from pipeline.manifest.segments import captions_of, read_segments, seconds
-from tests.pipeline.manifest.test_manifest import rows
+from tests.pipeline.manifest.manifests import rows
 
 
 @pytest.mark.parametrize(

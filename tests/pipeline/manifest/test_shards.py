@@ -15,7 +15,7 @@ from pipeline.video.errors import VideoError
 from pipeline.video.geometry import ClipShape
 from pipeline.video.process.worker import DecodeLimits, VideoWorker
 from pipeline.video.sampling import Span
-from tests.pipeline.manifest.test_manifest import rows, write_tar
+from tests.pipeline.manifest.manifests import rows, write_tar
 from tests.videos import pictures, write
 
 

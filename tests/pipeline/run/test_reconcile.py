@@ -16,7 +16,7 @@ from pipeline.manifest import ROWS
 from pipeline.planning.plan import DryRun, Plan, Planner, PlanSink, Retry
 from pipeline.recipes import sprites
 from pipeline.run.accounting import Account
-from pipeline.run.reconcile import check_failures, settle
+from pipeline.run.reconcile import check_failures, reconcile
 from tests.pipeline.datasets import clip, reject, source, write_clips, write_rejects, write_sources
 
 RECIPE = replace(sprites(), store=StoreOptions(4, 2))
@@ -72,7 +72,7 @@ def compute(dataset: Folder, failed: tuple[str, ...] = (), retry: Retry | None =
 
 def end(dataset: Folder, planned: Plan, lacking: Mapping[str, list[str]] | None = None, run: str = "run1") -> Account:
     account = Account(run)
-    settle(account, planned, planner(dataset, DryRun()), lacking or {}, dataset)
+    reconcile(account, planned, planner(dataset, DryRun()), lacking or {}, dataset)
     return account
 
 
@@ -112,7 +112,7 @@ def test_a_clip_that_is_lost_is_no_success(dataset: Folder) -> None:
     (dataset / "clips").delete(part_names(dataset / "clips")[0])
     account = Account("run1")
     with pytest.raises(Incomplete, match=r"8 clips planned, but \d written, 0 filtered and \d failed") as caught:
-        settle(account, planned, planner(dataset, DryRun()), {}, dataset)
+        reconcile(account, planned, planner(dataset, DryRun()), {}, dataset)
     assert f"{8 - account.written - account.failed} clips are still to do" in str(caught.value)
     assert str(caught.value).endswith("Run the same command again.")
     assert not account.complete

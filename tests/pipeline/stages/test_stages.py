@@ -103,7 +103,7 @@ def mixed(videos: Path) -> pa.Table:
 
 def test_every_row_comes_out_done_or_failed(worker: VideoWorker, videos: Path) -> None:
     table = mixed(videos)
-    result = decode_rows(table, worker, SHAPE, killers=frozenset({"slot04"}))
+    result = decode_rows(table, worker, SHAPE, poison=frozenset({"slot04"}))
     assert result.column_names == [*WORK.names, "decoder", FRAMES, *FAILURE.names, "seconds"]
     assert result.select(WORK.names) == table
     assert [(f.stage, f.error_class) if f else None for f in read_failures(result)] == [

@@ -1,6 +1,5 @@
 """The client against the real server: what it says, and what it makes of the answers."""
 
-import io
 import subprocess
 import sys
 import threading
@@ -16,15 +15,9 @@ from serving.client.http import RefusedError, ServerError
 from serving.client.video import Video
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
+from tests.serving.calls import picture
 from tests.serving.scripted import scripted, video
 from tests.serving.server import Server, serve
-
-
-def picture(size: tuple[int, int] = (64, 32)) -> bytes:
-    """A PNG file."""
-    stream = io.BytesIO()
-    Image.radial_gradient("L").resize(size).convert("RGB").save(stream, "PNG")
-    return stream.getvalue()
 
 
 def test_from_a_picture_to_a_file(server: Server, tmp_path: Path) -> None:

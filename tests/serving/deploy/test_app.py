@@ -25,7 +25,7 @@ from serving.deploy.config import Config, Place, Replicas, read_config
 from serving.generate.models import ServedModel
 from serving.jobs.store import JobStore
 from serving.settings import Settings
-from tests.serving.http.test_api import create, events, png, refusal
+from tests.serving.calls import create, events, png, refusal
 
 pytestmark = pytest.mark.slow
 MOTIF = str(Path(sys.executable).with_name("motif"))

@@ -1,6 +1,6 @@
 """What a server says of a model folder before it loads it."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +8,10 @@ import pytest
 from base.errors import InputError, WeightsError
 from diffusion.options import Sampling, SamplingChanges
 from diffusion.schedule import Schedule
-from models.folder import ModelCard, save_model
+from models.card import ModelCard
+from models.folder import save_model
 from serving.generate.describe import describe
-from tests.models.test_generator import FACTS
+from tests.models.facts import FACTS
 from tests.models.videocrafter2.models import small
 
 
@@ -32,7 +33,7 @@ def test_a_server_may_say_otherwise(folder: str) -> None:
 
 
 def test_no_more_steps_than_the_schedule_has(tmp_path: Path) -> None:
-    facts = replace(FACTS, schedule=asdict(Schedule(steps=60, rescale_steps=60)))
+    facts = replace(FACTS, schedule=Schedule(steps=60, rescale_steps=60))
     save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
     assert describe("m", str(tmp_path / "model")).shown(1)["capabilities"]["max_inference_steps"] == 60
     with pytest.raises(InputError, match="^--steps 61: at most 60"):
@@ -48,7 +49,7 @@ def test_no_more_steps_than_the_schedule_has(tmp_path: Path) -> None:
     ],
 )
 def test_what_no_request_may_say_is_no_default(tmp_path: Path, changes: SamplingChanges, said: str) -> None:
-    facts = replace(FACTS, schedule=asdict(Schedule(zero_terminal_snr=True)))
+    facts = replace(FACTS, schedule=Schedule(zero_terminal_snr=True))
     save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
     assert describe("m", str(tmp_path / "model")).spacings == ("trailing",)
     with pytest.raises(InputError, match=said):

@@ -15,17 +15,24 @@ import torch
 
 from base.errors import InputError, StorageError
 from base.storage.folder import Folder
-from diffusion.options import Sampling
+from diffusion.flow import Flow
+from diffusion.options import Sampling, SamplingChanges
 from diffusion.sampling import OnStep
+from models.card import ModelCard
+from models.folder import save_model
 from models.generator import Request
+from models.patches.backbone import Patches
+from models.video_model import DataShapes
 from serving.deploy.loading import open_worker
+from serving.generate.describe import describe
 from serving.generate.files import Files
 from serving.generate.models import ServedModel
 from serving.generate.worker import Loaded, Worker
 from serving.jobs.job import Job, NewJob, Order
-from serving.jobs.leftovers import Remains
+from serving.jobs.leftovers import Leftovers
 from serving.jobs.store import JobStore
 from serving.settings import Compute, Settings
+from tests.models.facts import FACTS
 
 ORDER = Order("tiny", "a prompt", 7, 4, 8.0, 64, 32, Sampling(steps=5))
 
@@ -58,7 +65,7 @@ def scripted_worker(settings: Settings, generator: Any) -> Worker:
     folder = Folder(settings.folder)
     folder.path.mkdir(parents=True)
     store = JobStore(settings.database_url)
-    store.start_run("test", alone=True)
+    store.upkeep.start_run("test", alone=True)
     return Worker(store, Files(folder), lambda name: Loaded(generator, f"revision of {name}"))
 
 
@@ -83,7 +90,7 @@ def failure(worker: Worker, video_id: str) -> str | None:
 @pytest.fixture
 def real(tiny: ServedModel, settings: Settings) -> Iterator[Worker]:
     worker = open_worker(settings, [tiny], Compute(device="cpu"))
-    worker.store.start_run("test", alone=True)
+    worker.store.upkeep.start_run("test", alone=True)
     with worker:
         yield worker
 
@@ -97,6 +104,19 @@ def test_jobs_of_a_shape_become_videos_together(real: Worker) -> None:
     videos = [real.files.read(video_id, "video") for video_id in ids]
     assert videos[0] != videos[1]
     assert job(real, ids[0]).progress == 100
+
+
+def test_a_model_of_another_backbone_and_process_is_served(settings: Settings, tmp_path: Path) -> None:
+    network = Patches(width=16, depth=1, heads=1).new(DataShapes((4, 4, 8, 8), (5, 16)))
+    save_model(tmp_path / "m", network, ModelCard(replace(FACTS, frames=4, schedule=Flow())))
+    model = describe("m", str(tmp_path / "m"), SamplingChanges(steps=3))
+    assert model.spacings == ("trailing",)
+    worker = open_worker(settings, [model], Compute(device="cpu"))
+    worker.store.upkeep.start_run("test", alone=True)
+    with worker:
+        made = add(worker, replace(ORDER, model="m", sampling=model.defaults))
+        assert worker.work() == 1
+        assert job(worker, made).status == "completed"
 
 
 def test_a_seed_gives_the_same_video_in_any_batch(real: Worker) -> None:
@@ -153,7 +173,7 @@ def test_of_a_batch_the_others_go_on(settings: Settings) -> None:
         ids = [add(worker), add(worker), add(worker)]
         worker.work()
         assert [job(worker, ids[0]).status, job(worker, ids[2]).status] == ["completed", "completed"]
-        assert Remains(worker.store.engine).ids() == [ids[1]]  # which the next sweep of the server removes
+        assert Leftovers(worker.store.engine).ids() == [ids[1]]  # which the next sweep of the server removes
 
 
 def test_out_of_memory_goes_on_one_by_one(settings: Settings) -> None:
@@ -208,7 +228,7 @@ def test_a_broken_device_fails_one_batch_and_leaves_the_rest(settings: Settings)
         assert [job(worker, video_id).status for video_id in ids[2:]] == ["queued"] * 2
 
 
-def refuse_once(monkeypatch: pytest.MonkeyPatch, store: JobStore, name: str, after: bool = False) -> None:
+def refuse_once(monkeypatch: pytest.MonkeyPatch, store: object, name: str, after: bool = False) -> None:
     """A method raises at its first call, ``after``: when it has done its work."""
     method = getattr(store, name)
 
@@ -233,7 +253,7 @@ def test_what_the_store_refused_to_hear_is_failed_with_the_next_batch(
     with scripted_worker(settings, generator) as worker:
         stuck = add(worker)
         for name in refused:
-            refuse_once(monkeypatch, worker.store, name, after)
+            refuse_once(monkeypatch, worker.store.queue, name, after)
         with pytest.raises(ConnectionError):
             worker.work()
         assert job(worker, stuck).status == "in_progress"
@@ -255,10 +275,10 @@ def test_what_the_store_refused_to_hear_is_failed_where_nothing_follows(
     generator = Scripted(beat)
     with scripted_worker(settings, generator) as worker:
         stuck = add(worker)
-        refuse_once(monkeypatch, worker.store, "claim", after=True)
+        refuse_once(monkeypatch, worker.store.queue, "claim", after=True)
         with pytest.raises(ConnectionError):
             worker.work()
-        refuse_once(monkeypatch, worker.store, "fail_held")
+        refuse_once(monkeypatch, worker.store.queue, "fail_held")
         with pytest.raises(ConnectionError):
             worker.beat()
         worker.beat()
@@ -336,8 +356,8 @@ def test_models_are_loaded_on_demand_and_make_room(settings: Settings) -> None:
 def test_a_worker_that_leaves_hands_nothing_on(settings: Settings) -> None:
     held = threading.Event()
     with scripted_worker(settings, Scripted(lambda done: held.set())) as worker:
-        assert worker.store.state().workers == 1
-    assert worker.store.state().workers == 0
+        assert worker.store.upkeep.state().workers == 1
+    assert worker.store.upkeep.state().workers == 0
 
 
 def test_a_worker_that_could_not_be(tiny: ServedModel, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,9 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -21,7 +19,7 @@ from serving.generate.models import ServedModel
 from serving.jobs.job import NewJob
 from serving.requests.videos import Caller, Videos
 from serving.settings import Settings
-from tests.serving.jobs.test_store import ORDER
+from tests.serving.calls import ORDER, create, events, png, refusal
 from tests.serving.server import Server, serve
 
 KEYS = {
@@ -30,38 +28,10 @@ KEYS = {
 }  # fmt: skip
 
 
-def png(seed: int = 0, width: int = 64, height: int = 32) -> bytes:
-    stream = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx2.Client]:
     with httpx2.Client(base_url=server.url, timeout=60) as opened:
         yield opened
-
-
-def create(client: httpx2.Client, **fields: Any) -> dict[str, Any]:
-    files = {"input_reference": ("a.png", png(), "image/png")}
-    answer = client.post("/v1/videos", data={"prompt": "a", **fields}, files=files)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["location"] == f"/v1/videos/{answer.json()['id']}"
-    return dict(answer.json())
-
-
-def events(client: httpx2.Client, video_id: str) -> list[tuple[str, dict[str, Any]]]:
-    with client.stream("GET", f"/v1/videos/{video_id}/events") as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = [line for line in answer.iter_lines() if line and not line.startswith(":")]
-    return [(a[7:], json.loads(b[6:])) for a, b in zip(lines[::2], lines[1::2], strict=True)]
-
-
-def refusal(answer: httpx2.Response) -> tuple[int, str, str | None]:
-    error = answer.json()["error"]
-    assert error.keys() == {"message", "type", "param", "code"}
-    return answer.status_code, error["code"], error["param"]
 
 
 def test_create_follow_download(client: httpx2.Client) -> None:
@@ -148,8 +118,8 @@ def test_what_is_not_ready_and_what_failed(server: Server, client: httpx2.Client
     path = f"/v1/videos/{video['id']}"
     assert refusal(client.get(f"{path}/content"))[:2] == (404, "video_not_ready")
     assert int(client.get(path).headers["openai-poll-after-ms"]) > 0
-    server.store.claim(server.worker.name, 1)
-    server.store.fail(server.worker.name, [video["id"]], "out_of_memory", "Too large.")
+    server.store.queue.claim(server.worker.name, 1)
+    server.store.queue.fail(server.worker.name, [video["id"]], "out_of_memory", "Too large.")
     found = client.get(path)
     assert (found.status_code, found.json()["status"]) == (200, "failed")
     assert found.json()["error"] == {"code": "out_of_memory", "message": "Too large."}
@@ -244,7 +214,7 @@ def test_sync_that_takes_too_long(tiny: ServedModel, settings: Settings) -> None
         files = {"input_reference": ("a.png", png(), "image/png")}
         answer = httpx2.post(f"{server.url}/v1/videos/sync", data={"prompt": "a"}, files=files, timeout=30)
         assert refusal(answer)[:2] == (504, "timeout")
-        assert server.store.ids() == set()
+        assert server.store.upkeep.ids() == set()
         assert list(server.files.iterdir()) == []
 
 
@@ -287,7 +257,7 @@ def test_not_ready_without_a_worker(tiny: ServedModel, settings: Settings) -> No
 
 
 def test_draining(server: Server, client: httpx2.Client) -> None:
-    server.store.drain()
+    server.store.upkeep.drain()
     files = {"input_reference": ("a.png", png(), "image/png")}
     answer = client.post("/v1/videos", data={"prompt": "a"}, files=files)
     assert refusal(answer)[:2] == (503, "shutting_down")
@@ -301,7 +271,7 @@ def test_a_restart_keeps_what_is_finished(tiny: ServedModel, settings: Settings)
         events(client, done)
         server.hold.set()
         running = create(client)["id"]
-        server.store.claim(server.worker.name, 1)
+        server.store.queue.claim(server.worker.name, 1)
     with serve([tiny], settings) as server, httpx2.Client(base_url=server.url, timeout=60) as client:
         assert client.get(f"/v1/videos/{done}/content").content[4:8] == b"ftyp"
         assert client.get(f"/v1/videos/{running}").json()["error"]["code"] == "server_restarted"
@@ -330,7 +300,7 @@ def videos(tiny: ServedModel, settings: Settings, woken: list[int | None]) -> It
         woken.append(waiting)
 
     opened = open_videos(settings, [tiny], wake)
-    opened.store.start_run("run", alone=True)
+    opened.store.upkeep.start_run("run", alone=True)
     yield opened
     opened.close()
 
@@ -345,9 +315,9 @@ def queued(videos: Videos) -> str:
 
 def finished(videos: Videos, seconds: float = 1.0) -> str:
     video_id = queued(videos)
-    videos.store.beat("a")
-    (job,) = videos.store.claim("a", 1)
-    videos.store.complete("a", job, seconds)
+    videos.store.queue.beat("a")
+    (job,) = videos.store.queue.claim("a", 1)
+    videos.store.queue.complete("a", job, seconds)
     return video_id
 
 
@@ -369,13 +339,13 @@ def test_a_sweep_of_a_storage_that_refuses(
     videos: Videos, woken: list[int | None], caplog: pytest.LogCaptureFixture
 ) -> None:
     videos.files = storage = Refusing(videos.files)
-    videos.store.keep_s = -1.0
+    videos.store.ending.keep_s = -1.0
     gone = [finished(videos) for _ in range(6)]
-    videos.store.keep_s = 100.0
+    videos.store.ending.keep_s = 100.0
     storage.kept = set(gone[:2])
     waiting = {queued(videos), queued(videos)}
     videos.sweep()
-    assert videos.store.ids() == waiting
+    assert videos.store.upkeep.ids() == waiting
     assert set(storage.folder.folders()) == storage.kept | waiting
     assert woken == [2]
     videos.sweep()
@@ -391,7 +361,7 @@ def test_a_sweep_of_a_storage_that_refuses(
 def test_a_storage_that_refuses_everything_is_not_asked_on_and_on(videos: Videos) -> None:
     """The next sweep begins with those that this one did not come to."""
     videos.files = storage = Refusing(videos.files)
-    videos.store.keep_s = -1.0
+    videos.store.ending.keep_s = -1.0
     gone = {finished(videos) for _ in range(6)}
     storage.kept = set(gone)
     videos.sweep()
@@ -434,14 +404,14 @@ def test_how_long_to_wait_for_a_place(videos: Videos) -> None:
     finished(videos, 90.0)
     found = []
     for worker in "abcd":
-        videos.store.beat(worker)
+        videos.store.queue.beat(worker)
         found.append(videos.retry_after())
         queued(videos)
     assert found == [90, 45, 30, 23]
     finished(videos, 0.2)
     finished(videos, 1000.0)
     for worker in "bcd":
-        videos.store.leave(worker)
+        videos.store.queue.leave(worker)
     assert videos.retry_after() == 120
-    videos.store.leave("a")
+    videos.store.queue.leave("a")
     assert videos.retry_after() == 120

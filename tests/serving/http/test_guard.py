@@ -10,7 +10,7 @@ import pytest
 
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
-from tests.serving.http.test_api import create, events, png, refusal
+from tests.serving.calls import create, events, png, refusal
 from tests.serving.server import Server, serve
 
 MINE, THEIRS = "the key of the first user", "the key of the second"

@@ -46,7 +46,7 @@ def test_every_answer_is_documented(tiny: ServedModel, settings: Settings, tmp_p
         )
         assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:]
         assert httpx2.get(f"{server.url}/ready").status_code == 200
-        assert len(server.store.ids()) > 10
+        assert len(server.store.upkeep.ids()) > 10
 
 
 def test_the_document_is_complete(server: Server) -> None:

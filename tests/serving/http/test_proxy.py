@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from serving.http.proxy import Enveloped
-from tests.serving.http.test_api import refusal
+from tests.serving.calls import refusal
 
 
 async def proxy(scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,12 +13,13 @@ import sqlalchemy
 from base.errors import InputError, StorageError
 from diffusion.options import Sampling
 from serving.http.metrics import render
+from serving.http.schema import VideoAnswer
 from serving.jobs.job import NewJob, Order, video_object
-from serving.jobs.leftovers import Remains
-from serving.jobs.store import ALIVE_S, JobStore, QueueFull
+from serving.jobs.leftovers import Leftovers
+from serving.jobs.queue import ALIVE_S
+from serving.jobs.store import JobStore, QueueFull
 from serving.jobs.tables import metadata
-
-ORDER = Order("tiny", "a prompt", 7, 4, 8.0, 64, 32, Sampling(steps=5))
+from tests.serving.calls import ORDER
 
 
 @dataclass
@@ -61,8 +62,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(url: str, clock: Clock) -> Iterator[JobStore]:
     opened = JobStore(url, keep_s=100.0, clock=clock)
-    opened.start_run("one", alone=True)
-    opened.beat("w")
+    opened.upkeep.start_run("one", alone=True)
+    opened.queue.beat("w")
     yield opened
     opened.close()
 
@@ -84,36 +85,36 @@ def test_a_job_comes_back_as_it_was(store: JobStore) -> None:
 def test_jobs_are_claimed_in_order_and_by_shape(store: JobStore) -> None:
     other = replace(ORDER, sampling=Sampling(steps=6))
     first, odd, second, third = add(store), add(store, other), add(store), add(store)
-    assert [job.id for job in store.claim("w", 2)] == [first, second]
-    assert [job.id for job in store.claim("w", 2)] == [odd]
-    assert [job.id for job in store.claim("w", 2)] == [third]
-    assert store.claim("w", 2) == []
+    assert [job.id for job in store.queue.claim("w", 2)] == [first, second]
+    assert [job.id for job in store.queue.claim("w", 2)] == [odd]
+    assert [job.id for job in store.queue.claim("w", 2)] == [third]
+    assert store.queue.claim("w", 2) == []
 
 
 def test_a_loaded_model_goes_first_for_a_while(store: JobStore, clock: Clock) -> None:
     other = add(store, replace(ORDER, model="other"))
     mine = add(store)
-    assert [job.id for job in store.claim("w", 4, loaded=["tiny"])] == [mine]
+    assert [job.id for job in store.queue.claim("w", 4, loaded=["tiny"])] == [mine]
     late = add(store)
     clock.now += 31
-    assert [job.id for job in store.claim("w", 4, loaded=["tiny"])] == [other]
-    assert [job.id for job in store.claim("w", 4, loaded=["other"])] == [late]
+    assert [job.id for job in store.queue.claim("w", 4, loaded=["tiny"])] == [other]
+    assert [job.id for job in store.queue.claim("w", 4, loaded=["other"])] == [late]
 
 
 def test_only_jobs_of_served_models_are_claimed(store: JobStore, clock: Clock) -> None:
     other, mine = add(store, replace(ORDER, model="other")), add(store)
     clock.now += 31
-    assert [job.id for job in store.claim("w", 4, served=["tiny", "third"])] == [mine]
-    assert store.claim("w", 4, served=["tiny", "third"]) == []
+    assert [job.id for job in store.queue.claim("w", 4, served=["tiny", "third"])] == [mine]
+    assert store.queue.claim("w", 4, served=["tiny", "third"]) == []
     assert store.get("", other).status == "queued"  # type: ignore[union-attr]
-    assert [job.id for job in store.claim("w", 4)] == [other]
+    assert [job.id for job in store.queue.claim("w", 4)] == [other]
 
 
 def test_what_waits_for_a_model_that_is_gone_is_told_so(store: JobStore) -> None:
     running, mine = add(store, replace(ORDER, model="other")), add(store)
-    store.claim("w", 1)
+    store.queue.claim("w", 1)
     others = [add(store, replace(ORDER, model=model)) for model in ("other", "third")]
-    store.fail_unserved({"tiny"})
+    store.upkeep.fail_unserved({"tiny"})
     assert store.get("", running).status == "in_progress"  # type: ignore[union-attr]
     assert store.get("", mine).status == "queued"  # type: ignore[union-attr]
     for video_id, model in zip(others, ("other", "third"), strict=True):
@@ -128,12 +129,12 @@ def test_what_waits_for_a_model_that_is_gone_is_told_so(store: JobStore) -> None
 @pytest.mark.parametrize("draining", [False, True])
 def test_a_claim_fails_what_the_worker_still_holds(store: JobStore, draining: bool) -> None:
     left, elsewhere = add(store), add(store)
-    store.claim("w", 1)
-    store.beat("other")
-    store.claim("other", 1)
+    store.queue.claim("w", 1)
+    store.queue.beat("other")
+    store.queue.claim("other", 1)
     if draining:
-        store.drain()
-    assert store.claim("w", 1) == []
+        store.upkeep.drain()
+    assert store.queue.claim("w", 1) == []
     assert store.get("", left).error[0] == "generation_failed"  # type: ignore[union-attr,index]
     assert store.get("", elsewhere).status == "in_progress"  # type: ignore[union-attr]
     assert b'motif_videos_failed_total{code="generation_failed",model="tiny"} 1.0' in render(store, 10)
@@ -149,7 +150,7 @@ def test_the_queue_is_bounded_under_a_rush(store: JobStore) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         accepted = list(pool.map(ask, range(60)))
-    assert sum(accepted) == store.state().queued == 8
+    assert sum(accepted) == store.upkeep.state().queued == 8
     with pytest.raises(QueueFull) as full:
         add(store, limit=8)
     assert full.value.length == 8
@@ -159,11 +160,11 @@ def test_the_queue_is_bounded_under_a_rush(store: JobStore) -> None:
 def test_each_job_is_claimed_once_under_a_rush(store: JobStore) -> None:
     wanted = {add(store, limit=100) for _ in range(40)}
     for number in range(8):
-        store.beat(f"w{number}")
+        store.queue.beat(f"w{number}")
 
     def take(number: int) -> list[str]:
         found: list[str] = []
-        while jobs := store.claim(f"w{number}", 3):
+        while jobs := store.queue.claim(f"w{number}", 3):
             found += [job.id for job in jobs]
         return found
 
@@ -174,36 +175,36 @@ def test_each_job_is_claimed_once_under_a_rush(store: JobStore) -> None:
 
 def test_a_deleted_job_is_told_to_its_worker_and_not_completed(store: JobStore) -> None:
     kept, deleted = add(store), add(store)
-    jobs = store.claim("w", 2)
+    jobs = store.queue.claim("w", 2)
     store.delete("", deleted)
-    assert store.advance("w", [kept, deleted], "denoising", 50) == {kept}
-    assert [store.complete("w", job, 1.0) for job in jobs] == [True, False]
+    assert store.queue.advance("w", [kept, deleted], "denoising", 50) == {kept}
+    assert [store.queue.complete("w", job, 1.0) for job in jobs] == [True, False]
 
 
 def test_what_a_lost_worker_held_is_failed(store: JobStore, clock: Clock) -> None:
     video_id = add(store)
-    store.claim("w", 1)
+    store.queue.claim("w", 1)
     clock.now += ALIVE_S - 1
-    store.beat("w")
+    store.queue.beat("w")
     clock.now += ALIVE_S - 1
-    store.sweep()
+    store.upkeep.sweep()
     assert store.get("", video_id).status == "in_progress"  # type: ignore[union-attr]
     clock.now += 2
-    store.sweep()
+    store.upkeep.sweep()
     job = store.get("", video_id)
     assert job is not None
     assert (job.status, job.error and job.error[0]) == ("failed", "worker_lost")
-    assert store.advance("w", [video_id], "denoising", 90) == set()
+    assert store.queue.advance("w", [video_id], "denoising", 90) == set()
 
 
 def test_a_restart_fails_what_ran_and_keeps_the_rest(store: JobStore, url: str, clock: Clock) -> None:
     done, running, waiting = add(store), add(store), add(store)
-    (job,) = store.claim("w", 1)
-    assert store.complete("w", job, 2.0)
-    store.claim("w", 1)
+    (job,) = store.queue.claim("w", 1)
+    assert store.queue.complete("w", job, 2.0)
+    store.queue.claim("w", 1)
     store.close()
     again = JobStore(url, keep_s=100.0, clock=clock)
-    again.start_run("two", alone=True)
+    again.upkeep.start_run("two", alone=True)
     assert {job_id: again.get("", job_id).status for job_id in (done, running, waiting)} == {  # type: ignore[union-attr]
         done: "completed",
         running: "failed",
@@ -215,17 +216,17 @@ def test_a_restart_fails_what_ran_and_keeps_the_rest(store: JobStore, url: str, 
 
 def test_a_server_that_joins_leaves_running_jobs_alone(store: JobStore) -> None:
     running = add(store)
-    store.claim("w", 1)
-    store.start_run("two", alone=False)
+    store.queue.claim("w", 1)
+    store.upkeep.start_run("two", alone=False)
     assert store.get("", running).status == "in_progress"  # type: ignore[union-attr]
 
 
 def test_a_store_knows_whether_it_was_run_before(url: str) -> None:
     store = JobStore(url)
-    assert [store.start_run("one", alone=True), store.start_run("two", alone=False)] == [False, True]
+    assert [store.upkeep.start_run("one", alone=True), store.upkeep.start_run("two", alone=False)] == [False, True]
     store.close()
     again = JobStore(url)
-    assert again.start_run("three", alone=True)
+    assert again.upkeep.start_run("three", alone=True)
     again.close()
 
 
@@ -236,9 +237,9 @@ def test_a_database_of_an_earlier_version(store: JobStore, url: str, clock: Cloc
         connection.execute(sqlalchemy.text("ALTER TABLE jobs ADD COLUMN started_at FLOAT"))
     store.close()
     again = JobStore(url, clock=clock)
-    again.beat("w")
-    (job,) = again.claim("w", 1)
-    assert again.complete("w", job, 1.0)
+    again.queue.beat("w")
+    (job,) = again.queue.claim("w", 1)
+    assert again.queue.complete("w", job, 1.0)
     assert again.get("", video_id).status == "completed"  # type: ignore[union-attr]
     again.close()
 
@@ -247,57 +248,57 @@ def test_nothing_waits_for_ever(store: JobStore, clock: Clock) -> None:
     """Not even for a model that nobody serves any more."""
     waiting = add(store)
     clock.now += 99
-    store.sweep()
+    store.upkeep.sweep()
     assert store.get("", waiting).status == "queued"  # type: ignore[union-attr]
     clock.now += 2
-    store.sweep()
+    store.upkeep.sweep()
     assert store.get("", waiting).error[0] == "expired"  # type: ignore[union-attr, index]
     clock.now += 101
-    store.sweep()
-    assert Remains(store.engine).ids() == [waiting]
+    store.upkeep.sweep()
+    assert Leftovers(store.engine).ids() == [waiting]
 
 
 def test_finished_jobs_expire(store: JobStore, clock: Clock) -> None:
     done, waiting = add(store), add(store)
-    (job,) = store.claim("w", 1)
-    store.complete("w", job, 2.0)
+    (job,) = store.queue.claim("w", 1)
+    store.queue.complete("w", job, 2.0)
     assert store.get("", done).expires_at == clock.now + 100  # type: ignore[union-attr]
     clock.now += 101
-    store.sweep()
-    assert store.ids() == {waiting}
-    assert Remains(store.engine).ids() == [done]
+    store.upkeep.sweep()
+    assert store.upkeep.ids() == {waiting}
+    assert Leftovers(store.engine).ids() == [done]
 
 
 def test_what_is_gone_leaves_its_files_to_be_removed(store: JobStore, url: str, clock: Clock) -> None:
     """Until somebody says that they are, also after a restart; what was refused comes last."""
     late, deleted, failed = add(store), add(store), add(store)
-    jobs = {job.id: job for job in store.claim("w", 3)}
+    jobs = {job.id: job for job in store.queue.claim("w", 3)}
     store.delete("", deleted)
-    store.fail("w", [failed], "out_of_memory", "no")
-    remains = Remains(store.engine)
-    remains.removed(deleted)
-    assert remains.ids() == []
+    store.queue.fail("w", [failed], "out_of_memory", "no")
+    leftovers = Leftovers(store.engine)
+    leftovers.removed(deleted)
+    assert leftovers.ids() == []
     for video_id in (deleted, failed):  # the worker has written both since
-        assert not store.complete("w", jobs[video_id], 1.0)
-    assert remains.ids() == [deleted]
-    assert [remains.refused(deleted), remains.refused(deleted)] == [1, 2]
+        assert not store.queue.complete("w", jobs[video_id], 1.0)
+    assert leftovers.ids() == [deleted]
+    assert [leftovers.refused(deleted), leftovers.refused(deleted)] == [1, 2]
     store.delete("", late)
     store.close()
     again = JobStore(url, keep_s=100.0, clock=clock)
-    assert Remains(again.engine).ids() == [late, deleted]
+    assert Leftovers(again.engine).ids() == [late, deleted]
     clock.now += 101
-    again.start_run("two", alone=False)
-    assert set(Remains(again.engine).ids()) == {late, deleted, failed}
+    again.upkeep.start_run("two", alone=False)
+    assert set(Leftovers(again.engine).ids()) == {late, deleted, failed}
     again.close()
 
 
 def test_draining_keeps_jobs_waiting(store: JobStore) -> None:
     add(store)
-    store.drain()
-    assert store.draining()
-    assert store.claim("w", 1) == []
-    store.start_run("two", alone=True)
-    assert len(store.claim("w", 1)) == 1
+    store.upkeep.drain()
+    assert store.upkeep.draining()
+    assert store.queue.claim("w", 1) == []
+    store.upkeep.start_run("two", alone=True)
+    assert len(store.queue.claim("w", 1)) == 1
 
 
 def test_pages(store: JobStore) -> None:
@@ -323,8 +324,8 @@ def test_an_idempotency_key_belongs_to_its_owner(store: JobStore) -> None:
 def test_metrics_add_up(store: JobStore) -> None:
     add(store)
     add(store)
-    for job in store.claim("w", 2):
-        store.complete("w", job, 3.0)
+    for job in store.queue.claim("w", 2):
+        store.queue.complete("w", job, 3.0)
     text = render(store, 10).decode()
     for line in (
         'motif_videos_created_total{model="tiny"} 2.0',
@@ -346,7 +347,8 @@ def test_the_video_object_has_every_key(store: JobStore) -> None:
     shown = video_object(job)
     assert shown["seconds"] == "0.5"
     assert shown["size"] == "64x32"
-    assert {"completed_at", "expires_at", "error", "remixed_from_video_id"} <= shown.keys()
+    assert shown.keys() == VideoAnswer.model_fields.keys()
+    VideoAnswer.model_validate(shown)
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "unknown://host/name"])

@@ -15,9 +15,8 @@ from PIL import Image
 from media.picture import PictureError, decode_picture, fit
 from serving.errors import ApiError
 from serving.requests.decoding import DecodeLimits, PictureDecoder
-from tests.media.test_picture import encoded
-from tests.media.test_picture_limits import jpeg_of_scans
-from tests.serving.http.test_api import png
+from tests.media.pictures import encoded, jpeg_of_scans
+from tests.serving.calls import png
 
 MIB = 1 << 20
 Open = Callable[[DecodeLimits], PictureDecoder]

@@ -13,7 +13,7 @@ from serving.errors import ApiError
 from serving.generate.models import ServedModel
 from serving.requests.fetch import fetch_picture, resolve
 from serving.settings import Settings
-from tests.serving.http.test_api import refusal
+from tests.serving.calls import refusal
 from tests.serving.server import serve
 from tests.serving.tls import MIB, certificate, listening
 

@@ -10,13 +10,13 @@ from diffusion.options import Sampling
 from serving.errors import ApiError
 from serving.generate.models import ServedModel
 from serving.jobs.job import Job, video_object
-from serving.requests.fields import RemixRequest, VideoRequest, read_fields, settle
+from serving.requests.fields import RemixRequest, VideoRequest, read_fields, resolve
 
 MODEL = ServedModel("m", "/nowhere", 512, 320, 16, (4.0, 32.0), 7, 150, ("trailing",), Sampling(steps=50))
 
 
 def order(**fields: Any) -> Any:
-    return settle(read_fields(VideoRequest, {"prompt": "p", **fields}), MODEL)
+    return resolve(read_fields(VideoRequest, {"prompt": "p", **fields}), MODEL)
 
 
 def refused(**fields: Any) -> ApiError:
@@ -116,20 +116,20 @@ def test_what_the_server_says_of_a_video_may_be_asked_for(frames: int, fps: floa
     """Its length is rounded, and at the ends of the range that is outside of it."""
     model = replace(MODEL, frames=frames, fps=(6.0, 12.0))
     fields = {"prompt": "p", "num_frames": frames}
-    made = settle(read_fields(VideoRequest, {**fields, "fps": fps}), model)
+    made = resolve(read_fields(VideoRequest, {**fields, "fps": fps}), model)
     told = video_object(Job("video_1", "", made, "completed", "done", 100, 0.0))["seconds"]
-    again = settle(read_fields(VideoRequest, {**fields, "seconds": told}), model)
+    again = resolve(read_fields(VideoRequest, {**fields, "seconds": told}), model)
     assert again.fps == pytest.approx(fps, rel=1e-2)
     assert 6.0 <= again.fps <= 12.0
-    assert settle(read_fields(VideoRequest, {**fields, "seconds": told, "fps": fps}), model).fps == fps
+    assert resolve(read_fields(VideoRequest, {**fields, "seconds": told, "fps": fps}), model).fps == fps
 
 
 def test_the_longest_that_is_told_may_be_asked_for() -> None:
     model = replace(MODEL, frames=76, fps=(6.0, 12.0))
     with pytest.raises(ApiError) as caught:
-        settle(read_fields(VideoRequest, {"prompt": "p", "seconds": 20}), model)
+        resolve(read_fields(VideoRequest, {"prompt": "p", "seconds": 20}), model)
     (longest,) = re.findall(r"to ([0-9.]+) seconds", caught.value.message)
-    assert settle(read_fields(VideoRequest, {"prompt": "p", "seconds": longest}), model).fps == 6.0
+    assert resolve(read_fields(VideoRequest, {"prompt": "p", "seconds": longest}), model).fps == 6.0
 
 
 def test_a_model_of_one_rate_has_one_length() -> None:
@@ -137,8 +137,8 @@ def test_a_model_of_one_rate_has_one_length() -> None:
     with pytest.raises(
         ApiError, match=r"; m knows 4, so 8 frames last 2 seconds: ask for that, or leave seconds out\."
     ):
-        settle(read_fields(VideoRequest, {"prompt": "p", "seconds": 4}), model)
-    made = settle(read_fields(VideoRequest, {"prompt": "p", "fps": 8}), model)
+        resolve(read_fields(VideoRequest, {"prompt": "p", "seconds": 4}), model)
+    made = resolve(read_fields(VideoRequest, {"prompt": "p", "fps": 8}), model)
     assert "trained at 4 frames a second" in made.warnings[0]
 
 

@@ -8,12 +8,13 @@ import torch
 
 from base.errors import StorageError
 from base.storage.folder import Folder
+from diffusion.schedule import Schedule
 from tests.training.datasets import Toy, write_toy
 from training.data.batch import Batch
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share
 from training.data.source import Artifacts, Source
 
-PLAN = BatchPlan(batch=8, seed=0, schedule_steps=1000)
+PLAN = BatchPlan(batch=8, seed=0, process=Schedule())
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_a_step_goes_on_from_its_cursor_alone(source: Source) -> None:
 def test_workers_share_the_row_groups(tmp_path: Path) -> None:
     """A batch holds clips of many groups and is dealt out by group: each worker reads its own, and keeps few."""
     dataset = write_toy(Folder(str(tmp_path)), Toy(clips=128, clips_a_part=32, clips_a_row_group=4))
-    plan = BatchPlan(16, 0, 1000, window=128)
+    plan = BatchPlan(16, 0, Schedule(), window=128)
     read, kept = [], []
     for rank in range(2):
         mine = Source(dataset.uri, Artifacts())
@@ -81,7 +82,7 @@ def test_workers_share_the_row_groups(tmp_path: Path) -> None:
 
 def test_a_window_of_few_clips_gives_the_same_batches_and_holds_few_groups(tmp_path: Path) -> None:
     dataset = write_toy(Folder(str(tmp_path)), Toy(clips=64, clips_a_part=32, clips_a_row_group=4))
-    plan = BatchPlan(8, 0, 1000, window=32)
+    plan = BatchPlan(8, 0, Schedule(), window=32)
     ample, scarce = Source(dataset.uri, Artifacts()), Source(dataset.uri, Artifacts())
     one, other = (Batches([source], plan, Share(0, 1, 8)) for source in (ample, scarce))
     scarce.kept_groups = 1
@@ -92,7 +93,7 @@ def test_a_window_of_few_clips_gives_the_same_batches_and_holds_few_groups(tmp_p
 
 
 def test_texts_are_dropped_by_sample(source: Source) -> None:
-    plan = BatchPlan(batch=8, seed=0, schedule_steps=1000, text_dropout=0.5)
+    plan = BatchPlan(batch=8, seed=0, process=Schedule(), text_dropout=0.5)
     texts = torch.cat([batch.text for batch in micro_batches([source], 20, plan=plan)])
     empty = torch.from_numpy(np.asarray(source.empty_text, np.float32))
     dropped = (texts == empty).all(dim=(1, 2))

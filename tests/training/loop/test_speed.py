@@ -17,14 +17,14 @@ from training.loop.speed import Pace
     ],
 )
 def test_the_time_left_in_words(seconds: float, left: int, told: str) -> None:
-    assert Pace().told(seconds, left) == told
+    assert Pace().describe(seconds, left) == told
 
 
 def test_the_time_left_follows_the_last_steps() -> None:
     pace = Pace()
     for _ in range(3):
-        pace.told(1.0, 100)
-    assert pace.told(90.0, 30) == "  left 30 s"  # one slow step changes nothing
+        pace.describe(1.0, 100)
+    assert pace.describe(90.0, 30) == "  left 30 s"  # one slow step changes nothing
     for _ in range(20):
-        told = pace.told(2.0, 30)
+        told = pace.describe(2.0, 30)
     assert told == "  left 1 min"

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from base.storage.folder import Folder
 from tests.training.datasets import Toy, write_toy
-from tests.training.run.test_worker import losses
-from tests.training.runs import TOY, toy_job
+from tests.training.runs import TOY, losses, toy_job
 from training.loop.objective import Objective
 from training.loop.parallel import World
-from training.loop.train_step import Stepper
+from training.loop.train_step import TrainStep
 from training.recipes import Samples
 from training.run.job import TrainJob
 from training.run.worker import Worker
@@ -25,13 +24,13 @@ from training.run.worker import Worker
 def gradients(job: TrainJob, world: World) -> dict[str, Tensor]:
     """The gradient of the first step, before clipping, without dropout (which is drawn by forward pass)."""
     worker = Worker(job, world, lambda line: None)
-    for module in worker.trainee.network.modules():
+    for module in worker.state.network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    stepper = Stepper(worker.trainee, Objective(job.config.schedule, job.config.loss), TOY.optimiser, world, 0)
-    with worker._steps() as steps:
-        stepper._gradients(next(steps))
-    network = getattr(worker.trainee.network, "module", worker.trainee.network)
+    train_step = TrainStep(worker.state, Objective(job.config.schedule, job.config.loss), TOY.optimiser, world, 0)
+    with worker.batches() as steps:
+        train_step._gradients(next(steps))
+    network = getattr(worker.state.network, "module", worker.state.network)
     found = {}
     for name, parameter in network.named_parameters():
         grad = parameter.grad.full_tensor() if hasattr(parameter.grad, "full_tensor") else parameter.grad
@@ -103,13 +102,13 @@ def test_eight_clips_can_be_learnt_by_heart(tmp_path: Path) -> None:
     job = toy_job(eight_clips(tmp_path), tmp_path / "run", batch=8, text_dropout=0.0, steps=400)
     worker = Worker(job, World(torch.device("cpu")), lambda line: None)
     options = replace(TOY.optimiser, lr=3e-3)
-    stepper = Stepper(worker.trainee, Objective(job.config.schedule, job.config.loss), options, worker.world, 0)
-    with worker._steps() as steps:
+    train_step = TrainStep(worker.state, Objective(job.config.schedule, job.config.loss), options, worker.world, 0)
+    with worker.batches() as steps:
         data = next(steps)
-    first = stepper.step(data).loss
+    first = train_step.step(data).loss
     last = first
     for _ in range(400):
-        last = min(last, stepper.step(data).loss)
+        last = min(last, train_step.step(data).loss)
         if last < first / 10:
             break
     assert last < first / 10, (first, last)

@@ -11,8 +11,7 @@ from base.errors import Incomplete, InputError, StorageError
 from base.storage.folder import Folder
 from dataset.lock import WriteLock
 from tests.conftest import ROOT
-from tests.training.run.test_worker import losses, same, weights
-from tests.training.runs import toy_job, train_here
+from tests.training.runs import losses, same, toy_job, train_here, weights
 from training.loop.optimiser import Optimiser
 from training.recipes import Saves
 from training.run.checkpoints import Checkpoints
@@ -99,12 +98,12 @@ def test_two_runs_do_not_write_to_one_folder(toy_dataset: Folder, tmp_path: Path
 
 
 def test_a_run_that_lost_its_lock_saves_nothing(toy_dataset: Folder, tmp_path: Path) -> None:
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         if "step      3 of" in line:
             (tmp_path / "runs" / "lock.json").unlink()
 
     with pytest.raises(Incomplete, match="lost its lock of the run's folder"):
-        launch(toy_job(toy_dataset, tmp_path), say)
+        launch(toy_job(toy_dataset, tmp_path), report)
     assert Checkpoints(Folder(str(tmp_path)), 3).names() == ["step-00000002"]
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from base.errors import InputError, NotFinite
 from base.storage.folder import Folder
-from tests.training.run.test_worker import losses, same, weights
-from tests.training.runs import TOY, toy_job
+from tests.training.runs import TOY, losses, same, toy_job, weights
 from training.loop.optimiser import Optimiser
 from training.recipes import Saves
 from training.run.launch import launch

@@ -11,16 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from base.errors import InputError, NotFinite, StorageError
 from base.storage.folder import Folder
 from base.weights import Weights
-from diffusion.weighting import MotionFocal
-from models.folder import find_part, load_facts, load_unet
+from diffusion.motion_focal import MotionFocal
+from models.folder import find_part, load_facts, load_network
 from models.generator import Generator, Request
 from tests.training.datasets import TOKENS, Toy, write_toy
-from tests.training.runs import SMALL, TOY, toy_job, train_here
+from tests.training.runs import SMALL, TOY, losses, same, toy_job, train_here, weights
 from training.data.order import Place
 from training.loop.optimiser import Optimiser
 from training.loop.parallel import World
@@ -31,24 +30,6 @@ from training.run.launch import launch
 from training.run.samples import Passes
 from training.run.tracking import read_metrics
 from training.run.worker import Worker, legend
-
-LOSSES = ("step", "loss", "plain", "motion", "grad_norm")
-
-
-def losses(run: Path | Folder) -> list[tuple[float, ...]]:
-    return [
-        tuple(line[name] for name in LOSSES)
-        for line in read_metrics(Folder(str(run)) if isinstance(run, Path) else run)
-    ]
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    newest = Checkpoints(Folder(str(run)), 1).names()[-1]
-    return load_file(run / "checkpoints" / newest / "training.safetensors")
-
-
-def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_run_leaves_its_description_its_losses_and_a_model(toy_dataset: Folder, tmp_path: Path) -> None:
@@ -67,7 +48,7 @@ def test_a_run_leaves_its_description_its_losses_and_a_model(toy_dataset: Folder
     model = run / "checkpoints" / "step-00000004" / "model"
     assert load_facts(model).step == 4
     assert load_facts(model).latents["encoder"] == "PixelCodec"
-    assert load_unet(model).config.image_condition == "x-cat"
+    assert load_network(model).config.image_condition == "x-cat"
 
 
 def test_what_takes_time_is_told_of(toy_dataset: Folder, tmp_path: Path) -> None:
@@ -110,7 +91,7 @@ def test_the_numbers_of_a_step_are_explained(loss: MotionFocal, told: str) -> No
 def test_the_model_that_is_saved_holds_the_moving_average(toy_dataset: Folder, tmp_path: Path) -> None:
     train_here(toy_job(toy_dataset, tmp_path / "run"))
     state = weights(tmp_path / "run")
-    model = load_unet(tmp_path / "run" / "checkpoints" / "step-00000004" / "model").state_dict()
+    model = load_network(tmp_path / "run" / "checkpoints" / "step-00000004" / "model").state_dict()
     name = "conv_in.weight"
     assert torch.equal(model[name], state[f"ema.{name}"])
     assert not torch.equal(state[f"ema.{name}"], state[f"network.{name}"])
@@ -171,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(toy_dat
     job = toy_job(toy_dataset, tmp_path, steps=4)
     worker = Worker(job, World(torch.device("cpu")), lambda line: None)
     with torch.no_grad():
-        worker.trainee.network.conv_out.weight.fill_(float("nan"))
+        worker.state.network.conv_out.weight.fill_(float("nan"))
     with pytest.raises(NotFinite, match=r"step 2: the loss is nan"):
         worker.run()
     assert same(weights(tmp_path), before)
@@ -211,7 +192,7 @@ def test_networks_that_attend_to_the_image(tmp_path: Path, condition: Any) -> No
     network = replace(SMALL, image_condition=condition)
     train_here(toy_job(dataset, tmp_path / "run", network=network, samples=Samples(every=4, num=1, steps=1)))
     model = tmp_path / "run" / "checkpoints" / "step-00000004" / "model"
-    assert load_unet(model).config.image_condition == condition
+    assert load_network(model).config.image_condition == condition
     generator = Generator.load(model, torch.device("cpu"))
     (video,) = generator.generate([Request(np.zeros((48, 90, 3), np.uint8), "a square")])
     assert video.shape == (4, 64, 64, 3)
@@ -279,7 +260,7 @@ def test_the_rate_may_be_lowered_on_the_way(toy_dataset: Folder, tmp_path: Path)
 def test_what_was_wrong_may_change_before_the_first_checkpoint(toy_dataset: Folder, tmp_path: Path) -> None:
     job = toy_job(toy_dataset, tmp_path)
     write_description(job, open_sources(job))
-    assert train_here(toy_job(toy_dataset, tmp_path, seed=3)).progress.step == 4
+    assert train_here(toy_job(toy_dataset, tmp_path, seed=3)).loop.progress.step == 4
 
 
 def test_a_dataset_named_twice(toy_dataset: Folder, tmp_path: Path) -> None:

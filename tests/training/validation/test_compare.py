@@ -9,7 +9,7 @@ import pytest
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from diffusion.weighting import MotionFocal
+from diffusion.motion_focal import MotionFocal
 from tests.training.runs import TOY, toy_job, train_here
 from training.validation.compare import compare, curves_figure, smooth
 

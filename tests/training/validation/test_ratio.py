@@ -1,18 +1,18 @@
 """The ratio against closed forms: networks whose errors are known, and clips whose ratio is known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.errors import InputError, NotFinite
 from base.storage.folder import Folder
 from diffusion.schedule import Prediction, Schedule
+from models.video_model import VideoModel
 from tests.training.datasets import Toy, write_toy
 from training.data.source import Artifacts, Source
 from training.validation.measure import HeldOut, Options, held_out_draws, measure
@@ -26,18 +26,20 @@ def quiet(line: str) -> None:
     del line
 
 
-class Oracle:
+class Oracle(VideoModel):
     """Knows every clip by its first frame, so it can predict the target and be wrong by a given amount."""
 
-    config = SimpleNamespace(image_condition="x-cat")
+    conditions = ("text", "fps", "image_latent")
+    latent_channels = 4
 
     def __init__(self, source: Source, schedule: Schedule, inside: float, outside: float) -> None:
+        super().__init__()
         self.schedule, self.wrong, self.prompts = schedule, (inside, outside), list[Tensor]()
         samples = [source.read(place) for place in HeldOut.choose(source, None, 0).places]
         self.latents = torch.tensor(np.stack([sample["mean"] for sample in samples]), dtype=torch.float32)
         self.masks = torch.tensor(np.stack([sample["heatmap"] for sample in samples])) > 0.5
 
-    def __call__(self, noised: Tensor, timestep: Tensor, text: Tensor, fps: Tensor, image_latent: Tensor) -> Tensor:
+    def forward(self, noised: Tensor, timestep: Tensor, text: Tensor, fps: Tensor, image_latent: Tensor) -> Tensor:
         self.prompts += list(text)
         which = (self.latents[None, :, :, 0] - image_latent[:, None]).abs().sum((2, 3, 4)).argmin(1)
         clean = self.latents[which]
@@ -47,17 +49,25 @@ class Oracle:
         mask = self.masks[which][:, None]
         return self.schedule.target(clean, noise, timestep) + torch.where(mask, inside, outside)
 
+    def sharded_units(self) -> Iterator[nn.Module]:
+        yield from ()
 
-class Silent:
+
+class Silent(VideoModel):
     """Always predicts zero (or what it is told), so its error is the target's square."""
 
-    config = SimpleNamespace(image_condition="none")
+    conditions = ()
+    latent_channels = 4
 
     def __init__(self, answer: float = 0.0) -> None:
+        super().__init__()
         self.answer = answer
 
-    def __call__(self, noised: Tensor, *_: Tensor) -> Tensor:
+    def forward(self, noised: Tensor, *_: Tensor) -> Tensor:
         return torch.full_like(noised, self.answer)
+
+    def sharded_units(self) -> Iterator[nn.Module]:
+        yield from ()
 
 
 @pytest.fixture

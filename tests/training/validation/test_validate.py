@@ -10,10 +10,10 @@ import pytest
 from base.errors import InputError, WeightsError
 from base.storage.folder import Folder
 from diffusion.schedule import Schedule
+from models.find import find_candidates
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import SMALL, TOY, toy_job, train_here
 from training.validation.measure import Options
-from training.validation.runs import find_candidates
 from training.validation.validate import Validation, ValidationJob, validate
 
 FEW = Options(timesteps=(100, 700), resamples=50, device="cpu")
@@ -155,7 +155,7 @@ def test_folders_that_hold_no_model(room: Path, tmp_path: Path) -> None:
         find_candidates([str(started)])
     shutil.copytree(room / "run/checkpoints/step-00000004/model", tmp_path / "model")
     shutil.rmtree(tmp_path / "model" / "unet")
-    with pytest.raises(WeightsError, match="U-Net: there is no"):
+    with pytest.raises(WeightsError, match="network: there is no"):
         run_on(tmp_path, "model", data=str(room / "held"))
 
 

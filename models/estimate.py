@@ -1,4 +1,4 @@
-"""What a U-Net costs to train, counted on the meta device: no memory is touched, no kernel runs.
+"""What a network costs to train, counted on the meta device: no memory is touched, no kernel runs.
 
 Bytes are those of tensors that live at once: weights, gradients, optimizer state, average, and what backward needs.
 A real run takes more by what the allocator wastes, kernels' workspaces and the gradients in flight, some tenths.
@@ -15,21 +15,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.videocrafter2.unet import CHECKPOINTED, VideoUNet
+from models.video_model import DataShapes, VideoModel, predict
 
 Precision = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class InputShape:
-    """One micro-batch on one device: clips, their grid of latents, text states and image tokens a clip."""
-
-    batch: int
-    frames: int
-    height: int
-    width: int
-    text_tokens: int = 77
-    image_tokens: int = 257
 
 
 @dataclass(frozen=True)
@@ -55,20 +43,22 @@ class Estimate:
         return self.weights + self.gradients + self.optimizer + self.ema + self.activations
 
 
-def estimate(model: VideoUNet, shape: InputShape, precision: Precision = "bfloat16", ema: bool = True) -> Estimate:
-    """The costs of training a model on micro-batches of a shape; it may lie on any device, and is not run.
+def estimate(
+    model: VideoModel, shapes: DataShapes, batch: int, precision: Precision = "bfloat16", ema: bool = True
+) -> Estimate:
+    """The costs of training a model on micro-batches of ``batch`` clips; it may lie on any device, and is not run.
 
     Gradient checkpointing counts where it is switched on. ``precision`` is autocast's type, float32 for none.
     """
     count = parameters(model)
-    forward = flops(model, shape)
+    forward = flops(model, shapes, batch)
     return Estimate(
         parameters=count,
         weights=4 * count,
         gradients=4 * count,
         optimizer=8 * count,
         ema=4 * count if ema else 0,
-        activations=activation_bytes(model, shape, precision),
+        activations=activation_bytes(model, shapes, batch, precision),
         forward_flops=forward,
         step_flops=training_flops(forward, model.is_gradient_checkpointing),
     )
@@ -79,11 +69,11 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def flops(model: VideoUNet, shape: InputShape) -> int:
+def flops(model: VideoModel, shapes: DataShapes, batch: int = 1) -> int:
     """FLOPs of one forward pass: convolutions, matrix products and attention, two for a multiplication and addition."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), _OnGpu("float32"), counter:
-        _forward(_on_meta(model).requires_grad_(False), shape)
+        _forward(_on_meta(model).requires_grad_(False), shapes, batch)
     return int(counter.get_total_flops())
 
 
@@ -92,43 +82,37 @@ def training_flops(forward: int, checkpointing: bool) -> int:
     return forward * (4 if checkpointing else 3)
 
 
-def activation_bytes(model: VideoUNet, shape: InputShape, precision: Precision = "bfloat16") -> int:
+def activation_bytes(model: VideoModel, shapes: DataShapes, batch: int, precision: Precision = "bfloat16") -> int:
     """Bytes of what forward keeps for backward, weights not counted, but their copies in autocast's type.
 
     With gradient checkpointing: what is kept between the recomputed units, plus the greatest of them (or, where that
     is more, all weights in autocast's type, which live while the forward pass runs).
     """
     copy = _on_meta(model)
-    kept, units = _kept(copy, shape, precision)
+    kept, units = _kept(copy, shapes, batch, precision)
     if not model.is_gradient_checkpointing:
         return kept
     copy.enable_gradient_checkpointing()
-    between, _ = _kept(copy, shape, precision)
+    between, _ = _kept(copy, shapes, batch, precision)
     cast = 2 * parameters(model) if precision == "bfloat16" else 0
     return between + max(cast, *units)
 
 
-def _on_meta(model: VideoUNet) -> VideoUNet:
+def _on_meta(model: VideoModel) -> VideoModel:
     with torch.device("meta"):
-        copy: VideoUNet = VideoUNet.from_config(model.config)
+        copy = type(model).from_config(model.config)
     copy.train()
     return copy
 
 
-def _forward(model: VideoUNet, shape: InputShape) -> Tensor:
-    config, batch, grid = model.config, shape.batch, (shape.height, shape.width)
+def _forward(model: VideoModel, shapes: DataShapes, batch: int) -> Tensor:
     with torch.device("meta"):
-        latent = torch.empty(batch, config.latent_channels, *grid) if model.concatenates else None
-        tokens = torch.empty(batch, shape.image_tokens, config.image_token_width) if model.resampler else None
-        extra = torch.empty(batch, config.extra_channels, shape.frames, *grid) if config.extra_channels else None
-        sample = torch.empty(batch, config.latent_channels, shape.frames, *grid)
-        text = torch.empty(batch, shape.text_tokens, config.cross_attention_dim)
-        steps = torch.empty(batch, dtype=torch.long)
-    out: Tensor = model(sample, steps, text, steps, latent, tokens, extra)
-    return out
+        sample, times = torch.empty(batch, *shapes.latent), torch.empty(batch, dtype=torch.long)
+        given = {name: torch.empty(shape) for name, shape in shapes.conditions(batch).items()}
+    return predict(model, sample, times, given)
 
 
-def _kept(model: VideoUNet, shape: InputShape, precision: Precision) -> tuple[int, list[int]]:
+def _kept(model: VideoModel, shapes: DataShapes, batch: int, precision: Precision) -> tuple[int, list[int]]:
     """Bytes that forward keeps, in all and by each unit that can be recomputed."""
     own = {tensor.untyped_storage()._cdata for tensor in model.parameters()}
     # The tensors stay alive with their graph, so an address stands for one storage throughout.
@@ -142,21 +126,20 @@ def _kept(model: VideoUNet, shape: InputShape, precision: Precision) -> tuple[in
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with hooks, _OnGpu(precision), _measured(model, lambda: sum(stored.values())) as units:
-        out = _forward(model, shape)
+        out = _forward(model, shapes, batch)
     assert out.requires_grad
     return sum(stored.values()), units
 
 
 @contextlib.contextmanager
-def _measured(model: VideoUNet, stored: Callable[[], int]) -> Iterator[list[int]]:
+def _measured(model: VideoModel, stored: Callable[[], int]) -> Iterator[list[int]]:
     """By how much each unit lets ``stored`` grow, in the order of the forward pass."""
     before: list[int] = []
     units: list[int] = []
     handles = []
-    for unit in model.modules():
-        if isinstance(unit, CHECKPOINTED):
-            handles.append(unit.register_forward_pre_hook(lambda *_: before.append(stored())))
-            handles.append(unit.register_forward_hook(lambda *_: units.append(stored() - before.pop())))
+    for unit in model.recomputed_units():
+        handles.append(unit.register_forward_pre_hook(lambda *_: before.append(stored())))
+        handles.append(unit.register_forward_hook(lambda *_: units.append(stored() - before.pop())))
     yield units
     for handle in handles:
         handle.remove()

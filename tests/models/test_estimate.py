@@ -1,14 +1,17 @@
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.videocrafter2.estimate import InputShape, activation_bytes, estimate, flops, parameters
+from models.estimate import activation_bytes, estimate, flops, parameters
+from models.video_model import DataShapes
 from models.videocrafter2.unet import VideoUNet
 from tests.models.videocrafter2.models import conditions, small
 
-SHAPE = InputShape(batch=2, frames=3, height=8, width=8, text_tokens=5, image_tokens=7)
+SHAPES = DataShapes(latent=(4, 3, 8, 8), text=(5, 16), image=(7, 12))
+FULL = DataShapes(latent=(4, 16, 40, 64), text=(77, 1024), image=(257, 1280))
 
 
 def kept_for_backward(model: VideoUNet) -> int:
@@ -30,31 +33,31 @@ def kept_for_backward(model: VideoUNet) -> int:
 @pytest.mark.parametrize("condition", ["none", "both"])
 def test_activations_are_those_that_a_forward_pass_keeps(condition: str) -> None:
     model = small(image_condition=condition)
-    assert activation_bytes(model, SHAPE, "float32") == pytest.approx(kept_for_backward(model), rel=0.01)
+    assert activation_bytes(model, SHAPES, 2, "float32") == pytest.approx(kept_for_backward(model), rel=0.01)
 
 
 def test_between_recomputed_units_the_same_is_kept() -> None:
     """The greatest unit comes on top: what a real run keeps between the units is less by just that."""
     model = small(block_out_channels=(8, 16, 16), layers_per_block=2)
-    whole = activation_bytes(model, SHAPE, "float32")
+    whole = activation_bytes(model, SHAPES, 2, "float32")
     model.enable_gradient_checkpointing()
     between = kept_for_backward(model)
-    assert between < activation_bytes(model, SHAPE, "float32") < between + whole / 3
+    assert between < activation_bytes(model, SHAPES, 2, "float32") < between + whole / 3
 
 
 def test_autocast_keeps_less_and_counts_its_copies_of_the_weights() -> None:
     model = small()
-    few, many = (InputShape(2, 3, side, side, text_tokens=5, image_tokens=7) for side in (8, 32))
+    few, many = (replace(SHAPES, latent=(4, 3, side, side)) for side in (8, 32))
     weights = 2 * sum(p.numel() for p in model.parameters() if p.dim() > 1)
-    assert weights < activation_bytes(model, few) < activation_bytes(model, few, "float32") + weights
-    assert 0.5 < activation_bytes(model, many) / activation_bytes(model, many, "float32") < 0.85
+    assert weights < activation_bytes(model, few, 2) < activation_bytes(model, few, 2, "float32") + weights
+    assert 0.5 < activation_bytes(model, many, 2) / activation_bytes(model, many, 2, "float32") < 0.85
 
 
 def test_flops_of_a_convolution_are_counted_in_closed_form() -> None:
-    """Extra channels change the first convolution alone: two FLOPs for each of 3 x 3 weights and each output."""
-    more = flops(small(extra_channels=5), SHAPE) - flops(small(), SHAPE)
-    assert more == 2 * 3 * 3 * 5 * 8 * (SHAPE.batch * SHAPE.frames * SHAPE.height * SHAPE.width)
-    assert flops(small(), InputShape(4, 3, 8, 8, 5, 7)) == 2 * flops(small(), SHAPE)
+    """The image's four channels change the first convolution alone: two FLOPs for each of 3 x 3 weights and output."""
+    more = flops(small(image_condition="x-cat"), SHAPES, 2) - flops(small(image_condition="none"), SHAPES, 2)
+    assert more == 2 * 3 * 3 * 4 * 8 * (2 * 3 * 8 * 8)
+    assert flops(small(), SHAPES, 4) == 2 * flops(small(), SHAPES, 2)
 
 
 def test_an_estimate_of_the_base_model_takes_seconds_and_no_memory() -> None:
@@ -62,7 +65,7 @@ def test_an_estimate_of_the_base_model_takes_seconds_and_no_memory() -> None:
         model = VideoUNet()
     model.enable_gradient_checkpointing()
     began = time.monotonic()
-    found = estimate(model, InputShape(8, 16, 40, 64))
+    found = estimate(model, FULL, 8)
     assert time.monotonic() - began < 30
     assert found.parameters == parameters(model) == 1_413_284_420 + 320 * 4 * 9
     assert (found.weights, found.gradients, found.optimizer, found.ema) == tuple(
@@ -73,7 +76,7 @@ def test_an_estimate_of_the_base_model_takes_seconds_and_no_memory() -> None:
     # MotiF trained 8 clips a device on 80 GB.
     assert found.total < 80e9
     model.disable_gradient_checkpointing()
-    plain = estimate(model, InputShape(8, 16, 40, 64), ema=False)
+    plain = estimate(model, FULL, 8, ema=False)
     assert plain.step_flops == 3 * plain.forward_flops
     assert plain.ema == 0
     assert plain.activations > 5 * found.activations

@@ -1,0 +1,57 @@
+"""What a model says of itself beside its weights: the contents of ``motif.json``."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from base.weights import Weights
+from diffusion.options import Sampling
+from diffusion.process import Process
+
+Part = Literal["vae", "text_encoder", "image_encoder"]
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model works in and was made for, beside its weights.
+
+    ``latents``, ``text`` and ``image`` are the encoders' identities, as a feature dataset records them (``image`` is
+    empty where the network takes no image tokens); ``schedule`` is the diffusion process; ``frames``, ``height`` and
+    ``width`` are the grid of latents;
+    ``fps`` the range of frame rates (of training: 5th to 95th percentile of the clips) and ``usual_fps`` their median,
+    which models of earlier versions have not; ``step`` the training step; ``origin`` one line on where the weights come
+    from;
+    ``sampling`` how to sample where nobody says otherwise.
+    """
+
+    latents: dict[str, Any]
+    scaling_factor: float
+    text: dict[str, Any]
+    schedule: Process
+    frames: int
+    height: int
+    width: int
+    step: int = 0
+    origin: str = ""
+    fps: tuple[float, float] = (4.0, 32.0)
+    usual_fps: float | None = None
+    sampling: Sampling = Sampling()
+    image: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def default_fps(self) -> float:
+        """The frame rate of a video by default: the median of the training's, or else the middle of the range."""
+        return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The contents of ``motif.json``."""
+
+    facts: ModelFacts
+    vae: Weights | None = None
+    text_encoder: Weights | None = None
+    image_encoder: Weights | None = None
+    backbone: str = "videocrafter2"
+    """Which of :data:`models.video_model.BACKBONES` the network is of; models of earlier versions do not say it."""
+    format: int = FORMAT

@@ -1,0 +1,177 @@
+"""What a model of videos is to all other code: a network that predicts, and a backbone that makes such networks.
+
+A new backbone is a folder in this room (see ``patches/``, the smallest) and a line in :data:`BACKBONES`. Trainer,
+sampler, validation, estimate and server know only what stands here.
+"""
+
+import functools
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+BASE_MODEL = "models/videocrafter2"
+"""The folder that `motif fetch` writes, and that preprocessing and training take a model from by default."""
+CONDITIONS = ("text", "fps", "image_latent", "image_tokens")
+"""All that a network may be told of a clip: states of its text ``[b l d]``, its frames a second ``[b]``, the latent of
+its first frame ``[b c h w]``, and an image encoder's tokens of that frame ``[b n k]``."""
+
+
+class VideoModel(nn.Module, ABC):
+    """A network that predicts what a process asks for. It is a diffusers model, too, with ``config`` and files.
+
+    ``forward(sample, timestep, **conditions)`` takes noisy latents ``[b c t h w]``, times ``[b]`` as the process gives
+    them, and the :attr:`conditions` by name; it returns ``[b c t h w]``.
+    """
+
+    config: Any
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What diffusers' classes bring, which have no types."""
+
+    @property
+    @abstractmethod
+    def conditions(self) -> tuple[str, ...]:
+        """Which of :data:`CONDITIONS` it takes; each is then required."""
+
+    @property
+    @abstractmethod
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+
+    @abstractmethod
+    def sharded_units(self) -> Iterator[nn.Module]:
+        """The modules whose parameters FSDP gathers together; none lies in another."""
+
+    def recomputed_units(self) -> Iterator[nn.Module]:
+        """The modules that gradient checkpointing recomputes, each as a whole; none lies in another."""
+        return self.sharded_units()
+
+    @classmethod
+    def from_config(cls, config: Any, **options: Any) -> "VideoModel":
+        """A new network of these sizes, as diffusers makes it."""
+        made: VideoModel = super().from_config(config, **options)  # type: ignore[misc]
+        return made
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Keep only the inputs of the recomputed units for backward, and compute the rest again."""
+        for unit in self.recomputed_units():
+            if "forward" not in vars(unit):
+                unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
+
+    def disable_gradient_checkpointing(self) -> None:
+        """Keep everything that backward needs."""
+        for unit in self.recomputed_units():
+            vars(unit).pop("forward", None)
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether it is switched on."""
+        return any("forward" in vars(unit) for unit in self.recomputed_units())
+
+
+def unwrap(network: nn.Module) -> VideoModel:
+    """The model inside what spreads it over workers."""
+    return cast(VideoModel, getattr(network, "module", network))
+
+
+def predict(
+    network: nn.Module, sample: Float[Tensor, "b c t h w"], timestep: Tensor, given: Mapping[str, Any]
+) -> Float[Tensor, "b c t h w"]:
+    """What a network, wrapped or not, says; of ``given`` it gets the conditions that it takes.
+
+    ValueError names one that it needs and that is not given.
+    """
+    names = unwrap(network).conditions
+    missing = [name for name in names if given.get(name) is None]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} is missing: this model is conditioned on it")
+    out: Tensor = network(sample, timestep, **{name: given[name] for name in names})
+    return out
+
+
+@dataclass(frozen=True)
+class DataShapes:
+    """What a network must fit: a clip's latent ``c t h w``, text states ``l d``, image tokens ``n k`` if any."""
+
+    latent: tuple[int, int, int, int]
+    text: tuple[int, int]
+    image: tuple[int, int] | None = None
+
+    def conditions(self, batch: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of all :data:`CONDITIONS` that data of these shapes has, for so many clips."""
+        channels, _, height, width = self.latent
+        image = {} if self.image is None else {"image_tokens": (batch, *self.image)}
+        return {"text": (batch, *self.text), "fps": (batch,), "image_latent": (batch, channels, height, width), **image}
+
+
+@dataclass(frozen=True)
+class Backbone(ABC):
+    """The network of a recipe: its kind, where it starts, its sizes.
+
+    ``start`` is a model folder: of a text-to-video model, which then learns the image condition, or of a run to go on
+    from. Empty: random weights of the sizes, which otherwise count for ``--dry-run`` alone.
+    """
+
+    start: str = BASE_MODEL
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its name in :data:`BACKBONES`."""
+
+    @property
+    @abstractmethod
+    def takes_image_tokens(self) -> bool:
+        """Whether the dataset must hold image tokens."""
+
+    @abstractmethod
+    def new(self, shapes: DataShapes) -> VideoModel:
+        """A network with random weights that fits the data; on the default device, which may be meta."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """A few words for a dry run."""
+
+    def adapt(self, loaded: VideoModel, shapes: DataShapes) -> VideoModel:
+        """The network that training begins with, from the one in ``start``. May draw from torch's global generator."""
+        del shapes
+        return loaded
+
+    def misfit(self, config: Mapping[str, Any]) -> str:
+        """Why the network with this config.json cannot be started from, as a sentence; empty where it can."""
+        del config
+        return ""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Where a backbone's networks lie: their folder in a model folder, and their class, imported when needed."""
+
+    part: str
+    place: str
+
+    def network(self) -> type[VideoModel]:
+        """The class of its networks."""
+        module, _, name = self.place.partition(":")
+        return cast(type[VideoModel], getattr(importlib.import_module(module), name))
+
+
+BACKBONES = {
+    "videocrafter2": Registered("unet", "models.videocrafter2.unet:VideoUNet"),
+    "patches": Registered("transformer", "models.patches.transformer:PatchTransformer"),
+}
+"""By the name that a model's ``motif.json`` has. Parts are called as diffusers calls them."""
+
+
+def backbone_of(network: nn.Module) -> str:
+    """The name of the backbone that a network is of."""
+    kind = type(unwrap(network))
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    return next(name for name, registered in BACKBONES.items() if registered.place == place)

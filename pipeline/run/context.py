@@ -1,0 +1,87 @@
+"""What stays the same through a run, and how its plan is made from what lies in the dataset now."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from base.storage.folder import Folder
+from dataset.ledger import Ledger, Sources
+from dataset.lock import WriteLock
+from dataset.parts.part_file import read_footer
+from dataset.parts.tables import part_names
+from dataset.survey import Damage
+from pipeline.graph.executor import Executor
+from pipeline.graph.work import WorkFile
+from pipeline.manifest import read_manifest
+from pipeline.planning.artifacts import Targets
+from pipeline.planning.plan import DryRun, Planner, PlanSink, Retry
+from pipeline.recipes import Preprocess
+from pipeline.run.job import Job
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run over a dataset. ``report`` takes lines for the user."""
+
+    name: str
+    job: Job
+    targets: Targets
+    executor: Executor
+    lock: WriteLock
+    report: Callable[[str], None]
+
+    @property
+    def recipe(self) -> Preprocess:
+        """What is computed."""
+        return self.job.recipe
+
+    @property
+    def dataset(self) -> Folder:
+        """Where it is written."""
+        return self.job.dataset
+
+    def work_file(self, name: str, schema: pa.Schema, part_rows: int | None = None) -> WorkFile:
+        """A new file for the work of a pass."""
+        return WorkFile(self.dataset / "runs", f"{self.name}.{name}", schema, part_rows)
+
+    def clips_in(self, part: str) -> int:
+        """How many clips a part holds."""
+        return int(read_footer(self.dataset / "clips", part).metadata.num_rows)
+
+    def lacking_parts(
+        self, ledger: Ledger, again: dict[str, set[str]], damage: Damage | None = None
+    ) -> dict[str, list[str]]:
+        """By artifact the parts of clips that it lacks, or in which failed clips are to be tried ``again``."""
+        lacking = {}
+        for target in self.targets.clips:
+            broken = (damage or {}).get(target.folder, {}).keys()
+            there = set(part_names(self.dataset / target.folder)) - broken
+            retried = again.get(target.folder, set())
+            lacking[target.folder] = [part for part in ledger.clip_parts if part not in there or part in retried]
+        return lacking
+
+
+def make_plan(
+    context: RunContext,
+    retry: Retry,
+    sink: PlanSink | None = None,
+    *,
+    damage: Damage | None = None,
+    limit: int | None = None,
+) -> Planner:
+    """The plan as of now, without what is damaged. DamagedFile where a part turns out to be broken on reading.
+
+    ``limit`` is the job's where it is not given.
+    """
+    job = context.job
+    planner = Planner(
+        job.recipe,
+        Ledger.read(job.dataset, damage or {}),
+        Sources.read(job.dataset, damage or {}),
+        sink or DryRun(),
+        limit=job.limit if limit is None else limit,
+        retry=retry,
+    )
+    planner.run(read_manifest(job.manifest, job.columns))
+    return planner

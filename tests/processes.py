@@ -1,0 +1,27 @@
+"""Processes of this machine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """pid -> (parent, command line) of all processes."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                found[int(entry.name)] = (parent, (entry / "cmdline").read_text().replace("\0", " "))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
+
+
+def descendants(root: int) -> Iterator[tuple[int, str]]:
+    table = processes()
+    for pid, (_, command) in table.items():
+        at = pid
+        while at in table and at != root:
+            at = table[at][0]
+        if at == root and pid != root:
+            yield pid, command
