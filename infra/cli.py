@@ -43,7 +43,7 @@ JOIN_RAY = ("preprocess", "retry", "train", "demo")
 
 def main() -> None:
     """Entry point of the ``motif`` script."""
-    if sys.argv[1:2] and sys.argv[1] in JOIN_RAY:
+    if sys.argv[1:2] and sys.argv[1] in JOIN_RAY and not {"-h", "--help"} & set(sys.argv[2:]):
         guard = Guard()
         atexit.register(guard.ends)
     try:

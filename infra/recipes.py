@@ -1,5 +1,6 @@
 """Recipes on the command line: by name, as a function of the user's, or from the file that a run wrote."""
 
+import ast
 import difflib
 import importlib
 import json
@@ -11,6 +12,23 @@ from base.config import load
 from base.errors import InputError
 
 Config = TypeVar("Config")
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def summaries(module: str) -> dict[str, str]:
+    """The recipes of a module of ours, each with its first line. Read, not imported: that would take seconds."""
+    tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text())
+    made = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    (table,) = (node for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "RECIPES")
+    named = [node.id for node in ast.walk(table) if isinstance(node, ast.Name) and node.id in made]
+    return {name: (ast.get_docstring(made[name]) or "").splitlines()[0] for name in named}
+
+
+def usage(text: str, module: str) -> str:
+    """A command's usage, with the recipes of a module in the place of ``{recipes}``."""
+    return text.format(recipes="\n".join(f"  {name:<15} {line}" for name, line in summaries(module).items()))
 
 
 def chosen(

@@ -2,19 +2,20 @@
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import tyro
 
-from base import ray_session
 from base.config import dump
 from base.storage.folder import Folder
 from infra.options import parse, report
-from infra.recipes import chosen
+from infra.recipes import chosen, usage
 from pipeline.manifest import ManifestColumns
-from pipeline.recipes import RECIPES, Preprocess, sprites
-from pipeline.run.job import Job
-from pipeline.run.run import Run
+
+if TYPE_CHECKING:
+    from pipeline.run.run import Run
+
+Recipe = TypeVar("Recipe")
 
 _USAGE = """usage: motif preprocess RECIPE --manifest M --out DATASET [--dry-run] [--limit N] [OPTIONS]
        motif preprocess --config FILE.json --manifest M --out DATASET [OPTIONS]
@@ -27,9 +28,10 @@ motif preprocess RECIPE --help lists every field that can be overridden."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Generic[Recipe]):
     """Compute the features that a recipe names for every clip of a manifest, reusing all that is there."""
 
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     manifest: str
     """A folder of videos, tar shards, or a CSV, TSV, JSON or Parquet file; local or s3:// (docs/manifests.md)."""
     out: str
@@ -39,18 +41,20 @@ class Options:
     limit: int | None = None
     """Plan at most so many new clips."""
     columns: ManifestColumns = ManifestColumns()
-    recipe: Annotated[Preprocess, tyro.conf.arg(name="")] = dataclasses.field(default_factory=sprites)
 
 
 def main(args: list[str]) -> None:
     """Run the command."""
     if not args or args[0] in ("-h", "--help"):
-        lines = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
-        print(_USAGE.format(recipes="\n".join(lines)))
+        print(usage(_USAGE, "pipeline.recipes"))
         return
+    from pipeline.recipes import RECIPES, Preprocess  # torch takes seconds to import, and so does Ray
+    from pipeline.run.job import Job
+    from pipeline.run.run import Run
+
     recipe, rest = chosen(args, RECIPES, Preprocess)
-    default = Options(tyro.MISSING, tyro.MISSING, recipe=recipe)
-    options = parse(Options, rest, f"motif preprocess {args[0]}", default)
+    default = Options(recipe, tyro.MISSING, tyro.MISSING)
+    options = parse(Options[Preprocess], rest, f"motif preprocess {args[0]}", default)
     run = Run(Job(options.recipe, options.manifest, Folder(options.out), options.columns, options.limit), report)
     if options.dry_run:
         print(dump(run.context.recipe))
@@ -59,8 +63,10 @@ def main(args: list[str]) -> None:
         finish(run, options.out)
 
 
-def finish(run: Run, dataset: str) -> None:
+def finish(run: "Run", dataset: str) -> None:
     """Execute a run and print its account as one JSON line, which is all that comes to stdout."""
+    from base import ray_session
+
     with ray_session.session():
         account = run.execute()
     print(json.dumps({"dataset": dataset, **dataclasses.asdict(account)}))

@@ -12,17 +12,13 @@ from base.storage.folder import Folder
 from base.storage.uri import is_remote
 from dataset.catalog import Catalog
 from infra.options import parse, report
-from infra.recipes import chosen
+from infra.recipes import chosen, summaries, usage
 
 if TYPE_CHECKING:
     from training.recipes import Train
 
 Recipe = TypeVar("Recipe")
-# As training.recipes has them, which cannot be asked before torch is loaded.
-NAMES = (
-    *("motif", "no_motif", "inverse_motif", "lambda_0_5", "lambda_2", "lambda_5", "cx_attn", "xcat_cxattn"),
-    *("one_gpu", "sprites", "sprites_patches"),
-)
+_RECIPES = "training.recipes"
 _NO_OUT = "--out is missing: name the run's folder."
 
 _USAGE = """usage: motif train RECIPE --data DATASET [DATASET ...] --out RUN [--workers N] [--dry-run] [OPTIONS]
@@ -55,16 +51,13 @@ class Options(Generic[Recipe]):
 
 def main(args: list[str]) -> int:
     """Run the command. Returns its exit status."""
-    usage = not args or args[0] in ("-h", "--help")
-    if not usage:
-        _check_early(args)
+    if not args or args[0] in ("-h", "--help"):
+        print(usage(_USAGE, _RECIPES))
+        return 0
+    _check_early(args)
     from training.recipes import RECIPES, Train
     from training.run.job import TrainJob
 
-    if usage:
-        lines = [f"  {name:<14} {(made.__doc__ or '').splitlines()[0]}" for name, made in RECIPES.items()]
-        print(_USAGE.format(recipes="\n".join(lines)))
-        return 0
     recipe, rest = chosen(args, RECIPES, Train)
     options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
     config = options.recipe
@@ -97,7 +90,7 @@ def main(args: list[str]) -> int:
 def _check_early(args: list[str]) -> None:
     """Refuse what can be seen before torch is loaded, which takes long: a wrong recipe, missing options or datasets."""
     if ":" not in args[0] and args[0] != "--config":
-        chosen(args, dict.fromkeys(NAMES, str), str)
+        chosen(args, dict.fromkeys(summaries(_RECIPES), str), str)
     if "-h" in args or "--help" in args:
         return
     data, dry = _values(args, "--data"), "--dry-run" in args or "--dry_run" in args

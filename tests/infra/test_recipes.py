@@ -1,13 +1,18 @@
 """Recipes by name, by function and from the records of runs."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import pipeline.recipes
+import training.recipes
 from base.config import to_json
 from base.errors import InputError
-from infra.recipes import chosen, from_file, named
+from infra.recipes import chosen, from_file, named, summaries
 from pipeline.recipes import RECIPES, Preprocess, sprites
 from training.recipes import RECIPES as TRAINING
 from training.recipes import Train, motif
@@ -64,3 +69,18 @@ def test_every_training_recipe_is_complete_and_told(made: object) -> None:
     assert callable(made)
     assert isinstance(made(), Train)
     assert made.__doc__
+
+
+@pytest.mark.parametrize("module", [pipeline.recipes, training.recipes])
+def test_what_a_help_reads_of_recipes_is_what_they_are(module: ModuleType) -> None:
+    firsts = {name: (made.__doc__ or "").splitlines()[0] for name, made in module.RECIPES.items()}
+    assert list(summaries(module.__name__).items()) == list(firsts.items())
+
+
+@pytest.mark.parametrize("command", ["preprocess", "train"])
+def test_a_help_loads_neither_torch_nor_ray(command: str) -> None:
+    code = "import sys; from infra.cli import run; run(sys.argv[1:]); print({'torch', 'ray'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code, command, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("set()")
+    assert "sprites" in done.stdout
