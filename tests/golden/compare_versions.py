@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import av
+
 COMMANDS = (
     "sprites --out videos --num 16 --seed 3 --kinds moves",
     "preprocess sprites --manifest videos --out dataset",
@@ -43,6 +45,7 @@ def content(folder: Path) -> dict[str, str]:
     """A hash of every file whose bytes are a result, and the losses."""
     files = [p for kind in ("*.mp4", "*.parquet", "*.safetensors") for p in folder.rglob(kind) if "runs" not in p.parts]
     found = {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    found["sample.mp4"] = _sample(folder / "sample.mp4")
     for line in (folder / "run/metrics.jsonl").read_text().splitlines():
         step = json.loads(line)
         kept = {name: value for name, value in step.items() if name not in VARYING}
@@ -51,6 +54,14 @@ def content(folder: Path) -> dict[str, str]:
     del validation["seconds"]
     found["validation.json"] = json.dumps(validation, sort_keys=True)
     return found
+
+
+def _sample(path: Path) -> str:
+    """A sampled video without its revision, which is a hash of the model's files and so of its config.json, too."""
+    with av.open(path) as video:
+        tags = sorted((name, value) for name, value in video.metadata.items() if name != "revision")
+        frames = [frame.to_ndarray(format="rgb24").tobytes() for frame in video.decode(video=0)]
+    return hashlib.sha256(str(tags).encode() + b"".join(frames)).hexdigest()
 
 
 def main() -> None:
