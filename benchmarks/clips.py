@@ -5,7 +5,8 @@ import pyarrow as pa
 from dataset.ledger import Ledger, Sources
 from pipeline.manifest import ManifestColumns, read_manifest
 from pipeline.manifest.stamps import stamp_all
-from pipeline.planning.plan import DryRun, Planner
+from pipeline.planning.plan import Planner
+from pipeline.planning.sinks import DryRun
 from pipeline.recipes import Preprocess
 from pipeline.stages.probe import probe_rows
 from pipeline.video.process.worker import VideoWorker

@@ -32,7 +32,8 @@ from dataset.parts.tables import FACTS, SOURCES, StoreOptions, write_part
 from pipeline.manifest import ManifestColumns, read_manifest
 from pipeline.manifest.stamps import stamp_all
 from pipeline.planning.artifacts import choose_targets
-from pipeline.planning.plan import DryRun, Planner
+from pipeline.planning.plan import Planner
+from pipeline.planning.sinks import DryRun
 from pipeline.recipes import Preprocess, sprites
 from pipeline.run.run import Job, Run
 

@@ -9,7 +9,8 @@ from dataset.lock import WriteLock
 from dataset.parts.part_file import read_part
 from dataset.parts.tables import part_facts, part_names, part_options, write_part
 from pipeline.manifest import ManifestColumns, read_manifest
-from pipeline.planning.plan import DryRun, Planner
+from pipeline.planning.plan import Planner
+from pipeline.planning.sinks import DryRun
 from pipeline.run.records import last_job
 
 

@@ -9,46 +9,18 @@ clips a limit takes and which of two equal ones; where a clip lies in the datase
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import pyarrow as pa
 
-from dataset.identity import clip_id, digest, fingerprint, part_name, slot_id, text_id
+from dataset.identity import digest, fingerprint, part_name, slot_id, text_id
 from dataset.ledger import FAILED, FILTERED, Ledger, Sources, probe_outcome
-from dataset.parts.tables import PLANNED, REJECTS
+from dataset.parts.tables import PLANNED
 from pipeline.manifest.stamps import stamp_all
+from pipeline.planning.clips import Row, Why, plan_clip
 from pipeline.planning.shuffle import Shuffle
+from pipeline.planning.sinks import PlanSink, RejectRows
 from pipeline.recipes import Preprocess
-from pipeline.video.spans import NoSpan, choose_span
-
-_REJECTS_A_PART = 10_000
-
-
-@runtime_checkable
-class PlanSink(Protocol):
-    """Takes the work as it is found, so that a million clips never lie in memory at once."""
-
-    def clips(self, part: str, rows: pa.Table) -> None:
-        """A part of clips to compute, rows as :data:`PLANNED`."""
-
-    def rejects(self, rows: pa.Table) -> None:
-        """Slots that the plan itself rejects, rows as :data:`REJECTS`."""
-
-    def recaption(self, slot: str, caption: str) -> None:
-        """A slot that is written, with a caption other than the manifest's."""
-
-
-class DryRun:
-    """A sink that keeps nothing."""
-
-    def clips(self, part: str, rows: pa.Table) -> None:
-        """Nothing."""
-
-    def rejects(self, rows: pa.Table) -> None:
-        """Nothing."""
-
-    def recaption(self, slot: str, caption: str) -> None:
-        """Nothing."""
 
 
 @dataclass
@@ -89,22 +61,6 @@ class Retry:
     """Sources that were probed again already, for these slots."""
 
 
-class _Row(NamedTuple):
-    uri: str
-    caption: str | None
-    start_s: float | None
-    end_s: float | None
-    fault: str | None
-
-
-class _Why(NamedTuple):
-    outcome: str
-    stage: str
-    kind: str
-    message: str
-    score: float | None = None
-
-
 class Planner:
     """Walks a manifest once and sorts its slots."""
 
@@ -135,7 +91,7 @@ class Planner:
         self.new_ids: set[str] = set()
         self.repeats: Counter[str] = Counter()
         self.shuffle = Shuffle(sampling.seed)
-        self.rejects: list[dict[str, Any]] = []
+        self.rejects = RejectRows(sink)
 
     def run(self, batches: Iterable[pa.RecordBatch]) -> Plan:
         """Sort every slot of the manifest (rows as :data:`pipeline.manifest.ROWS`)."""
@@ -146,12 +102,12 @@ class Planner:
                 self._decide(slot, facts, number, row)
         for rows in self.shuffle.parts(self.recipe.store.clips_a_part):
             self.sink.clips(part_name(self.fingerprint, rows.column("clip_id").to_pylist()), rows)
-        self._flush_rejects(final=True)
+        self.rejects.flush()
         return self.plan
 
-    def _sort(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str, int, _Row]]:
-        """Settle what can be settled from ids alone; yield the rest as (row of its source, slot, number, row)."""
-        rows = [_Row(*values) for values in zip(*(batch.column(i).to_pylist() for i in range(5)), strict=True)]
+    def _sort(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str, int, Row]]:
+        """Sort what ids alone can sort; yield the rest as (row of its source, slot, number, row)."""
+        rows = [Row(*values) for values in zip(*(batch.column(i).to_pylist() for i in range(5)), strict=True)]
         stamps = stamp_all([row.uri for row in rows])
         places = [self.sources.rows.get(row.uri, -1) for row in rows]
         at = pa.array([place if place >= 0 else None for place in places], pa.int64())
@@ -165,7 +121,7 @@ class Planner:
                 if fault is not None:
                     kind, _, message = fault.partition(": ")
                     slot = self._slot_id(f"row:{row.uri}:{kind}", row, number)
-                    self._reject(slot, row, _Why(FAILED, "manifest", kind, message))
+                    self._reject(slot, row, Why(FAILED, "manifest", kind, message))
                 elif not current:
                     self._unprobed(row.uri, stamp)
                 else:
@@ -175,7 +131,7 @@ class Planner:
                     elif self._is_open(slot, row):
                         yield place, slot, number, row
 
-    def _slot_id(self, source: str, row: _Row, number: int) -> str:
+    def _slot_id(self, source: str, row: Row, number: int) -> str:
         return slot_id(source, row.start_s, row.end_s, number, self.sampling_key)
 
     def _unprobed(self, uri: str, stamp: str | None, slot: str = "") -> None:
@@ -193,12 +149,12 @@ class Planner:
         else:
             self.plan.beyond_limit += 1
 
-    def _is_open(self, slot: str, row: _Row) -> bool:
+    def _is_open(self, slot: str, row: Row) -> bool:
         """Whether nothing is known of the slot yet; counts it where something is."""
         if slot in self.seen:
             self.repeats[slot] += 1
             again = digest("repeat", slot, self.repeats[slot])
-            self._reject(again, row, _Why(FILTERED, "manifest", "Duplicate", "an earlier row names the same clip"))
+            self._reject(again, row, Why(FILTERED, "manifest", "Duplicate", "an earlier row names the same clip"))
             return False
         self.seen.add(slot)
         text = self.ledger.written.get(slot)
@@ -225,19 +181,19 @@ class Planner:
             return True
         return False
 
-    def _decide(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> None:
+    def _decide(self, slot: str, facts: dict[str, Any], number: int, row: Row) -> None:
         """Plan a clip of a probed source, or say why there is none."""
         if (kind := facts["error_class"]) is not None:
-            self._reject(slot, row, _Why(probe_outcome(kind), "probe", kind, facts["message"]))
+            self._reject(slot, row, Why(probe_outcome(kind), "probe", kind, facts["message"]))
             return
-        clip = self._clip(slot, facts, number, row)
-        if isinstance(clip, _Why):
+        clip = plan_clip(self.recipe.sampling, slot, facts, number, row)
+        if isinstance(clip, Why):
             self._reject(slot, row, clip)
         elif clip["clip_id"] in self.ledger.clip_ids or clip["clip_id"] in self.new_ids:
-            self._reject(slot, row, _Why(FILTERED, "probe", "Duplicate", "another clip has the same frames"))
+            self._reject(slot, row, Why(FILTERED, "probe", "Duplicate", "another clip has the same frames"))
         elif broken := next((rule for rule in self.source_rules if not rule.holds(clip[rule.column])), None):
             score = float(clip[broken.column])
-            self._reject(slot, row, _Why(FILTERED, "probe", str(broken), f"{broken.column} is {score:g}", score))
+            self._reject(slot, row, Why(FILTERED, "probe", str(broken), f"{broken.column} is {score:g}", score))
         elif self.limit is not None and self.plan.to_compute >= self.limit:
             self._leave(slot)
         else:
@@ -245,55 +201,9 @@ class Planner:
             self.plan.to_compute += 1
             self.shuffle.add(clip)
 
-    def _clip(self, slot: str, facts: dict[str, Any], number: int, row: _Row) -> dict[str, Any] | _Why:
-        sampling, fps = self.recipe.sampling, facts["fps"]
-        chosen = choose_span(sampling, facts, number, (row.start_s, row.end_s))
-        if isinstance(chosen, NoSpan):
-            return _Why(FILTERED, "probe", chosen.kind, chosen.message, chosen.score)
-        span = chosen.span
-        same = ("content", "variable_rate", "turns", "pixel_aspect", "codec", "pixel_format")
-        return {name: facts[name] for name in same} | {
-            "clip_id": clip_id(facts["content"], span.first, span.stride, sampling.frames),
-            "slot": slot,
-            "uri": row.uri,
-            "caption": row.caption or "",
-            "text_id": text_id(row.caption or ""),
-            "first": span.first,
-            "stride": span.stride,
-            "fps": fps / span.stride,
-            "has_next": chosen.has_next,
-            "source_fps": fps,
-            "source_frames": facts["frames"],
-            "source_height": facts["height"],
-            "source_width": facts["width"],
-        }
-
-    def _reject(self, slot: str, row: _Row, why: _Why) -> None:
+    def _reject(self, slot: str, row: Row, why: Why) -> None:
         if self._has_verdict(slot):
             return
         self.plan.rejected[why.outcome, why.kind] += 1
         self.rejected_slots.add(slot)
-        self.rejects.append(
-            {
-                "slot": slot,
-                "clip_id": None,
-                "uri": row.uri,
-                "caption": (row.caption or "")[:200],
-                "artifact": "",
-                "outcome": why.outcome,
-                "stage": why.stage,
-                "error_class": why.kind,
-                "message": why.message,
-                "score": why.score,
-                "attempts": self.ledger.attempts.get(slot, 0) + 1,
-                "seconds": 0.0,
-                "run": None,
-                "part": None,
-            }
-        )
-        self._flush_rejects(final=False)
-
-    def _flush_rejects(self, *, final: bool) -> None:
-        if len(self.rejects) >= _REJECTS_A_PART or (final and self.rejects):
-            self.sink.rejects(pa.Table.from_pylist(self.rejects, schema=REJECTS))
-            self.rejects = []
+        self.rejects.add(slot, row, why, self.ledger.attempts.get(slot, 0) + 1)

@@ -15,7 +15,8 @@ from pipeline.graph.executor import Executor
 from pipeline.graph.work import WorkFile
 from pipeline.manifest import read_manifest
 from pipeline.planning.artifacts import Targets
-from pipeline.planning.plan import DryRun, Planner, PlanSink, Retry
+from pipeline.planning.plan import Planner, Retry
+from pipeline.planning.sinks import DryRun, PlanSink
 from pipeline.recipes import Preprocess
 from pipeline.run.job import Job
 

@@ -13,7 +13,8 @@ from dataset.parts.part_file import read_part
 from dataset.parts.tables import StoreOptions, part_names
 from dataset.rejects import read_rejects
 from pipeline.manifest import ROWS
-from pipeline.planning.plan import DryRun, Plan, Planner, PlanSink, Retry
+from pipeline.planning.plan import Plan, Planner, Retry
+from pipeline.planning.sinks import DryRun, PlanSink
 from pipeline.recipes import sprites
 from pipeline.run.accounting import Account
 from pipeline.run.reconcile import check_failures, reconcile
