@@ -17,14 +17,15 @@ from diffusion.options import Sampling
 from diffusion.sampling import Conditions, OnStep, draw_noise, sample, to_frames
 from media.picture import fit
 from models.card import ModelFacts, Part
-from models.encoders.conditioning import (
-    WITHOUT_WEIGHTS,
+from models.encoders.latent_space import LatentSpace
+from models.encoders.registry import (
     ImageEncoder,
     TextEncoder,
+    has_weights,
     open_image_encoder,
+    open_latent_space,
     open_text_encoder,
 )
-from models.encoders.latent_space import LatentSpace, open_latent_space
 from models.folder import find_part, load_facts, load_network
 from models.video_model import VideoModel, predict
 
@@ -173,4 +174,4 @@ def _tell(on_step: OnStep, group: int, groups: int, done: int, of: int) -> None:
 
 def _part(model: Path | Weights, part: Part, identity: dict[str, Any]) -> Weights | None:
     """The weights of an encoder; the toy's have none."""
-    return None if identity.get("encoder") in WITHOUT_WEIGHTS else find_part(model, part)
+    return find_part(model, part) if has_weights(identity) else None

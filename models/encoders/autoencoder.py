@@ -91,3 +91,13 @@ def read_config(weights: Weights) -> dict[str, Any]:
     """The model's config.json: latent channels, scaling factor, blocks."""
     config: dict[str, Any] = json.loads((find(weights).folder / "config.json").read_text())
     return config
+
+
+def identity(weights: Weights, precision: str) -> dict[str, Any]:
+    """How latents of these weights are told from others': by their tensors, wherever they came from."""
+    return {
+        "encoder": "AutoencoderKL",
+        "weights_tensors": weights_hash(weights),
+        "precision": precision,
+        "version": 1,
+    }

@@ -1,5 +1,6 @@
 """Tokens of an image for cross-attention: OpenCLIP's visual tower, or cells of pixels, which need no weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,17 @@ class CellTokens:
         """Refuse sizes that have no meaning."""
         if self.cell < 4 or self.place < 4 or self.place % 4:
             raise ValueError(f"cell {self.cell}, place {self.place}: a cell of at least 4, a place of a multiple of 4")
+
+    def identity(self) -> dict[str, Any]:
+        """How tokens of this encoder are told from others'."""
+        codec = self.codec
+        sizes = {"cell": codec.cell, "luma": codec.luma, "chroma": codec.chroma, "place": self.place}
+        return {"encoder": "CellTokens", **sizes, "version": 1}
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any]) -> "CellTokens":
+        """The encoder with this identity."""
+        return cls(identity["cell"], identity["place"])
 
     @property
     def codec(self) -> PixelCodec:
@@ -141,3 +153,15 @@ def find(weights: Weights, *, download: bool = True) -> LocalWeights:
 def weights_hash(weights: Weights, *, download: bool = True) -> str:
     """The hash of the visual tower's tensors."""
     return open_clip_weights.tower_hash(find(weights, download=download), _TOWER)
+
+
+def identity(architecture: str, weights: Weights, precision: str) -> dict[str, Any]:
+    """How tokens of a visual tower are told from others': weights by their tensors, layer, resize and precision."""
+    return {
+        "encoder": architecture,
+        "weights_tensors": weights_hash(weights),
+        "layer": "last, before the final norm",
+        "resize": "bicubic antialiased, whole frame to a square",
+        "precision": precision,
+        "version": 1,
+    }

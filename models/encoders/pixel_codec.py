@@ -7,8 +7,10 @@ picture. Encoding and decoding are linear, so what a model learns about latents 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -33,6 +35,15 @@ class PixelCodec:
         """Frequencies kept must exist."""
         if self.cell < 2 or not 1 <= self.luma <= self.cell**2 or not 1 <= self.chroma <= self.cell**2:
             raise ValueError(f"codec {self}: cell at least 2, luma and chroma from 1 to cell * cell")
+
+    def identity(self) -> dict[str, Any]:
+        """How features of this codec are told from others'."""
+        return {"encoder": "PixelCodec", "cell": self.cell, "luma": self.luma, "chroma": self.chroma, "version": 1}
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any]) -> "PixelCodec":
+        """The codec with this identity."""
+        return cls(**{name: identity[name] for name in ("cell", "luma", "chroma")})
 
     @property
     def channels(self) -> int:

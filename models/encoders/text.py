@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +33,15 @@ class HashedText:
         """Refuse sizes that have no meaning."""
         if self.tokens < 1 or self.width < 2 or self.width % 2:
             raise ValueError(f"hashed text of {self.tokens} tokens x {self.width}: at least 1 token, an even width")
+
+    def identity(self) -> dict[str, Any]:
+        """How states of this encoder are told from others'."""
+        return {"encoder": "HashedText", "tokens": self.tokens, "width": self.width, "version": 1}
+
+    @classmethod
+    def of(cls, identity: Mapping[str, Any]) -> "HashedText":
+        """The encoder with this identity."""
+        return cls(identity["tokens"], identity["width"])
 
     def encode(self, captions: list[str]) -> Float[np.ndarray, "n l d"]:
         """States of captions, float32, each component of spread one."""
@@ -106,3 +117,15 @@ def find(weights: Weights, *, download: bool = True) -> LocalWeights:
 def weights_hash(weights: Weights, *, download: bool = True) -> str:
     """The hash of the text tower's tensors."""
     return open_clip_weights.tower_hash(find(weights, download=download), _TOWER)
+
+
+def identity(architecture: str, weights: Weights, precision: str) -> dict[str, Any]:
+    """How states of a text tower are told from others': weights by their tensors, layer, padding and precision."""
+    return {
+        "encoder": architecture,
+        "weights_tensors": weights_hash(weights),
+        "layer": "penultimate",
+        "pad_id": 0,
+        "precision": precision,
+        "version": 1,
+    }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from base.weights import Weights
 from dataset.parts.schema import Column
-from models.encoders.image import CellTokens, ClipImage, tower_shape, weights_hash
+from models.encoders.image import CellTokens, ClipImage, identity, tower_shape
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.motion.batching import in_groups
 from pipeline.video.geometry import ClipShape
@@ -29,14 +29,7 @@ class ClipImageTokens(ClipFeature):
 
     def identity(self) -> dict[str, Any]:
         """Tower, hash of the weights, layer, resize and precision."""
-        return {
-            "encoder": self.architecture,
-            "weights_tensors": weights_hash(self.weights),
-            "layer": "last, before the final norm",
-            "resize": "bicubic antialiased, whole frame to a square",
-            "precision": self.precision,
-            "version": 1,
-        }
+        return identity(self.architecture, self.weights, self.precision)
 
     def facts(self) -> dict[str, Any]:
         """Where the weights came from."""
@@ -64,9 +57,7 @@ class CellImageTokens(ClipFeature):
 
     def identity(self) -> dict[str, Any]:
         """The encoder's sizes."""
-        codec = self.encoder.codec
-        sizes = {"cell": codec.cell, "luma": codec.luma, "chroma": codec.chroma, "place": self.encoder.place}
-        return {"encoder": "CellTokens", **sizes, "version": 1}
+        return self.encoder.identity()
 
     def check(self, shape: ClipShape) -> None:
         """Cells must divide the frame."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from base.weights import Weights
 from dataset.parts.schema import Column
-from models.encoders.autoencoder import Autoencoder, read_config, weights_hash
+from models.encoders.autoencoder import Autoencoder, identity, read_config
 from models.encoders.pixel_codec import PixelCodec
 from models.folder import find_base_part
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
@@ -36,12 +36,7 @@ class VaeLatents(ClipFeature):
 
     def identity(self) -> dict[str, Any]:
         """The hash of the weights and the precision; where they came from does not change the values."""
-        return {
-            "encoder": "AutoencoderKL",
-            "weights_tensors": weights_hash(self.weights),
-            "precision": self.precision,
-            "version": 1,
-        }
+        return identity(self.weights, self.precision)
 
     def resolved(self, base_model: str) -> "VaeLatents":
         """With the base model's autoencoder where none is named."""
@@ -97,8 +92,7 @@ class PixelLatents(ClipFeature):
 
     def identity(self) -> dict[str, Any]:
         """The codec's choices."""
-        choices = {"cell": self.codec.cell, "luma": self.codec.luma, "chroma": self.codec.chroma}
-        return {"encoder": "PixelCodec", **choices, "version": 1}
+        return self.codec.identity()
 
     def facts(self) -> dict[str, Any]:
         """Latents are scaled already."""

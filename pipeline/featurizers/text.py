@@ -8,7 +8,7 @@ import torch
 
 from base.weights import Weights
 from dataset.parts.schema import Column
-from models.encoders.text import CONTEXT_LENGTH, ClipText, HashedText, weights_hash
+from models.encoders.text import CONTEXT_LENGTH, ClipText, HashedText, identity
 from models.folder import find_base_part
 from pipeline.featurizers.base import TextFeature, TextFunction
 from pipeline.video.geometry import ClipShape
@@ -30,14 +30,7 @@ class ClipTextStates(TextFeature):
 
     def identity(self) -> dict[str, Any]:
         """Tower, hash of the weights, layer, padding and precision."""
-        return {
-            "encoder": self.architecture,
-            "weights_tensors": weights_hash(self.weights),
-            "layer": "penultimate",
-            "pad_id": 0,
-            "precision": self.precision,
-            "version": 1,
-        }
+        return identity(self.architecture, self.weights, self.precision)
 
     def resolved(self, base_model: str) -> "ClipTextStates":
         """With the base model's text encoder where none is named."""
@@ -76,12 +69,7 @@ class HashedTextStates(TextFeature):
 
     def identity(self) -> dict[str, Any]:
         """The encoder's sizes."""
-        return {
-            "encoder": "HashedText",
-            "tokens": self.encoder.tokens,
-            "width": self.encoder.width,
-            "version": 1,
-        }
+        return self.encoder.identity()
 
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
         """The states."""

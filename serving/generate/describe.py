@@ -8,7 +8,7 @@ from base.storage.folder import Folder
 from base.weights import Weights
 from diffusion.options import Sampling, SamplingChanges, Spacing
 from diffusion.process import Process
-from models.encoders.latent_space import read_cell
+from models.encoders.registry import has_weights, read_cell
 from models.folder import find_part, load_facts, network_files
 from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
 
@@ -26,8 +26,7 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         part, _, file = path.rpartition("/")
         if not (folder / part).exists(file):
             raise WeightsError(f"{uri}: there is no {path}. Name a model folder that is complete.")
-    codec = facts.latents.get("encoder") == "PixelCodec"
-    cell = read_cell(facts.latents, None if codec else find_part(place, "vae"))
+    cell = read_cell(facts.latents, find_part(place, "vae") if has_weights(facts.latents) else None)
     changes = changes or SamplingChanges()
     defaults, spacings = changes.of(facts.sampling), _spacings(facts.schedule)
     max_steps = min(MAX_STEPS, facts.schedule.steps)

@@ -31,7 +31,7 @@ from tests.conftest import ROOT
 from tests.models.videocrafter2.models import conditions, small
 
 FACTS = ModelFacts(
-    latents={"encoder": "PixelCodec", "cell": 16},
+    latents={"encoder": "PixelCodec", "cell": 16, "luma": 10, "chroma": 3, "version": 1},
     scaling_factor=1.0,
     text={"encoder": "HashedText", "tokens": 5, "width": 16},
     schedule=Schedule(rescale=0.7),

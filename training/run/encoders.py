@@ -6,7 +6,8 @@ from base.errors import WeightsError
 from base.storage.uri import is_remote, local_path
 from base.weights import Weights
 from models.card import Part
-from models.encoders.latent_space import LatentSpace, open_latent_space
+from models.encoders.latent_space import LatentSpace
+from models.encoders.registry import open_latent_space
 from models.folder import find_part
 from training.data.source import ENCODERS, Source
 

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 
 from base.errors import WeightsError
 from base.weights import Weights
-from models.encoders.conditioning import open_image_encoder
 from models.encoders.image import ClipImage
+from models.encoders.registry import open_image_encoder
 from pipeline.featurizers.base import ClipBatch
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
 from pipeline.video.geometry import ClipShape

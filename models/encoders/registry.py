@@ -1,0 +1,91 @@
+"""Encoders by the identity of their features: what a featurizer records is what sampling opens.
+
+An identity (``encoder`` and its choices) is made in the encoder's own file and stands in dataset.json and motif.json.
+The encoders without weights are known by their names, OpenCLIP's towers by that of their architecture.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from base.errors import WeightsError
+from base.weights import Weights
+from models.encoders.autoencoder import Autoencoder, read_config
+from models.encoders.image import CellTokens, ClipImage
+from models.encoders.latent_space import LatentSpace
+from models.encoders.pixel_codec import PixelCodec
+from models.encoders.text import ClipText, HashedText
+
+TextEncoder = Callable[[list[str]], Tensor]
+ImageEncoder = Callable[[UInt8[Tensor, "b h w 3"]], Tensor]
+
+_WITHOUT_WEIGHTS = {"PixelCodec": PixelCodec, "HashedText": HashedText, "CellTokens": CellTokens}
+
+
+def has_weights(identity: Mapping[str, Any]) -> bool:
+    """Whether an encoder needs weights; the toy's do not."""
+    return identity.get("encoder") not in _WITHOUT_WEIGHTS
+
+
+def open_latent_space(
+    identity: Mapping[str, Any], scaling_factor: float, weights: Weights | None, device: torch.device
+) -> LatentSpace:
+    """The latent space of an identity. ``weights`` are those of an autoencoder; the pixel codec has none.
+
+    WeightsError where the space is unknown or the weights are missing.
+    """
+    kind = identity.get("encoder")
+    if kind == "PixelCodec":
+        codec = PixelCodec.of(identity)
+        return LatentSpace(codec.cell, scaling_factor, codec.encode, codec.decode)
+    if kind == "AutoencoderKL" and weights is not None:
+        autoencoder = Autoencoder.load(weights, device)
+        return LatentSpace(
+            autoencoder.cell, scaling_factor, lambda images: autoencoder.posterior(images)[0], autoencoder.images
+        )
+    raise WeightsError(
+        f"latents of '{kind}' cannot be encoded or decoded: "
+        + ("no autoencoder is named." if kind == "AutoencoderKL" else "motif knows PixelCodec and AutoencoderKL.")
+    )
+
+
+def read_cell(identity: Mapping[str, Any], weights: Weights | None) -> int:
+    """The width of a latent cell in pixels, without loading weights; WeightsError where it cannot be known."""
+    if identity.get("encoder") == "PixelCodec":
+        return int(identity["cell"])
+    if weights is None:
+        raise WeightsError("latents: no autoencoder is named, so the size of the videos is not known.")
+    levels: int = len(read_config(weights)["block_out_channels"])
+    return 1 << (levels - 1)
+
+
+def open_text_encoder(identity: Mapping[str, Any], weights: Weights | None, device: torch.device) -> TextEncoder:
+    """States ``[b l d]`` of prompts by the identity of a text encoder, float32, on a device."""
+    kind = identity.get("encoder")
+    if kind == "HashedText":
+        hashed = HashedText.of(identity)
+        return lambda prompts: torch.from_numpy(hashed.encode(prompts)).to(device)
+    if weights is None or kind is None:
+        raise WeightsError(f"text states of '{kind}' cannot be computed: no text encoder is named.")
+    tower = ClipText.load(weights, kind, device, torch.float32)
+    return lambda prompts: tower(tower.tokens(prompts))
+
+
+def open_image_encoder(identity: Mapping[str, Any], weights: Weights | None, device: torch.device) -> ImageEncoder:
+    """Tokens ``[b n d]`` of RGB frames by the identity of an image encoder, on a device.
+
+    They are float32 with the values that float16 has, as a feature dataset keeps them. On a CPU the tower computes in
+    float32, whatever the dataset's did.
+    """
+    kind = identity.get("encoder")
+    if kind == "CellTokens":
+        encode: ImageEncoder = CellTokens.of(identity).encode
+    elif weights is None or kind is None:
+        raise WeightsError(f"image tokens of '{kind}' cannot be computed: no image encoder is named.")
+    else:
+        precision = identity.get("precision", "float32") if device.type == "cuda" else "float32"
+        encode = ClipImage.load(weights, kind, device, getattr(torch, precision))
+    return lambda frames: encode(frames.to(device)).half().float()
