@@ -91,9 +91,13 @@ class Schedule(Process):
         return self.prediction
 
     def check(self, options: Sampling) -> None:
-        """A model trained down to pure noise must be sampled from it."""
+        """A model trained down to pure noise must be sampled from it; not every solver knows every schedule."""
         if options.spacing is not None:
             check_terminal_noise(self, options.spacing)
+        if options.steps > self.steps:
+            raise InputError(f"steps {options.steps}: this model was trained with a schedule of {self.steps}.")
+        if options.solver != "ddim" and options.spacing == "leading":
+            raise InputError(f"spacing leading: {options.solver} takes trailing steps; leave spacing out.")
         if options.solver != "ddim" and self.rescale != 1:
             raise InputError(
                 f"solver {options.solver}: this model was trained with a rescale of {self.rescale:g}, which only ddim "
@@ -102,6 +106,7 @@ class Schedule(Process):
 
     def sampler(self, options: Sampling) -> Sampler:
         """DDIM, or the solver that the options name."""
+        self.check(options)
         if options.solver == "ddim":
             from diffusion.ddim import Ddim
 

@@ -14,14 +14,15 @@ _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "pre
 
 
 class DiffusersSolver:
-    """A solver of diffusers as a sampler of a schedule. InputError where the schedule is one that it does not know."""
+    """A solver of diffusers as a sampler of a schedule. InputError where the schedule is one that it does not know.
+
+    Its steps are trailing: with leading ones diffusers begins these solvers in the middle of the noise.
+    """
 
     def __init__(self, schedule: Schedule, options: Sampling) -> None:
-        schedule.check(options)
         settings = schedule.scheduler_config()
-        spacing = options.spacing or settings["timestep_spacing"]
         chosen: dict[str, Any] = {name: settings[name] for name in _BETAS}
-        self._scheduler = _KINDS[options.solver](timestep_spacing=spacing, final_sigmas_type="zero", **chosen)
+        self._scheduler = _KINDS[options.solver](timestep_spacing="trailing", final_sigmas_type="zero", **chosen)
         self._scheduler.set_timesteps(options.steps)
         self.times: Tensor = self._scheduler.timesteps
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from base.errors import InputError
 from base.weights import Weights
-from diffusion.options import Sampling
+from diffusion.options import Sampling, SamplingChanges
 from diffusion.process import Process
 
 Part = Literal["vae", "text_encoder", "image_encoder"]
@@ -55,3 +56,13 @@ class ModelCard:
     backbone: str = "videocrafter2"
     """Which of :data:`models.video_model.BACKBONES` the network is of; models of earlier versions do not say it."""
     format: int = FORMAT
+
+
+def checked_sampling(facts: ModelFacts, changes: SamplingChanges, model: str) -> Sampling:
+    """A model's own sampling with changes. InputError, which names the model, where it cannot be sampled so."""
+    try:
+        found = changes.of(facts.sampling)
+        facts.schedule.check(found)
+    except (InputError, ValueError) as error:
+        raise InputError(f"{model}: {str(error).rstrip('.')}.") from error
+    return found

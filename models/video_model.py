@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from base.errors import InputError
+
 BASE_MODEL = "models/videocrafter2"
 """The folder that `motif fetch` writes, and that preprocessing and training take a model from by default."""
 CONDITIONS = ("text", "fps", "image_latent", "image_tokens")
@@ -171,7 +173,12 @@ BACKBONES = {
 
 
 def backbone_of(network: nn.Module) -> str:
-    """The name of the backbone that a network is of."""
-    kind = type(unwrap(network))
-    place = f"{kind.__module__}:{kind.__qualname__}"
-    return next(name for name, registered in BACKBONES.items() if registered.place == place)
+    """The name of the backbone that a network is of, wrapped and sharded or not; InputError where it has none."""
+    places = {f"{kind.__module__}:{kind.__qualname__}" for kind in type(unwrap(network)).__mro__}
+    for name, registered in BACKBONES.items():
+        if registered.place in places:
+            return name
+    raise InputError(
+        f"{type(unwrap(network)).__name__} is no known backbone, so its model could not be read again: add a line to "
+        "BACKBONES in models/video_model.py."
+    )

@@ -11,7 +11,7 @@ from base.weights import Weights
 from models.card import Part
 from models.encoders.same_weights import Recorded, same_weights, unlike_settings
 from models.folder import find_part, load_backbone, load_facts, load_network, load_network_config, no_base_model
-from models.video_model import Backbone, VideoModel
+from models.video_model import Backbone, VideoModel, backbone_of
 from training.data.source import ENCODERS, SourceFacts
 
 # What the paper's data looks like, for a dry run without data.
@@ -33,8 +33,10 @@ def build_network(backbone: Backbone, facts: SourceFacts, seed: int) -> VideoMod
 
 
 def check_start(backbone: Backbone, facts: SourceFacts) -> None:
-    """InputError where the model to start from is missing or was made for other data."""
+    """InputError where the model to start from is missing or was made for other data, or none fits the data."""
     if not backbone.start:
+        with torch.device("meta"):
+            backbone_of(backbone.new(facts.shapes))
         return
     folder = local_path(backbone.start)
     if not folder.exists():

@@ -52,12 +52,16 @@ def _show(found: Comparison) -> None:
     table.add_section()
     table.add_row("data", *("\n".join(f"{uri}, {clips:,} clips" for uri, clips in r.data.items()) for r in found.runs))
     table.add_row("steps", *(f"{run.steps:,}" for run in found.runs))
-    for term in ("loss", "plain", "motion"):
-        table.add_row(f"{term}, last step", *(f"{run.last[term]:.4f}" for run in found.runs))
-        table.add_row(f"{term}, last {found.window}", *(f"{run.smoothed[term]:.4f}" for run in found.runs))
+    for term in dict.fromkeys(term for run in found.runs for term in run.last):
+        table.add_row(f"{term}, last step", *(_number(run.last.get(term)) for run in found.runs))
+        table.add_row(f"{term}, last {found.window}", *(_number(run.smoothed.get(term)) for run in found.runs))
     table.add_row("clips a second", *(f"{run.clips_per_s:.3g}" for run in found.runs))
     table.add_row("losses", "", *(_trace(run) for run in found.runs[1:]))
     Console(file=sys.stderr).print(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _trace(run: RunSummary) -> str:

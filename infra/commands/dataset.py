@@ -140,7 +140,7 @@ def _verify(args: list[str]) -> int:
         return 0
     if found.damaged:
         return DamagedFile.exit_code
-    return Incomplete.exit_code if found.clips_lacking or found.captions_lacking else 0
+    return Incomplete.exit_code if found.is_lacking else 0
 
 
 @dataclasses.dataclass(frozen=True)

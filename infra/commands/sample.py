@@ -21,6 +21,7 @@ from media.grid import arrange, tile
 from media.pairs import Pair, read_pairs
 from media.picture import read_image
 from media.video_file import encode
+from models.card import checked_sampling
 from models.find import Candidate, find_candidates
 from models.folder import revision
 from models.generator import Generator, Precision, Request
@@ -101,11 +102,11 @@ class _Run:
     """Samples in batches, and writes each video as soon as it is there."""
 
     def __init__(self, options: Options, model: Candidate, target: Folder) -> None:
+        self.sampling = checked_sampling(model.facts, options.sampling, model.name)  # before all weights are loaded
         device = find_device(options.device)
         self.options, self.model, self.target = options, model, target
         self.generator = Generator.load(model.weights(), device, options.precision, options.compile)
         self.batch = min(options.batch, self.generator.at_once or options.batch)
-        self.sampling = options.sampling.of(model.facts.sampling)
         self.metadata = model_tags(model.name, revision(model.weights()), self.sampling)
         self.kept: list[UInt8[np.ndarray, "t h w 3"]] = []
         self.rate = 0.0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from base.errors import InputError
 from models.video_model import Backbone, DataShapes, VideoModel
 
 
@@ -34,12 +35,12 @@ class Patches(Backbone):
         return False
 
     def new(self, shapes: DataShapes) -> VideoModel:
-        """A network with random weights. ValueError where patches do not fill the latent's grid."""
+        """A network with random weights. InputError where patches do not fill the latent's grid."""
         from models.patches.transformer import PatchTransformer
 
         channels, _, height, width = shapes.latent
         if height % self.patch or width % self.patch:
-            raise ValueError(f"network.patch {self.patch}: must divide the latent's {height} x {width} cells")
+            raise InputError(f"network.patch {self.patch}: must divide the latent's {height} x {width} cells.")
         sizes = {"width": self.width, "depth": self.depth, "heads": self.heads, "patch": self.patch}
         made: VideoModel = PatchTransformer(channels=channels, text_width=shapes.text[1], **sizes)
         return made

@@ -34,8 +34,15 @@ class Verified:
     """By artifact, clips beside which it has no part; clips that failed in it are not counted."""
     captions_lacking: dict[str, int] = field(default_factory=dict)
     """By artifact, captions of clips whose states are not there; `motif preprocess` computes them."""
+    replaced: tuple[str, ...] = ()
+    """Artifacts that lack clips, beside one of their kind that lacks none: a changed recipe has left them behind."""
     damaged: dict[str, str] = field(default_factory=dict)
     set_aside: str | None = None
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether something lacks that is in use."""
+        return bool(self.captions_lacking or self.clips_lacking.keys() - set(self.replaced))
 
 
 def verify(dataset: Folder, *, repair: bool = False) -> Verified:
@@ -127,12 +134,18 @@ def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verif
                 if _check_beside(dataset / folder, name, ids, damage):
                     continue
                 found.clips_lacking[folder] = found.clips_lacking.get(folder, 0) + len(ids)
+    found.replaced = tuple(name for name in found.clips_lacking if _is_replaced(catalog, name, found.clips_lacking))
     for folder, artifact in catalog.artifacts.items():
         if not artifact.per_clip:
             good = [name for name in part_names(dataset / folder) if name not in damage.get(folder, {})]
             there = read_parts(dataset / folder, ["text_id"], good).column("text_id").to_pylist() if good else []
             if lacking := len(captions.difference(there)):
                 found.captions_lacking[folder] = lacking
+
+
+def _is_replaced(catalog: Catalog, name: str, lacking: dict[str, int]) -> bool:
+    kind = catalog.artifacts[name].kind
+    return any(other.kind == kind and folder not in lacking for folder, other in catalog.artifacts.items())
 
 
 def _check_beside(folder: Folder, name: str, ids: list[str], damage: Damage) -> bool:

@@ -1,5 +1,6 @@
 """The phases of a run. Each takes what it needs and returns what it found; what they wrote lies in the dataset."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -83,20 +84,20 @@ def compute_clips(context: RunContext, retry: Retry, planned: Planner, work: Wor
         planned, work = write_work(context, retry)
 
 
-def add_artifacts(context: RunContext, again: dict[str, set[str]], new: NewClips) -> int:
-    """Artifacts that clips of earlier runs lack, part by part, aligned with the clips; returns clips that got one.
+def add_artifacts(context: RunContext, again: dict[str, set[str]], new: NewClips) -> Iterator[int]:
+    """Artifacts that clips of earlier runs lack, part by part, aligned with the clips; yields clips that got one.
 
     ``again``: by artifact the parts in which failed clips are tried once more. It ends: each pass leaves fewer parts
     that lack an artifact, or names clips that kill workers, or is the last.
     """
     again = {folder: set(parts) for folder, parts in again.items()}
-    poison, added = new.poison, 0
+    poison = new.poison
     while True:
         ledger = Ledger.read(context.dataset)
         lacking = context.lacking_parts(ledger, again)
         groups = _by_artifacts(ledger, lacking)
         if not groups:
-            return added
+            return
         folders, parts = groups.popitem()
         with context.work_file("artifacts", WORK, max(context.clips_in(part) for part in parts)) as work:
             for part in parts:
@@ -108,7 +109,7 @@ def add_artifacts(context: RunContext, again: dict[str, set[str]], new: NewClips
             for folder in folders:
                 again.get(folder, set()).difference_update(parts)
         lacking = context.lacking_parts(ledger, again)
-        added += _count_added(context, {folder: lacking[folder] for folder in sorted(folders)}, parts, done=not found)
+        yield _count_added(context, {folder: lacking[folder] for folder in sorted(folders)}, parts, done=not found)
 
 
 def _by_artifacts(ledger: Ledger, lacking: dict[str, list[str]]) -> dict[frozenset[str], list[str]]:
@@ -138,9 +139,8 @@ def _count_added(context: RunContext, lacking: dict[str, list[str]], parts: list
     return sum(context.clips_in(part) for part in parts if part not in left)
 
 
-def encode_text(context: RunContext) -> int:
-    """States of captions that have none yet; returns how many."""
-    captions = 0
+def encode_text(context: RunContext) -> Iterator[int]:
+    """States of captions that have none yet; yields how many are written."""
     for target in context.targets.text:
         assert isinstance(target.feature, TextFeature)
         with context.work_file("text", TEXT_KEYS) as work:
@@ -152,7 +152,5 @@ def encode_text(context: RunContext) -> int:
         place = TextTarget(
             context.dataset, target.folder, columns, context.recipe.store, target.artifact.label, context.lock.fence
         )
-        for count in context.executor.encode_text(TextPass(work.uri, work.parts, target.feature, place, work.rows)):
-            captions += count
+        yield from context.executor.encode_text(TextPass(work.uri, work.parts, target.feature, place, work.rows))
         work.delete()
-    return captions

@@ -47,9 +47,10 @@ class Run:
     def execute(self) -> Account:
         """Do what is to do. The dataset is consistent at every moment, whenever this is killed."""
         context = self.context
-        account, repair = Account(context.name), self._repair()
+        account = Account(context.name)
         with context.lock:
             delete_leftovers(context.dataset / "runs")
+            repair = self._repair()  # only now nobody else writes
             planned = self._plan_without_damage(repair)
             with recorded(account, context.job, context.executor.stage_seconds):
                 repair.set_aside()
@@ -69,8 +70,10 @@ class Run:
         if retry.probed:
             self._report_plan(_within_limit(planned.plan, context.job.limit), planned)
         new = compute_clips(context, retry, planned, work)
-        account.artifacts_added = add_artifacts(context, self.rejected.parts, new)
-        account.captions = encode_text(context)
+        for added in add_artifacts(context, self.rejected.parts, new):
+            account.artifacts_added += added
+        for captions in encode_text(context):
+            account.captions += captions
         final = make_plan(context, Retry(), limit=0 if context.job.limit is not None else None)
         damaged = repair.finish(context.report)
         lacking = context.lacking_parts(final.ledger, {}, repair.damage)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from base.storage.folder import Folder
-from dataset.ledger import FAILED, FILTERED
+from dataset.ledger import FAILED, FILTERED, probe_outcome
 from dataset.lock import Fence
 from dataset.parts.footers import REJECTS as REJECTS_KIND
 from dataset.parts.footers import digest_ids
@@ -50,7 +50,7 @@ class PartWriter:
         table = table.take(pa.array(np.argsort(table.column("row").to_numpy())))  # they come in the order of decoding
         (name,) = set(table.column("part").to_pylist())
         failures = read_failures(table)
-        outcomes = [WRITTEN if failure is None else FAILED for failure in failures]
+        outcomes = [WRITTEN if failure is None else self._outcome(failure) for failure in failures]
         scores: list[float | None] = [None] * table.num_rows
         if not self.adds_to_clips:
             self._filter(table, failures, outcomes, scores)
@@ -69,6 +69,11 @@ class PartWriter:
             clips = table.filter(pa.array(kept)).select(CLIPS.names).cast(CLIPS)
             write_part(self.dataset / "clips", name, clips, FACTS, dict(self.clips_label) | _ids(clips))
         return self._status(name, outcomes, failures, table)
+
+    def _outcome(self, failure: Failure) -> str:
+        """A video that its probe should have filtered, and an earlier version's did not, is filtered now."""
+        decoded = failure.stage == "decode" and not self.adds_to_clips
+        return probe_outcome(failure.error_class) if decoded else FAILED
 
     def _filter(
         self,

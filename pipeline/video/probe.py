@@ -115,6 +115,8 @@ def _video_stream(container: InputContainer) -> VideoStream:
         raise CannotOpenError("NoDecoder", "no decoder for the video stream")
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
+    # Else FFmpeg rounds what a stream crops on the left, and frames are wider than the header says.
+    stream.codec_context.flags |= av.codec.context.Flags.unaligned
     return stream
 
 

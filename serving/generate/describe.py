@@ -1,6 +1,7 @@
 """What a model folder says of itself, read without loading its network."""
 
 import contextlib
+from dataclasses import replace
 from typing import get_args
 
 from base.errors import InputError, WeightsError
@@ -8,6 +9,7 @@ from base.storage.folder import Folder
 from base.weights import Weights
 from diffusion.options import Sampling, SamplingChanges, Spacing
 from diffusion.process import Process
+from models.card import checked_sampling
 from models.encoders.registry import has_weights, read_cell
 from models.folder import find_part, load_facts, network_files
 from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
@@ -28,9 +30,11 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
             raise WeightsError(f"{uri}: there is no {path}. Name a model folder that is complete.")
     cell = read_cell(facts.latents, find_part(place, "vae") if has_weights(facts.latents) else None)
     changes = changes or SamplingChanges()
-    defaults, spacings = changes.of(facts.sampling), _spacings(facts.schedule)
+    spacings = _spacings(facts.schedule)
     max_steps = min(MAX_STEPS, facts.schedule.steps)
-    _check_defaults(defaults, changes, uri, max_steps, spacings)
+    with contextlib.suppress(ValueError):  # the next line says it
+        _check_defaults(changes.of(facts.sampling), changes, uri, max_steps, spacings)
+    defaults = checked_sampling(facts, changes, uri)
     return ServedModel(
         id=name,
         uri=uri,
@@ -43,6 +47,7 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         max_steps=max_steps,
         spacings=spacings,
         defaults=defaults,
+        takes_eta=_takes_eta(facts.schedule, defaults),
     )
 
 
@@ -64,11 +69,19 @@ def _check_defaults(
             raise InputError(f"{uri}: its motif.json samples with {name} {value}: {rule}. Give another with --{name}.")
 
 
+def _takes_eta(process: Process, defaults: Sampling) -> bool:
+    try:
+        process.check(replace(defaults, eta=0.5))
+    except (InputError, ValueError):
+        return False
+    return True
+
+
 def _spacings(process: Process) -> tuple[str, ...]:
     """How the steps of a sampler can lie; of a schedule that ends in pure noise, not in every way."""
     found = []
     for spacing in get_args(Spacing):
         with contextlib.suppress(InputError):
-            process.check(Sampling(spacing=spacing))
+            process.check(Sampling(steps=1, spacing=spacing))
             found.append(spacing)
     return tuple(found)

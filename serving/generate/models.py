@@ -29,6 +29,8 @@ class ServedModel:
     spacings: tuple[str, ...]
     defaults: Sampling
     usual_fps: float | None = None
+    takes_eta: bool = True
+    """Whether noise may be added on the way: not with every process and solver."""
 
     @property
     def default_fps(self) -> float:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from diffusion.options import Sampling
+from diffusion.options import Sampling, SamplingChanges
 from serving.errors import ApiError, invalid
 from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
 from serving.jobs.job import Order
@@ -200,6 +200,9 @@ def _check_model(request: VideoRequest, model: ServedModel) -> None:
             f"'spacing': {model.id} samples with {' or '.join(model.spacings)} steps alone.",
             "unsupported_value",
         )
+    if _extra(request).eta and not model.takes_eta:
+        message = f"'eta': {model.id} adds no noise on the way: leave it out."
+        raise invalid("extra_params.eta", message, "unsupported_value")
     if steps is not None and steps > model.max_steps:
         raise invalid(
             "num_inference_steps",
@@ -272,15 +275,9 @@ def _near(schema: float, exact: float) -> bool:
 
 
 def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:
-    extra, usual = _extra(request), model.defaults
-
-    def choose(wanted: Any, default: Any) -> Any:
-        return default if wanted is None else wanted
-
-    return Sampling(
-        steps=choose(request.num_inference_steps, usual.steps),
-        guidance=choose(request.guidance_scale, usual.guidance),
-        guidance_rescale=choose(extra.guidance_rescale, usual.guidance_rescale),
-        eta=choose(extra.eta, usual.eta),
-        spacing=choose(extra.spacing, usual.spacing),
+    """The model's own sampling, with what the request says otherwise."""
+    extra = _extra(request)
+    changes = SamplingChanges(
+        request.num_inference_steps, request.guidance_scale, extra.guidance_rescale, extra.eta, extra.spacing
     )
+    return changes.of(model.defaults)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from base.errors import InputError
 from base.storage.folder import Folder
 from diffusion.flow import Flow
 from diffusion.frame_difference import FrameDifference
@@ -81,7 +82,7 @@ def test_gradients_are_the_same_where_layers_are_computed_again() -> None:
 def test_sizes_that_cannot_be_built(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"network\.width"):
         Patches(**sizes)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="must divide the latent's 8 x 8 cells"):
+    with pytest.raises(InputError, match="must divide the latent's 8 x 8 cells"):
         Patches(patch=3).new(SHAPES)
 
 

@@ -151,6 +151,20 @@ def test_an_artifact_that_lacks_parts(dataset: Path, capsys: pytest.CaptureFixtu
     assert verify(Folder(str(dataset))).clips_lacking == {"cells": found.clips}
 
 
+def test_an_artifact_that_another_recipe_has_left_behind(dataset: Path) -> None:
+    """What lacks there lacks nobody: another of its kind is complete."""
+    shutil.copytree(dataset / "cells", dataset / "cells-old")
+    catalog = json.loads((dataset / "dataset.json").read_text())
+    catalog["artifacts"]["cells-old"] = catalog["artifacts"]["cells"]
+    (dataset / "dataset.json").write_text(json.dumps(catalog))
+    parts(dataset, "cells-old")[0].unlink()
+    found = verify(Folder(str(dataset)))
+    assert (list(found.clips_lacking), found.replaced) == (["cells-old"], ("cells-old",))
+    assert main(["verify", str(dataset)]) == 0
+    parts(dataset, "cells")[0].unlink()
+    assert main(["verify", str(dataset)]) == 5
+
+
 def test_a_dataset_of_version_1() -> None:
     found = verify(Folder(str(ROOT / "tests" / "golden" / "dataset_v1")))
     assert (found.damaged, found.sealed) == ({}, False)

@@ -171,8 +171,9 @@ class Source:
         Those that a view's rules leave out are counted in where they lack something.
         """
         view = open_view(self.uri)
-        names = tuple(name for kind, name in self.names.items() if kind != "text")
-        lacking = count_lacking(self.dataset, names, view.ids)
+        used = [*view.artifacts, *(name for kind, name in self.names.items() if kind != "text")]
+        names = (name for name in dict.fromkeys(used) if self.catalog.artifacts[name].per_clip)
+        lacking = count_lacking(self.dataset, tuple(names), view.ids)
         if not lacking:
             return None
         told = ", ".join(f"{count:,} lack {name}" for name, count in lacking.items())

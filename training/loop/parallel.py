@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -61,7 +61,9 @@ def distribute(network: VideoModel, world: World, parallel: Literal["ddp", "fsdp
     for unit in network.sharded_units():
         fully_shard(unit, mesh=mesh, mp_policy=policy)
     # The root, too: what it kept after a forward pass without a backward pass would be used in the next step as it is.
-    fully_shard(network, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+    # Its inputs stay as they are, or times would be rounded to bfloat16: networks cast what is to be cast themselves.
+    exact = replace(policy, cast_forward_inputs=False)
+    fully_shard(network, mesh=mesh, mp_policy=exact, reshard_after_forward=True)
     return network
 
 

@@ -16,7 +16,10 @@ from training.validation.figure import GREY, SMALL, Look, entitle, label, name_r
 
 # Losses of single steps are noise, since each has its own clips and timesteps; more steps than this hide the course.
 _LONGEST_WINDOW, _WINDOWS_A_RUN = 100, 10
-_TERMS = ("plain", "motion")
+# What a line of metrics holds beside the loss and its terms.
+_OTHERS = frozenset(
+    {"step", "loss", "grad_norm", "lr", "epoch", "seconds", "data_wait", "clips_per_s", "memory_gb", "mfu"}
+)
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,10 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Curve:
-    """The terms of a run's loss by step."""
+    """The terms of a run's loss by step, by their names."""
 
     step: Float[np.ndarray, " s"]
-    plain: Float[np.ndarray, " s"]
-    motion: Float[np.ndarray, " s"]
+    terms: dict[str, Float[np.ndarray, " s"]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def compare(uris: Sequence[str], window: int | None = None) -> Comparison:
         _summary((name, folder.uri), config, (lines, metrics[0]), window)
         for name, folder, config, lines in zip(names, folders, configs, metrics, strict=True)
     )
-    curves = tuple(Curve(*(_column(lines, name) for name in ("step", *_TERMS))) for lines in metrics)
+    curves = tuple(
+        Curve(_column(lines, "step"), {term: _column(lines, term) for term in _terms(lines)}) for lines in metrics
+    )
     return Comparison(_differing([config["config"] for config in configs]), runs, window, curves)
 
 
@@ -92,7 +96,7 @@ def _summary(
 ) -> RunSummary:
     lines, of_first = traces
     shared, differing = _first_difference(of_first, lines)
-    terms = ("loss", *_TERMS)
+    terms = ("loss", *_terms(lines))
     return RunSummary(
         *named,
         data={str(data["uri"]): int(data["clips"]) for data in config["data"].values()},
@@ -103,6 +107,11 @@ def _summary(
         first_difference=differing,
         shared_steps=shared,
     )
+
+
+def _terms(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The terms that a run's loss is made of."""
+    return [name for name in lines[-1] if name not in _OTHERS]
 
 
 def _column(lines: Sequence[Mapping[str, Any]], name: str) -> Float[np.ndarray, " s"]:
@@ -142,24 +151,27 @@ def smooth(values: Float[np.ndarray, " s"], window: int) -> Float[np.ndarray, " 
 
 
 def curves_figure(found: Comparison) -> bytes:
-    """The plain and the motion term of every run by step, smoothed, with the single steps faint behind. PNG."""
-    figure = new_figure(5.8)
-    panels = figure.subplots(len(_TERMS), 1, sharex=True)
+    """The terms of every run's loss by step, smoothed, with the single steps faint behind; a panel a term. PNG."""
+    terms = list(dict.fromkeys(term for curve in found.curves for term in curve.terms))
+    figure = new_figure(1.6 + 2.1 * len(terms))
+    panels = figure.subplots(len(terms), 1, sharex=True, squeeze=False)[:, 0]
     window = f"mean over {found.window} steps" if found.window > 1 else "single steps"
     entitle(panels[0], "Training loss", f"squared error of the prediction; {window}")
-    panels[1].set_title(
-        "weighted by motion as the run does, lambda left out", fontsize=SMALL, color=GREY, loc="left", x=0
-    )
-    for axes, term in zip(panels, _TERMS, strict=True):
+    for axes, term in zip(panels, terms, strict=True):
+        if term == "motion":
+            note = "weighted by motion as the run does, lambda left out"
+            axes.set_title(note, fontsize=SMALL, color=GREY, loc="left", x=0)
         tops = []
         for number, (run, curve) in enumerate(zip(found.runs, found.curves, strict=True)):
-            look, values = Look.of(number), getattr(curve, term)
+            if term not in curve.terms:
+                continue
+            look, values = Look.of(number), curve.terms[term]
             smoothed = smooth(values, found.window)
             if found.window > 1:
                 axes.plot(curve.step, values, color=look.colour, alpha=0.15, linewidth=0.7)
             axes.plot(curve.step, smoothed, color=look.colour, linewidth=1.6, label=label(run.name))
             tops.append(float(smoothed.max()))
         axes.set_ylim(0, 1.15 * max(tops))
-        tidy(axes, "step" if term == _TERMS[-1] else "", f"{term} term")
+        tidy(axes, "step" if term == terms[-1] else "", f"{term} term")
     name_runs(panels[0])
     return png(figure)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as tvf
+from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import VideoReformatter
 
 from media.colour import SCALING
@@ -220,3 +221,21 @@ def test_a_clip_in_which_the_size_changes_is_refused(tmp_path: Path) -> None:
         with pytest.raises(VideoError, match="has 96 x 128 pixels and the video begins with 128 x 96") as caught:
             clip(begin)
         assert caught.value.kind == "SizeChanged"
+
+
+def test_a_stream_that_crops_on_the_left_is_decoded_as_its_header_says(tmp_path: Path) -> None:
+    """FFmpeg would round the crop to what its processor likes; then frames were wider than the header says."""
+    whole = write(tmp_path / "a.mp4", pictures(6, 128, 160))
+    cropped = tmp_path / "b.mp4"
+    with av.open(whole) as source, av.open(cropped, "w") as target:
+        stream = source.streams.video[0]
+        out = target.add_stream_from_template(stream)
+        crop = BitStreamFilterContext("h264_metadata=crop_left=20:crop_top=8", stream, out)
+        for packet in source.demux(stream):
+            for changed in crop.filter(packet if packet.size else None):
+                changed.stream = out
+                target.mux(changed)
+    facts = probe(cropped)
+    assert (facts.height, facts.width) == (120, 140)
+    whole_frames, frames = frames_of(whole, count=3, size=(128, 160)), frames_of(cropped, count=3, size=(120, 140))
+    assert np.abs(frames.astype(int) - whole_frames[:, 8:, 20:]).mean() < 4

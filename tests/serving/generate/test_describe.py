@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from base.errors import InputError, WeightsError
+from diffusion.flow import Flow
 from diffusion.options import Sampling, SamplingChanges
+from diffusion.process import Process
 from diffusion.schedule import Schedule
 from models.card import ModelCard
 from models.folder import save_model
@@ -69,3 +71,40 @@ def test_a_model_of_which_a_part_is_missing(folder: str) -> None:
     (Path(folder) / "unet" / "config.json").unlink()
     with pytest.raises(WeightsError, match=r"there is no unet/config\.json"):
         describe("m", folder)
+
+
+@pytest.mark.parametrize(
+    ("process", "changes", "said"),
+    [
+        (Flow(), SamplingChanges(eta=0.5), "eta 0.5: this model was trained with rectified flow"),
+        (Flow(), SamplingChanges(solver="unipc"), "solver unipc: this model was trained with rectified flow"),
+        (Schedule(rescale=0.7), SamplingChanges(solver="dpm++"), r"solver dpm\+\+: .* rescale of 0.7"),
+        (Schedule(), SamplingChanges(solver="unipc", spacing="leading"), "spacing leading: unipc takes trailing"),
+    ],
+)
+def test_a_sampling_that_the_process_does_not_know_is_no_default(
+    tmp_path: Path, process: Process, changes: SamplingChanges, said: str
+) -> None:
+    save_model(tmp_path / "m", small(image_condition="x-cat"), ModelCard(replace(FACTS, schedule=process)))
+    with pytest.raises(InputError, match=said):
+        describe("m", str(tmp_path / "m"), changes)
+
+
+def test_what_a_card_and_an_option_make_together_is_one_sentence(tmp_path: Path) -> None:
+    facts = replace(FACTS, sampling=Sampling(eta=0.5))
+    save_model(tmp_path / "m", small(image_condition="x-cat"), ModelCard(facts))
+    with pytest.raises(InputError, match="only ddim adds noise"):
+        describe("m", str(tmp_path / "m"), SamplingChanges(solver="unipc"))
+
+
+@pytest.mark.parametrize(
+    ("process", "changes", "takes"),
+    [
+        (Schedule(), SamplingChanges(), True),
+        (Schedule(), SamplingChanges(solver="unipc"), False),
+        (Flow(), SamplingChanges(), False),
+    ],
+)
+def test_whether_noise_may_be_added(tmp_path: Path, process: Process, changes: SamplingChanges, takes: bool) -> None:
+    save_model(tmp_path / "m", small(image_condition="x-cat"), ModelCard(replace(FACTS, schedule=process)))
+    assert describe("m", str(tmp_path / "m"), changes).takes_eta is takes

@@ -170,3 +170,14 @@ def test_shapes_tell_apart_what_cannot_share_a_batch() -> None:
     for other in (replace(usual, frames=8), replace(usual, sampling=Sampling(49)), replace(usual, model="n")):
         assert usual.shape() != other.shape()
     assert type(usual).of(usual.to_json()) == usual
+
+
+def test_a_request_that_says_nothing_is_sampled_as_the_model_is() -> None:
+    model = replace(MODEL, defaults=Sampling(20, 3.0, 0.5, 0.0, "trailing", "unipc"))
+    assert resolve(read_fields(VideoRequest, {"prompt": "a"}), model).sampling == model.defaults
+
+
+def test_noise_on_the_way_where_there_is_none() -> None:
+    request = read_fields(VideoRequest, {"prompt": "a", "extra_params": {"eta": 0.5}})
+    with pytest.raises(ApiError, match="adds no noise on the way"):
+        resolve(request, replace(MODEL, takes_eta=False))

@@ -77,6 +77,11 @@ def test_clips_that_are_left_out_are_told(tmp_path: Path) -> None:
     view = View(dataset.uri, ("latents", "heatmaps"), ids=("clip0009",))
     view.save(Folder(str(tmp_path)), "one.json")
     assert Source(str(tmp_path / "one.json"), Artifacts()).lack() is None
+    wide = View(dataset.uri, ("latents", "heatmaps", "text"), ids=("clip0001", "clip0009"))
+    wide.save(Folder(str(tmp_path)), "two.json")
+    assert "of its clips 1 lack latents, 1 lack heatmaps, and" in str(
+        Source(str(tmp_path / "two.json"), Artifacts()).lack()
+    )
     assert Source(write_toy(Folder(str(tmp_path / "whole")), Toy()).uri, Artifacts()).lack() is None
 
 

@@ -9,7 +9,9 @@ import pytest
 
 from base.errors import InputError
 from base.storage.folder import Folder
+from diffusion.frame_difference import FrameDifference
 from diffusion.motion_focal import MotionFocal
+from infra.commands.compare import main
 from tests.training.runs import TOY, toy_job, train_here
 from training.validation.compare import compare, curves_figure, smooth
 
@@ -78,3 +80,14 @@ def test_folders_that_hold_no_run(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text((runs / "base" / "config.json").read_text())
     with pytest.raises(InputError, match=r"metrics.jsonl has no step yet"):
         compare([*uris(runs, "base"), str(tmp_path)])
+
+
+def test_runs_of_different_weightings(toy_dataset: Folder, tmp_path: Path) -> None:
+    """Terms that a run has not are left out of its column and its lines."""
+    train_here(toy_job(toy_dataset, tmp_path / "focal"))
+    train_here(toy_job(toy_dataset, tmp_path / "steps", loss=FrameDifference()))
+    places = [str(tmp_path / "focal"), str(tmp_path / "steps")]
+    found = compare(places)
+    assert [list(run.last) for run in found.runs] == [["loss", "plain", "motion"], ["loss", "plain", "difference"]]
+    assert curves_figure(found).startswith(b"\x89PNG")
+    main(places)
