@@ -58,7 +58,7 @@ def csv_table(source: str) -> RawTable:
     csv.field_size_limit(1 << 24)  # a caption of 100 kB is a fault of its row, not of the manifest
     is_tsv = PurePosixPath(source).name.lower().removesuffix(".gz").endswith(".tsv") or ".tsv." in source.lower()
     lines = _open_text(source)
-    reader = tsv_records(lines) if is_tsv else csv_records(lines, source)
+    reader = tsv_records(lines, source) if is_tsv else csv_records(lines, source)
     names = next(reader, [])
     _check_names(names, source)
     if len(names) == 1 and ";" in names[0]:
