@@ -6,7 +6,13 @@ bears the sample's name alone (`shot.txt`) belongs to those that have none of th
 belongs to none: a wrong caption is worse than a failed row.
 """
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+SIDECARS = ("txt", "json")
+_LISTED = 3
+_PIECE = re.compile(r"(\.\d+)+")
 
 VIDEO_SUFFIXES = (
     ".mp4",
@@ -35,29 +41,44 @@ def sample_key(name: str) -> str:
     return folder + slash + last.split(".", 1)[0]
 
 
-def beside(video: str, names: Sequence[str], kind: str) -> str | None:
-    """The member ``.kind`` of a sample that belongs to one of its videos; None where there is none.
+class Sample:
+    """The members of one sample, looked through once, so that a whole shard may be one sample."""
 
-    ValueError, whose message tells what is unclear, where it cannot be said which one it is.
-    """
-    if names.count(video) > 1:
-        raise ValueError(f"the sample holds {video} {names.count(video)} times: give each video a name of its own")
-    found = [name for name in names if name.lower().endswith(f".{kind}")]
-    own = [name for name in found if _stem(name) == _stem(video)]
-    shared = [name for name in found if _stem(name) == sample_key(video)]
-    if same := own or shared:
-        if len(same) > 1:
-            raise ValueError(f"the sample holds {', '.join(same)}, and one .{kind} is expected for {video}")
-        return same[0]
-    videos = [name for name in names if is_video(name)]
-    open_to_all = [name for name in found if _stem(name) not in {_stem(other) for other in videos}]
-    if not open_to_all:
-        return None
-    if len(videos) > 1 or len(open_to_all) > 1 or _numbered(video, open_to_all[0]):
-        raise ValueError(
-            f"it is unclear whether {open_to_all[0]} belongs to {video}: name it as the video, {_stem(video)}.{kind}"
-        )
-    return open_to_all[0]
+    def __init__(self, names: Iterable[str]) -> None:
+        self._counts = Counter(names)
+        videos = [name for name in self._counts if is_video(name)]
+        self._videos = sum(self._counts[name] for name in videos)
+        stems = {_stem(name) for name in videos}
+        self._named: dict[tuple[str, str], list[str]] = {}
+        self._open: dict[str, list[str]] = {kind: [] for kind in SIDECARS}
+        for name in self._counts.elements():
+            stem, _, suffix = name.rpartition(".")
+            if (kind := suffix.lower()) in SIDECARS:
+                self._named.setdefault((kind, stem), []).append(name)
+                if stem not in stems:
+                    self._open[kind].append(name)
+
+    def beside(self, video: str, kind: str) -> str | None:
+        """The member ``.kind``, of :data:`SIDECARS`, that belongs to one of the videos; None where there is none.
+
+        ValueError, whose message tells what is unclear, where it cannot be said which one it is.
+        """
+        if (times := self._counts[video]) > 1:
+            raise ValueError(f"the sample holds {video} {times} times: give each video a name of its own")
+        stem = _stem(video)
+        if same := self._named.get((kind, stem)) or self._named.get((kind, sample_key(video))):
+            if len(same) > 1:
+                listed = ", ".join(same[:_LISTED]) + (", ..." if len(same) > _LISTED else "")
+                raise ValueError(f"the sample holds {listed}, and one .{kind} is expected for {video}")
+            return same[0]
+        found = self._open[kind]
+        if not found:
+            return None
+        if self._videos > 1 or len(found) > 1 or (_is_piece(video) and _is_piece(found[0])):
+            raise ValueError(
+                f"it is unclear whether {found[0]} belongs to {video}: name it as the video, {stem}.{kind}"
+            )
+        return found[0]
 
 
 def _stem(name: str) -> str:
@@ -65,7 +86,6 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _numbered(video: str, other: str) -> bool:
-    """Whether two names that differ between first and last dot do so by a number, as pieces of one video do."""
-    key = len(sample_key(video))
-    return any(any(letter.isdigit() for letter in _stem(name)[key:]) for name in (video, other))
+def _is_piece(name: str) -> bool:
+    """Whether between first and last dot there is a number alone, as pieces of one video have (``shot.1.mp4``)."""
+    return bool(_PIECE.fullmatch(_stem(name)[len(sample_key(name)) :]))

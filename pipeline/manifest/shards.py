@@ -13,7 +13,7 @@ from base.storage.uri import is_remote, split
 from pipeline.manifest.columns import ROWS, ManifestColumns, Row, storable
 from pipeline.manifest.folders import sidecar_row
 from pipeline.manifest.members import TarMember
-from pipeline.manifest.samples import beside, is_video, sample_key
+from pipeline.manifest.samples import Sample, is_video, sample_key
 
 _THREADS = 16
 _LARGEST_SIDECAR = 16 << 20
@@ -100,17 +100,26 @@ def _is_hidden(name: str) -> bool:
 def _sample_rows(
     shard: str, tar: tarfile.TarFile, sample: list[tarfile.TarInfo], columns: ManifestColumns
 ) -> Iterator[Row]:
-    names = [member.name for member in sample]
+    names = Sample(member.name for member in sample)
+    members = {member.name: member for member in sample}
     for member in sample:
         if is_video(member.name):
             uri = TarMember(shard, member.offset_data, member.size, member.name).uri
             try:
-                found = {kind: beside(member.name, names, kind) for kind in ("txt", "json")}
+                found = _sidecars(names, member.name, columns)
             except ValueError as error:
                 yield uri, None, None, None, f"BadRow: {error}"
                 continue
-            sidecars = {kind: _read(tar, sample[names.index(name)]) for kind, name in found.items() if name}
-            yield sidecar_row(uri, sidecars, columns)
+            yield sidecar_row(uri, {kind: _read(tar, members[name]) for kind, name in found.items()}, columns)
+
+
+def _sidecars(sample: Sample, video: str, columns: ManifestColumns) -> dict[str, str]:
+    """The members that a video's row is made of, by kind."""
+    text = sample.beside(video, "txt")
+    if text and not (columns.caption or columns.start or columns.end):
+        return {"txt": text}  # no field is asked for, so whatever the .json is, it fails no row
+    found = {"txt": text, "json": sample.beside(video, "json")}
+    return {kind: name for kind, name in found.items() if name}
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
