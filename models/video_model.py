@@ -9,7 +9,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -121,17 +121,17 @@ class Backbone(ABC):
     from. Empty: random weights of the sizes, which otherwise count for ``--dry-run`` alone.
     """
 
+    name: ClassVar[str]
+    """Its name in :data:`BACKBONES`."""
     start: str = BASE_MODEL
 
     @property
-    @abstractmethod
-    def name(self) -> str:
-        """Its name in :data:`BACKBONES`."""
-
-    @property
-    @abstractmethod
     def takes_image_tokens(self) -> bool:
         """Whether the dataset must hold image tokens."""
+        return False
+
+    def check(self, shapes: DataShapes) -> None:  # noqa: B027 - most sizes fit any data
+        """InputError where a network of these sizes cannot fit the data; nothing is built."""
 
     @abstractmethod
     def new(self, shapes: DataShapes) -> VideoModel:

@@ -11,7 +11,7 @@ from base.weights import Weights
 from models.card import Part
 from models.encoders.same_weights import Recorded, same_weights, unlike_settings
 from models.folder import find_part, load_backbone, load_facts, load_network, load_network_config, no_base_model
-from models.video_model import Backbone, VideoModel, backbone_of
+from models.video_model import BACKBONES, Backbone, VideoModel
 from training.data.source import ENCODERS, SourceFacts
 
 # What the paper's data looks like, for a dry run without data.
@@ -33,10 +33,14 @@ def build_network(backbone: Backbone, facts: SourceFacts, seed: int) -> VideoMod
 
 
 def check_start(backbone: Backbone, facts: SourceFacts) -> None:
-    """InputError where the model to start from is missing or was made for other data, or none fits the data."""
+    """InputError where the network cannot fit the data, or the model to start from is missing or was made for other."""
+    if backbone.name not in BACKBONES:
+        raise InputError(
+            f"network: {backbone.name} is no known backbone, so its model could not be read again. Add a line to "
+            "BACKBONES in models/video_model.py."
+        )
+    backbone.check(facts.shapes)
     if not backbone.start:
-        with torch.device("meta"):
-            backbone_of(backbone.new(facts.shapes))
         return
     folder = local_path(backbone.start)
     if not folder.exists():

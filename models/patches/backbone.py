@@ -1,6 +1,7 @@
 """The transformer over patches as the backbone of a recipe."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from base.errors import InputError
 from models.video_model import Backbone, DataShapes, VideoModel
@@ -10,6 +11,7 @@ from models.video_model import Backbone, DataShapes, VideoModel
 class Patches(Backbone):
     """The sizes of a network that starts from random weights."""
 
+    name: ClassVar[str] = "patches"
     start: str = ""
     width: int = 96
     depth: int = 4
@@ -24,25 +26,19 @@ class Patches(Backbone):
                 "least 1, and twice the heads must divide the width"
             )
 
-    @property
-    def name(self) -> str:
-        """As models have it on disk."""
-        return "patches"
-
-    @property
-    def takes_image_tokens(self) -> bool:
-        """It takes the first frame's latent."""
-        return False
-
-    def new(self, shapes: DataShapes) -> VideoModel:
-        """A network with random weights. InputError where patches do not fill the latent's grid."""
-        from models.patches.transformer import PatchTransformer
-
-        channels, _, height, width = shapes.latent
+    def check(self, shapes: DataShapes) -> None:
+        """Patches fill the latent's grid."""
+        height, width = shapes.latent[2:]
         if height % self.patch or width % self.patch:
             raise InputError(f"network.patch {self.patch}: must divide the latent's {height} x {width} cells.")
+
+    def new(self, shapes: DataShapes) -> VideoModel:
+        """A network with random weights."""
+        from models.patches.transformer import PatchTransformer
+
+        self.check(shapes)
         sizes = {"width": self.width, "depth": self.depth, "heads": self.heads, "patch": self.patch}
-        made: VideoModel = PatchTransformer(channels=channels, text_width=shapes.text[1], **sizes)
+        made: VideoModel = PatchTransformer(channels=shapes.latent[0], text_width=shapes.text[1], **sizes)
         return made
 
     def summary(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from models.video_model import Backbone, DataShapes, VideoModel
 
@@ -20,6 +20,7 @@ class VideoCrafter2(Backbone):
     network attend to tokens of the first frame, ``both`` does both.
     """
 
+    name: ClassVar[str] = "videocrafter2"
     image_condition: Literal["x-cat", "cx-attn", "both"] = "x-cat"
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     layers_per_block: int = 2
@@ -39,11 +40,6 @@ class VideoCrafter2(Backbone):
             raise ValueError("network: block_out_channels names at least one level, layers_per_block is at least 1")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"network.dropout {self.dropout}: from 0 to below 1")
-
-    @property
-    def name(self) -> str:
-        """As models have it on disk."""
-        return "videocrafter2"
 
     @property
     def takes_image_tokens(self) -> bool:

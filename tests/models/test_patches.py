@@ -82,8 +82,9 @@ def test_gradients_are_the_same_where_layers_are_computed_again() -> None:
 def test_sizes_that_cannot_be_built(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"network\.width"):
         Patches(**sizes)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="must divide the latent's 8 x 8 cells"):
-        Patches(patch=3).new(SHAPES)
+    for refused in (Patches(patch=3).new, Patches(patch=3).check):
+        with pytest.raises(InputError, match="must divide the latent's 8 x 8 cells"):
+            refused(SHAPES)
 
 
 def test_it_is_trained_resumed_validated_and_sampled_like_any_other(tmp_path: Path) -> None:
