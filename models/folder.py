@@ -226,7 +226,8 @@ def _card(model: Path | Weights) -> ModelCard:
     try:
         card = config.load(path.read_text())
     except InputError as error:
-        raise WeightsError(f"{path}: {error} Was it written by another version of motif?") from error
+        said = str(error).rstrip(".")
+        raise WeightsError(f"{path}: {said}. Was it written by another version of motif?") from error
     if not isinstance(card, ModelCard) or card.format != FORMAT:
         raise WeightsError(f"{path} is no card of format {FORMAT}: read it with the version of motif that wrote it.")
     if card.backbone not in BACKBONES:

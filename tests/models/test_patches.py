@@ -21,6 +21,7 @@ from tests.training.datasets import Toy, write_toy
 from tests.training.runs import toy_job, train_here
 from training.data.source import Artifacts, Source
 from training.validation.measure import HeldOut, Options, measure
+from training.validation.runs import find_comparable
 
 SHAPES = DataShapes(latent=(4, 3, 8, 8), text=(5, 16))
 TINY = Patches(width=16, depth=2, heads=2)
@@ -103,6 +104,10 @@ def test_it_is_trained_resumed_validated_and_sampled_like_any_other(tmp_path: Pa
     options = Options(timesteps=(100, 900), device="cpu", resamples=10)
     errors = measure(candidate.load(), candidate.facts.schedule, HeldOut.choose(source, 3, 0), options, lambda _: None)
     assert np.isfinite(errors.overall).all()
+
+    train_here(toy_job(data, tmp_path / "other", steps=1))
+    with pytest.raises(InputError, match=r"schedule\.type: .*whole has flow, .*other has schedule"):
+        find_comparable([str(tmp_path / "whole"), str(tmp_path / "other")])
 
     model = tmp_path / "whole/checkpoints/step-00000004/model"
     assert (model / "transformer" / "config.json").is_file()

@@ -22,7 +22,8 @@ def find_comparable(uris: Sequence[str]) -> list[Candidate]:
 def _check_same_task(first: tuple[str, ModelFacts], other: tuple[str, ModelFacts]) -> None:
     (uri, facts), (other_uri, others) = first, other
     ours, theirs = to_json(facts.schedule), to_json(others.schedule)
-    for field in sorted(ours.keys() | theirs.keys()):
+    # The kind first: of two kinds, no other field says more.
+    for field in sorted(ours.keys() | theirs.keys(), key=lambda name: (name != "type", name)):
         one, two = ours.get(field), theirs.get(field)
         if one != two:
             raise InputError(
