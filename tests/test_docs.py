@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 
@@ -74,8 +74,7 @@ def test_the_serving_page_runs(place: Path) -> None:
     assert trained.returncode == 0, trained.stderr
     shutil.copy(next((place / "demo/samples/run").glob("*.png")), place / "star.png")
     serving, asking = blocks("docs/serving.md", "bash")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = str(listening.getsockname()[1])
+    port = str(free_port())
     with subprocess.Popen(
         [BIN / "motif", *serving.split()[1:], "--port", port], cwd=place, stdout=subprocess.PIPE, text=True
     ) as server:

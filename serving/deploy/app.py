@@ -217,10 +217,13 @@ class Running:
                 f"RAY_ADDRESS: this cluster runs an application '{_NAME}' already. End that server first, or serve on "
                 "another cluster."
             )
-        serve.start(
-            http_options={"host": self.host, "port": self.port},
-            logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
-        )
+        try:
+            serve.start(
+                http_options={"host": self.host, "port": self.port},
+                logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
+            )
+        except RuntimeError as error:  # another process took the port since it was found free
+            raise _not_started(error) from error
 
     def _start_application(self) -> None:
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
@@ -231,7 +234,7 @@ class Running:
             loading = serve.get_deployment_handle("worker", _NAME).loading.remote().result()
             self.seconds["of it, the model"] = loading
         except RuntimeError as error:
-            raise Incomplete(f"The server does not start: {_last_line(str(error))}") from error
+            raise _not_started(error) from error
 
     def drain(self, at_once: threading.Event) -> None:
         """Take no more jobs, and wait for those that run, for as long as they may take; ``at_once`` ends that."""
@@ -270,6 +273,10 @@ def _goodbye(state: State, config: Config) -> str:
         parts.append(f"{wait} {'waits' if wait == 1 else 'wait'} in {config.settings.folder} for the next start")
     message = ": ".join(["No more jobs are taken", *([", ".join(parts)] if parts else [])])
     return message + ("; Ctrl+C again ends at once." if runs else ".")
+
+
+def _not_started(error: RuntimeError) -> Incomplete:
+    return Incomplete(f"The server does not start: {_last_line(str(error))}")
 
 
 def _last_line(report: str) -> str:

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 import yaml
 
-from base.errors import InputError
+from base.errors import Incomplete, InputError
 from diffusion.options import Sampling
 from infra.commands import serve as command
 from infra.commands.serve import Options
@@ -27,6 +27,7 @@ from serving.generate.models import ServedModel
 from serving.jobs.job import NewJob, Order
 from serving.settings import Settings
 from tests.infra.conftest import Motif
+from tests.ports import free_port
 from tests.serving.conftest import tiny  # noqa: F401 - a fixture
 
 
@@ -310,6 +311,15 @@ def test_leftover_jobs_call_for_all_workers() -> None:
 
 
 @pytest.mark.slow
+def test_a_port_that_is_taken_after_it_was_checked(ray_cluster: None, model: Path, tmp_path: Path) -> None:
+    config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        running = Running(config, "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(Incomplete, match="The server does not start: .*127.0.0.1:"):
+            running.__enter__()
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tmp_path: Path) -> None:
     import ray
@@ -320,8 +330,7 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
         def __call__(self) -> str:
             return "still here"
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = int(listening.getsockname()[1])
+    port = free_port()
     config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     try:

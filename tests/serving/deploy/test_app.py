@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,15 +24,11 @@ from serving.deploy.config import Config, Place, Replicas, read_config
 from serving.generate.models import ServedModel
 from serving.jobs.store import JobStore
 from serving.settings import Settings
+from tests.ports import free_port
 from tests.serving.calls import create, events, png, refusal
 
 pytestmark = pytest.mark.slow
 MOTIF = str(Path(sys.executable).with_name("motif"))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
