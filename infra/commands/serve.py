@@ -1,9 +1,7 @@
 """``motif serve``: model folders behind an HTTP API, and a page for people."""
 
 import json
-import math
 import os
-import re
 import signal
 import socket
 import threading
@@ -15,13 +13,12 @@ from typing import Annotated
 import tyro
 import yaml
 
-from base.device import find_device
 from base.errors import InputError
+from base.separate import SeparateCall
 from diffusion.options import SamplingChanges
 from infra.cli import STARTED
 from infra.options import parse, report
-from models.find import find_candidates
-from serving.deploy.config import Config, Place, Replicas
+from serving.deploy.config import Config, Replicas
 from serving.generate.signing import open_signer
 from serving.settings import Compute, Settings, read_keys
 
@@ -68,17 +65,20 @@ def _run(args: list[str]) -> None:
     if not count and not {"-h", "--help"} & set(args):
         raise InputError(f"MODEL is missing. Usage: {_USAGE}")
     options = parse(Options, args[count:], "motif serve MODEL")
-    config = _config(args[:count], options)
-    if options.write_config:
-        options.write_config.write_text(_as_yaml(config, options))
-        report(f"{options.write_config} is written: `serve deploy {options.write_config}` on the cluster's head.")
-        return
-    _check_port(options)
-    report("importing Ray")
-    from serving.deploy.app import Running  # Ray takes seconds to import: not before all options are known to be right
+    wanted = (args[:count], _settings(options), options.compute, options.replicas, options.sampling)
+    with SeparateCall("serving.deploy.resolve:resolve", *wanted) as resolving:
+        if options.write_config:
+            config, _ = resolving.result()
+            options.write_config.write_text(_as_yaml(config, options))
+            report(f"{options.write_config} is written: `serve deploy {options.write_config}` on the cluster's head.")
+            return
+        _check_port(options)
+        report("importing Ray")  # it takes seconds, as looking at the models does
+        from serving.deploy.app import Running
 
+        config, models = resolving.result()
     imported = round(time.perf_counter() - STARTED, 2)
-    with Running(config, options.host, options.port, report) as running:
+    with Running(config, models, options.host, options.port, report) as running:
         stopping, at_once = threading.Event(), threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):  # only now: Ray sets its own when it starts
             signal.signal(number, lambda *_: (at_once if stopping.is_set() else stopping).set())
@@ -96,8 +96,8 @@ def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:
     report(f"Ready after {total:.0f} s: {url} is a page, {url}/v1/videos the API. Ctrl+C ends it.")
 
 
-def _config(places: list[str], options: Options) -> Config:
-    """All of the server; InputError where something is missing or does not go together."""
+def _settings(options: Options) -> Settings:
+    """InputError if options do not go together."""
     keys = read_keys(options.keys) if options.keys else options.settings.key_hashes
     here = options.host in _HERE
     if not keys and not here:
@@ -107,37 +107,11 @@ def _config(places: list[str], options: Options) -> Config:
         )
     hosts = options.settings.hosts or (_HERE if here and not keys else ())
     try:
-        models = tuple(_place(*_named(place)) for place in places)
         settings = replace(_anywhere(options.settings), key_hashes=keys, hosts=hosts)
-        open_signer(settings)
-        return Config(models, settings, options.compute, _replicas(options), options.sampling)
     except ValueError as error:
         raise InputError(f"{error}.") from error
-
-
-def _named(place: str) -> tuple[str, str]:
-    """Name and folder of NAME=MODEL; the name is empty where none is given, as in runs/lr=0.1."""
-    name, equals, uri = place.partition("=")
-    return (name, uri) if equals and not {"/", ":"} & set(name) else ("", place)
-
-
-def _place(name: str, uri: str) -> Place:
-    (found,) = find_candidates([uri])
-    folder = found.folder
-    usual = re.sub(r"[^A-Za-z0-9._-]+", "-", found.name).strip("-.")[:64] or "model"
-    return Place(name or usual, folder.uri if folder.remote else str(folder.path))
-
-
-def _replicas(options: Options) -> Replicas:
-    """On a GPU one each; on a CPU an equal share of the cores, unless it is said otherwise."""
-    size = options.replicas
-    on_gpu = find_device(options.compute.device).type == "cuda"
-    if on_gpu and not size.gpus:
-        size = replace(size, gpus=1.0)
-    if not size.cpus:
-        share = max(1, math.floor(100 * (os.cpu_count() or 1) / size.max_workers)) / 100  # rounded up, one has no place
-        size = replace(size, cpus=1.0 if on_gpu else share)
-    return size
+    open_signer(settings)
+    return settings
 
 
 def _anywhere(settings: Settings) -> Settings:

@@ -111,14 +111,15 @@ _worker = serve.deployment(
 
 def build(args: Mapping[str, Any]) -> serve.Application:
     """The application of a config file: ``import_path: serving.deploy.app:build``, ``args``: a :class:`Config`."""
-    return bind(read_config(args))
+    from serving.deploy.resolve import describe_all  # torch: the process of `motif serve` does without
+
+    config = read_config(args)
+    return bind(config, describe_all(config))
 
 
-def bind(config: Config, alone: bool = False) -> serve.Application:
+def bind(config: Config, models: Sequence[ServedModel], alone: bool = False) -> serve.Application:
     """The application of a config. ``alone``: no other server is at work on its job store, see ``only_server``."""
-    from serving.generate.describe import describe
-
-    models = [describe(place.name, place.uri, config.sampling) for place in config.models]
+    models = list(models)
     store = open_store(config.settings)
     earlier = store.upkeep.start_run(uuid.uuid4().hex, alone)
     if alone:
@@ -163,8 +164,15 @@ def _listed(resources: Mapping[str, float]) -> str:
 class Running:
     """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names; what others run there stays."""
 
-    def __init__(self, config: Config, host: str, port: int, report: Callable[[str], None] = lambda line: None) -> None:
-        self.config, self.host, self.port, self.report = config, host, port, report
+    def __init__(
+        self,
+        config: Config,
+        models: Sequence[ServedModel],
+        host: str,
+        port: int,
+        report: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.config, self.models, self.host, self.port, self.report = config, models, host, port, report
         self.seconds: dict[str, float] = {}
         self.ours = False  # whether this Ray was started here, and is to end with the server
         self._joined = self._begun = False  # whether Ray was joined here, and an application begun
@@ -230,7 +238,7 @@ class Running:
         check_room(self.config.replicas, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         self._begun = True
         try:
-            serve.run(bind(self.config, alone=True), name=_NAME, logging_config=quiet)
+            serve.run(bind(self.config, self.models, alone=True), name=_NAME, logging_config=quiet)
             loading = serve.get_deployment_handle("worker", _NAME).loading.remote().result()
             self.seconds["of it, the model"] = loading
         except RuntimeError as error:

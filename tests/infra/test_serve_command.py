@@ -16,23 +16,28 @@ import pytest
 import yaml
 
 from base.errors import Incomplete, InputError
-from diffusion.options import Sampling
+from diffusion.options import Sampling, SamplingChanges
 from infra.commands import serve as command
 from infra.commands.serve import Options
 from serving.deploy import app
-from serving.deploy.app import Api, Running, bind, check_room
+from serving.deploy.app import Api, Running, check_room
 from serving.deploy.config import Config, Place, Replicas, read_config
+from serving.deploy.resolve import describe_all, resolve
 from serving.deploy.setup import only_server, open_store
 from serving.generate.models import ServedModel
 from serving.jobs.job import NewJob, Order
-from serving.settings import Settings
+from serving.settings import Compute, Settings
 from tests.infra.conftest import Motif
 from tests.ports import free_port
 from tests.serving.conftest import tiny  # noqa: F401 - a fixture
 
 
-def told_config(places: list[str], **options: object) -> Config:
-    return command._config(places, Options(**options))  # type: ignore[arg-type]
+def resolved(place: str, compute: Compute = Compute(device="cpu"), replicas: Replicas = Replicas(cpus=0)) -> Config:
+    return resolve([place], Settings(), compute, replicas, SamplingChanges())[0]
+
+
+def bind(config: Config, alone: bool = False) -> None:
+    app.bind(config, describe_all(config), alone)
 
 
 @pytest.fixture
@@ -44,9 +49,18 @@ def model(tiny: ServedModel, tmp_path: Path) -> Path:  # noqa: F811
     return place
 
 
+def test_the_process_of_the_server_loads_neither_torch_nor_diffusers() -> None:
+    code = (
+        "import sys, infra.commands.serve, serving.deploy.app\n"
+        "print({'torch', 'diffusers', 'transformers', 'open_clip'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_names_of_models(model: Path) -> None:
     def named(place: object) -> tuple[str, str]:
-        (found,) = told_config([str(place)]).models
+        (found,) = resolved(str(place)).models
         return found.name, found.uri
 
     assert named(model) == ("lr-0.1", str(model))
@@ -62,8 +76,9 @@ def test_names_of_models(model: Path) -> None:
 @pytest.mark.parametrize("name", ["모델", "a b", "..", "a" * 65, "a?b"])
 def test_names_that_no_route_can_have(motif: Motif, model: Path, name: str) -> None:
     status, _, said = motif("serve", f"{name}={model}")
-    assert (status, len(said.splitlines())) == (2, 1)
-    assert f"model name '{name}': 1 to 64" in said
+    progress, message = said.splitlines()
+    assert (status, progress) == (2, "importing Ray")
+    assert f"model name '{name}': 1 to 64" in message
     assert "NAME=" in said
     with pytest.raises(InputError, match="model name 'org/tiny'"):
         read_config({"models": [{"name": "org/tiny", "uri": "/x"}]})
@@ -77,10 +92,8 @@ def test_two_of_one_name(motif: Motif, model: Path) -> None:
 @pytest.mark.parametrize(("workers", "most"), [(1, 1), (1, 2), (2, 3), (7, 7), (2, 0)])
 def test_workers_share_the_cores(model: Path, workers: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    compute = command.Compute(device="cpu")
-    replicas = Replicas(workers=workers, max_workers=most, cpus=0)
+    size = resolved(str(model), replicas=Replicas(workers=workers, max_workers=most, cpus=0)).replicas
     most = most or workers
-    size = told_config([str(model)], compute=compute, replicas=replicas).replicas
     assert 2 / most - 0.01 < size.cpus <= 2 / most
     check_room(replace(size, workers=most), [{"CPU": 2.0}])
 
@@ -147,7 +160,7 @@ def test_one_server_a_folder(model: Path, tmp_path: Path) -> None:
     with only_server(settings):
         for _ in range(2):
             with pytest.raises(InputError, match=r"--folder .*served: another server is at work"):
-                Running(Config((Place("m", str(model)),), settings), "127.0.0.1", 1).__enter__()
+                Running(Config((Place("m", str(model)),), settings), [], "127.0.0.1", 1).__enter__()
         with only_server(Settings(folder=str(tmp_path / "other"))):
             child = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:  # a child that outlives the server does not keep it
@@ -196,7 +209,7 @@ def unready(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setattr(Running, phase, lambda self: None)
     handler, said = signal.getsignal(signal.SIGINT), list[str]()
     config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
-    running = Running(config, "127.0.0.1", 1, said.append)
+    running = Running(config, [], "127.0.0.1", 1, said.append)
     running.said = said  # type: ignore[attr-defined]
     yield running
     signal.signal(signal.SIGINT, handler)
@@ -314,7 +327,7 @@ def test_leftover_jobs_call_for_all_workers() -> None:
 def test_a_port_that_is_taken_after_it_was_checked(ray_cluster: None, model: Path, tmp_path: Path) -> None:
     config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        running = Running(config, "127.0.0.1", taken.getsockname()[1])
+        running = Running(config, [], "127.0.0.1", taken.getsockname()[1])
         with pytest.raises(Incomplete, match="The server does not start: .*127.0.0.1:"):
             running.__enter__()
 
@@ -332,13 +345,15 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
 
     port = free_port()
     config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
+    models = describe_all(config)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     try:
         serve.run(Other.bind(), name="other", route_prefix="/other")
-        with Running(config, "127.0.0.1", port) as running:
+        with Running(config, models, "127.0.0.1", port) as running:
             assert not running.ours
             assert httpx2.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
-            second = Running(replace(config, settings=Settings(folder=str(tmp_path / "b"))), "127.0.0.1", port)
+            elsewhere = replace(config, settings=Settings(folder=str(tmp_path / "b")))
+            second = Running(elsewhere, models, "127.0.0.1", port)
             with pytest.raises(InputError, match="runs an application 'motif' already"):
                 second.__enter__()
             assert httpx2.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
@@ -346,7 +361,7 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
         assert httpx2.get(f"http://127.0.0.1:{port}/other", timeout=60).text == "still here"
         code = (
             "from serving.deploy.app import Running; from serving.deploy.config import Config, Place\n"
-            "running = Running(Config((Place('m', '/m'),)), '127.0.0.1', 1)\n"
+            "running = Running(Config((Place('m', '/m'),)), [], '127.0.0.1', 1)\n"
             "running._start_ray(); print(running.ours); running.__exit__()"
         )
         environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}

@@ -1,0 +1,87 @@
+"""A call in another process: its result, its errors, and its end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from base.errors import DamagedFile, Incomplete, InputError
+from base.separate import SeparateCall
+from tests.processes import processes
+
+
+def raises(kind: str) -> None:
+    if kind == "damaged":
+        raise DamagedFile("a/b.parquet", "its digest is another")
+    raise InputError(f"--{kind}: choose another.")
+
+
+def ends(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def waits(mark: str) -> None:
+    Path(mark).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def test_results() -> None:
+    with SeparateCall("math:hypot", 3.0, 4.0) as first, SeparateCall("os:getpid") as second:
+        assert first.result() == 5.0
+        assert second.result() not in (os.getpid(), None)
+
+
+def test_its_errors_are_raised_here() -> None:
+    with SeparateCall("tests.base.test_separate:raises", "size") as call, pytest.raises(InputError) as caught:
+        call.result()
+    assert str(caught.value) == "--size: choose another."
+    with SeparateCall("tests.base.test_separate:raises", "damaged") as call, pytest.raises(DamagedFile) as damaged:
+        call.result()
+    assert str(damaged.value) == "a/b.parquet is damaged: its digest is another"
+    assert damaged.value.uri == "a/b.parquet"
+
+
+def test_a_process_that_is_killed() -> None:
+    with (
+        SeparateCall("tests.base.test_separate:ends", signal.SIGKILL) as call,
+        pytest.raises(Incomplete, match="status -9; often the machine is out of memory"),
+    ):
+        call.result()
+
+
+def test_ctrl_c_is_left_to_the_caller() -> None:
+    with SeparateCall("tests.base.test_separate:ends", signal.SIGINT) as call:
+        assert call.result() is None
+
+
+def begun(mark: Path) -> int:
+    deadline = time.monotonic() + 60
+    while not mark.exists() or not mark.read_text():
+        assert time.monotonic() < deadline
+    return int(mark.read_text())
+
+
+def test_leaving_the_context_ends_it(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    with SeparateCall("tests.base.test_separate:waits", str(mark)):
+        pid = begun(mark)
+        assert pid in processes()
+    assert pid not in processes()
+
+
+def test_it_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    code = (
+        "import sys; from base.separate import SeparateCall\n"
+        "with SeparateCall('tests.base.test_separate:waits', sys.argv[1]) as call: call.result()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(mark)]) as caller:
+        pid = begun(mark)
+        caller.kill()
+    deadline = time.monotonic() + 60
+    while pid in processes():
+        assert time.monotonic() < deadline
