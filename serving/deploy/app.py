@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
@@ -230,8 +231,8 @@ class Running:
                 http_options={"host": self.host, "port": self.port},
                 logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
             )
-        except RuntimeError as error:  # another process took the port since it was found free
-            raise _not_started(error) from error
+        except (RuntimeError, RayError) as error:  # the port was taken since, or the machine is too busy
+            raise Incomplete(f"Ray Serve does not start: {_last_line(str(error))} Run the command again.") from error
 
     def _start_application(self) -> None:
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
@@ -241,8 +242,8 @@ class Running:
             serve.run(bind(self.config, self.models, alone=True), name=_NAME, logging_config=quiet)
             loading = serve.get_deployment_handle("worker", _NAME).loading.remote().result()
             self.seconds["of it, the model"] = loading
-        except RuntimeError as error:
-            raise _not_started(error) from error
+        except (RuntimeError, RayError) as error:
+            raise Incomplete(f"The server does not start: {_last_line(str(error))}") from error
 
     def drain(self, at_once: threading.Event) -> None:
         """Take no more jobs, and wait for those that run, for as long as they may take; ``at_once`` ends that."""
@@ -281,10 +282,6 @@ def _goodbye(state: State, config: Config) -> str:
         parts.append(f"{wait} {'waits' if wait == 1 else 'wait'} in {config.settings.folder} for the next start")
     message = ": ".join(["No more jobs are taken", *([", ".join(parts)] if parts else [])])
     return message + ("; Ctrl+C again ends at once." if runs else ".")
-
-
-def _not_started(error: RuntimeError) -> Incomplete:
-    return Incomplete(f"The server does not start: {_last_line(str(error))}")
 
 
 def _last_line(report: str) -> str:
