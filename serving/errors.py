@@ -1,4 +1,4 @@
-"""What goes wrong with a request, and the envelope that says so: ``{"error": {message, type, param, code}}``."""
+"""Errors of requests, and their envelope: ``{"error": {message, type, param, code}}``."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ _TYPES = {
 
 
 class ApiError(Exception):
-    """An answer other than the one wanted.
+    """An error response.
 
-    ``code`` is what programs read, ``param`` the field to mend; ``retry_after`` seconds for 429 and 503.
+    ``code`` is machine-readable, ``param`` names the field at fault; ``retry_after`` is in seconds, for 429 and 503.
     """
 
     def __init__(
@@ -25,16 +25,16 @@ class ApiError(Exception):
         self.headers: dict[str, str] = {} if retry_after is None else {"retry-after": str(retry_after)}
         if status == 401:
             self.headers["www-authenticate"] = "Bearer"
-        if status == 409:  # a client that repeats the request gets the same answer
+        if status == 409:  # a retry would get the same response
             self.headers["x-should-retry"] = "false"
 
     def body(self) -> dict[str, Any]:
-        """The envelope."""
+        """The JSON envelope."""
         return envelope(self.status, self.code, self.message, self.param)
 
 
 def envelope(status: int, code: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """The body of an error of this status."""
+    """The JSON body of an error with this status."""
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
@@ -45,11 +45,11 @@ def invalid(param: str | None, message: str, code: str = "invalid_value") -> Api
 
 
 def storage_unavailable() -> ApiError:
-    """503: the database or the folder refuses at the moment."""
-    message = "The server's storage refuses at the moment: ask again later. Its log says more."
+    """503: the database or the folder is unavailable at the moment."""
+    message = "The server's storage is unavailable: try again later. See the server's log for details."
     return ApiError(503, "storage_unavailable", message, retry_after=10)
 
 
 def not_found(video_id: str) -> ApiError:
-    """404: there is no such video, or not for this caller."""
+    """404: there is no such video, or it belongs to another caller."""
     return ApiError(404, "video_not_found", f"There is no video '{video_id[:80]}': it was deleted, or it has expired.")

@@ -1,9 +1,9 @@
-"""A client of the video server: ask, wait, fetch. It needs neither torch nor Ray.
+"""A client of the video server: create, wait, download. It needs neither torch nor Ray.
 
     with Client("http://127.0.0.1:8000") as client:
         client.generate("the star moves right", "star.png", "star.mp4", seed=7)
 
-What fails is a :class:`ServerError` of one sentence.
+Failures raise :class:`ServerError` with a one-sentence message.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from serving.client.http import Http, RefusedError, ServerError, check
 from serving.client.video import Failure, Page, Video
 
 Variant = Literal["video", "thumbnail", "spritesheet"]
-_POLL_MS = 1000  # where a server does not say how long to wait
+_POLL_MS = 1000  # when a server does not say how long to wait
 
 
 class VideoSettings(TypedDict, total=False):
-    """What a request may name beside prompt and image; what is left out, or None, is the model's own choice.
+    """Optional settings of a request; the model's default applies to what is missing or None.
 
-    ``seconds`` is the clip's length; ``num_frames`` at ``fps`` says the same. ``idempotency_key`` names the job: a
-    request that comes twice with one key makes one video. It is drawn anew for each call where it is left out.
+    ``seconds`` is the clip's length, an alternative to ``num_frames`` at ``fps``. Requests with the same
+    ``idempotency_key`` create one video; by default each call uses a new random key.
     """
 
     model: str | None
@@ -57,8 +57,8 @@ def _ignore(line: str) -> None:
 class Client:
     """A connection to one server.
 
-    ``timeout`` seconds without a sign of life end a try, ``patience`` seconds the trying again while the server is
-    busy; ``on_retry`` is told in a line why something is tried again, and when.
+    An attempt fails after ``timeout`` seconds without data; while the server is busy, requests are retried for
+    ``patience`` seconds. ``on_retry`` receives a line with the reason and the delay before each retry.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Client:
         self._http.open.close()
 
     def create(self, prompt: str, image: Path | str | bytes, **settings: Unpack[VideoSettings]) -> Video:
-        """Ask for a video that begins with the image, a file or its bytes. Returns at once, with the job."""
+        """Request a video that begins with the image, given as a path or as bytes. Returns the job immediately."""
         for name in settings.keys() - VideoSettings.__annotations__.keys():
             close = difflib.get_close_matches(name, VideoSettings.__annotations__, 1)
             raise InputError(f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else "."))
@@ -91,7 +91,7 @@ class Client:
         return self._post("/v1/videos", key, data=dict(_form(given)), files={"input_reference": _upload(image)})
 
     def remix(self, video_id: str, prompt: str, idempotency_key: str | None = None) -> Video:
-        """Ask for a video of the same image, seed and settings with another prompt."""
+        """Request a video with the same image, seed and settings but another prompt."""
         return self._post(f"{_path(video_id)}/remix", idempotency_key, json={"prompt": prompt})
 
     def _post(self, path: str, key: object, **content: Any) -> Video:
@@ -99,7 +99,7 @@ class Client:
         return self._http.read(Video.read, self._http.request("POST", path, headers=headers, **content))
 
     def get(self, video_id: str) -> Video:
-        """How a job stands."""
+        """The current state of a job."""
         return self._http.read(Video.read, self._http.request("GET", _path(video_id)))
 
     def list(self, after: str | None = None, limit: int = 20, order: Literal["asc", "desc"] = "desc") -> Page:
@@ -118,7 +118,7 @@ class Client:
             after = page.last_id
 
     def wait(self, video_id: str, on_progress: OnProgress | None = None, limit_s: float = math.inf) -> Video:
-        """Wait until a video is completed or failed, at most ``limit_s``; each change is given to ``on_progress``."""
+        """Wait until a video is completed or failed, at most ``limit_s``; each change is passed to ``on_progress``."""
         ends = time.monotonic() + limit_s
         last: Video | None = None
 
@@ -141,17 +141,17 @@ class Client:
                 raise ServerError(
                     f"video {video_id} is {how} after {limit_s:g} s: wait longer, or delete it.", "timeout"
                 )
-            if follow:  # once: a stream that broke will break again, and polling always works
+            if follow:  # only once: a stream that broke will break again, and polling always works
                 self._follow(video_id, tell, ends)
                 follow = False
             else:
                 time.sleep(min(float(response.headers.get("openai-poll-after-ms", _POLL_MS)) / 1000, left))
 
     def _follow(self, video_id: str, tell: OnProgress, ends: float) -> None:
-        """Tell the server's events until the last one, or until the stream breaks for whatever reason.
+        """Report the server's events until the last one, or until the stream breaks for any reason.
 
-        Also until less time is left than a read may take, which comments of the server may let begin again and again:
-        polling keeps the time.
+        Stops early when less time is left than a read may take: the server's keep-alive comments restart the read
+        timeout, so only polling keeps the overall limit.
         """
         silence = min(self._http.timeout, ends - time.monotonic())
         headers = {"accept": "text/event-stream", "cache-control": "no-store"}
@@ -169,11 +169,11 @@ class Client:
                     return
 
     def content(self, video_id: str, variant: Variant = "video") -> bytes:
-        """The mp4, or a picture that stands for it."""
+        """The bytes of the mp4, thumbnail or sprite sheet."""
         return self._http.request("GET", f"{_path(video_id)}/content", params={"variant": variant}).content
 
     def download(self, video_id: str, path: Path | str, variant: Variant = "video") -> None:
-        """Write the mp4, or a picture that stands for it, to a file: the whole of it, or nothing."""
+        """Write the mp4, thumbnail or sprite sheet to a file, atomically."""
         target = Path(path)
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
         place = f"{_path(video_id)}/content"
@@ -194,13 +194,13 @@ class Client:
             part.unlink(missing_ok=True)
 
     def delete(self, video_id: str) -> None:
-        """Delete a video; one that is being made is cancelled."""
+        """Delete a video; one that is being generated is cancelled."""
 
         def attempt(number: int) -> None:
             try:
                 self._http.once("DELETE", _path(video_id))
             except RefusedError as error:
-                if error.status != 404 or number == 0:  # else the try before has done it, and its answer was lost
+                if error.status != 404 or number == 0:  # else an earlier attempt succeeded unseen
                     raise
 
         self._http.repeat(attempt)
@@ -219,7 +219,7 @@ class Client:
         on_progress: OnProgress | None = None,
         **settings: Unpack[VideoSettings],
     ) -> Video:
-        """Create, wait and download; ServerError where the video failed."""
+        """Create, wait and download; raises ServerError when the video failed."""
         video = self.wait(self.create(prompt, image, **settings).id, on_progress)
         if video.status == "failed":
             raise failed(video)
@@ -228,7 +228,7 @@ class Client:
 
 
 def failed(video: Video) -> ServerError:
-    """What to tell of a video that failed."""
+    """The error for a video that failed."""
     error = video.error or Failure("generation_failed", "the server does not say why.")
     return ServerError(f"video {video.id} failed: {error.message}", error.code)
 
@@ -256,7 +256,7 @@ def _form(given: Mapping[str, object], inside: str = "") -> Iterator[tuple[str, 
 
 
 def _upload(image: Path | str | bytes) -> tuple[str, bytes]:
-    """The file's own name stays here: only what kind of file it is goes out."""
+    """File name and bytes for the form; of the user's file name only the suffix is sent."""
     if isinstance(image, bytes):
         return "image", image
     try:

@@ -1,4 +1,4 @@
-"""Requests of the client: what is sent again, when, and what failed in one sentence."""
+"""HTTP requests of the client: retries, and errors as one sentence."""
 
 import contextlib
 import itertools
@@ -14,18 +14,18 @@ import httpx2
 from base.errors import InputError, MotifError
 
 Answer = TypeVar("Answer")
-_FAULTS = 4  # tries that may meet a lost connection or a fault of the server
-_FIRST_PAUSE_S = 0.25  # doubled from fault to fault
-_BUSY_PAUSE_S = 1.0  # where a busy server does not say when to come back
-_SPREAD = 0.25  # so that clients that were refused together do not come back together
+_FAULTS = 4  # attempts that may end in a lost connection or a server error
+_FIRST_PAUSE_S = 0.25  # doubled after each fault
+_BUSY_PAUSE_S = 1.0  # when a busy server sends no Retry-After
+_SPREAD = 0.25  # jitter: clients that were refused together should not retry together
 _LONGEST_MESSAGE = 300
 
 
 class ServerError(MotifError):
-    """A server failed, cannot be reached, or did not make the video.
+    """A server failed, cannot be reached, or did not generate the video.
 
-    ``status`` is that of HTTP, None where no answer came; ``code`` is what programs read, ``param`` the field to mend,
-    ``retry_after`` the seconds that the server asks for.
+    ``status`` is the HTTP status, None without a response; ``code`` is machine-readable, ``param`` names the field
+    at fault, ``retry_after`` is the delay in seconds that the server asks for.
     """
 
     exit_code = 7
@@ -38,7 +38,7 @@ class ServerError(MotifError):
 
 
 class RefusedError(ServerError):
-    """The server refused a request for a reason that the caller can mend: a wrong field, key or id."""
+    """The server refused a request for a reason that the caller can fix: a wrong field, key or id."""
 
     exit_code = 2
 
@@ -46,8 +46,8 @@ class RefusedError(ServerError):
 class Http:
     """Connections to one server.
 
-    A request is sent again where that may help: after a lost connection or a fault of the server a few times, while it
-    is busy for ``patience`` seconds. All that is sent here may come twice: a POST carries its idempotency key.
+    A request is retried a few times after a lost connection or a server error, and for ``patience`` seconds while the
+    server is busy. It may therefore arrive twice, which is why a POST carries an idempotency key.
     """
 
     def __init__(
@@ -62,24 +62,24 @@ class Http:
         except httpx2.InvalidURL as error:
             raise InputError(f"url '{url}': {error}; give one such as http://127.0.0.1:8000.") from error
         if key and not (key.isascii() and key.isprintable()):
-            raise InputError("key: it holds characters that no header can carry; copy it again.")
+            raise InputError("key: it has characters that are not allowed in an HTTP header; copy it again.")
         self.open = httpx2.Client(
             base_url=base, headers={"authorization": f"Bearer {key}"} if key else {}, timeout=timeout
         )
 
     def request(self, method: str, path: str, **content: Any) -> httpx2.Response:
-        """Send until an answer comes that is no error; ServerError else."""
+        """Send with retries; raises ServerError when no attempt succeeds."""
         return self.repeat(lambda _: self.once(method, path, **content))
 
     def once(self, method: str, path: str, **content: Any) -> httpx2.Response:
-        """Send a single time."""
+        """Send once, without retries."""
         with self.explained():
             response = self.open.request(method, path, **content)
             check(response)
             return response
 
     def repeat(self, attempt: Callable[[int], Answer]) -> Answer:
-        """Call ``attempt`` with the number of the try, from 0, until it works or there is no point in going on."""
+        """Call ``attempt`` with its number, from 0, until it succeeds or a retry cannot help."""
         ends = time.monotonic() + self._patience
         faults = 0
         for number in itertools.count():
@@ -96,15 +96,15 @@ class Http:
                     raise
                 self._on_retry(f"{error.message} Trying again in {round(pause, 1):g} s.")
                 time.sleep(pause * random.uniform(1, 1 + _SPREAD))
-        raise AssertionError("it is counted for ever")
+        raise AssertionError("unreachable")
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what can go wrong on the way into one sentence."""
+        """Turn transport errors into ServerError with one sentence."""
         try:
             yield
         except httpx2.TimeoutException as error:
-            raise ServerError(f"{self.url} gave no sign of life for {self.timeout:g} s.", "timeout") from error
+            raise ServerError(f"{self.url} sent nothing for {self.timeout:g} s.", "timeout") from error
         except httpx2.RequestError as error:
             if tls := _tls_fault(error):
                 raise ServerError(
@@ -118,19 +118,19 @@ class Http:
             ) from error
 
     def read(self, parse: Callable[[Any], Answer], response: httpx2.Response) -> Answer:
-        """Parse the JSON of an answer; ServerError where it means nothing to us."""
+        """Parse the JSON of a response; raises ServerError when it is not the expected one."""
         try:
             return parse(response.json())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ServerError(
-                f"{self.url} answered something else than the video API does ({error}): is it the server's address?",
+                f"{self.url} did not answer like the video API ({error}): is it the server's address?",
                 "not_understood",
                 response.status_code,
             ) from error
 
 
 def check(response: httpx2.Response) -> None:
-    """Raise what an answer says that is not 2xx, from the error envelope or, where there is none, from its text."""
+    """Raise ServerError for a response that is not 2xx, from its error envelope or else from its text."""
     if response.is_success:
         return
     response.read()
@@ -154,7 +154,7 @@ def _envelope(response: httpx2.Response) -> dict[str, Any]:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds, from seconds or a date."""
+    """Seconds, from a Retry-After header that holds seconds or a date."""
     wait = response.headers.get("retry-after", "")
     try:
         return max(0.0, float(wait))
@@ -167,7 +167,7 @@ def _retry_after(response: httpx2.Response) -> float | None:
 
 
 def _tls_fault(error: BaseException | None) -> str:
-    """What TLS did not like, where that is the cause of an error."""
+    """The reason of a TLS failure; empty when TLS is not the cause of the error."""
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return error.reason or str(error)

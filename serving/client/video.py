@@ -1,4 +1,4 @@
-"""What a server tells of its videos, as the client hands it on."""
+"""The server's video objects, as the client returns them."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a video was not made."""
+    """Why a video was not generated."""
 
     code: str
     message: str
@@ -15,10 +15,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Video:
-    """A job and what became of it.
+    """A job and its state.
 
     Times are seconds since 1970, ``seconds`` is the clip's length, ``progress`` in percent; ``queue_position`` counts
-    from 0. What a server does not tell is None or empty.
+    from 0. Fields that a server does not send are None or empty.
     """
 
     id: str
@@ -46,12 +46,12 @@ class Video:
 
     @property
     def done(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job has ended."""
         return self.status in ("completed", "failed")
 
     @classmethod
     def read(cls, body: Any) -> "Video":
-        """From a server's JSON; keys of newer servers are left out. ValueError where it is no video."""
+        """From a server's JSON; unknown keys are ignored. ValueError if it is not a video."""
         if not isinstance(body, dict) or body.get("object") != "video" or not {"id", "status"} <= body.keys():
             raise ValueError("no video object")
         known = {field.name: body[field.name] for field in dataclasses.fields(cls) if field.name in body}
@@ -63,7 +63,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Page:
-    """Some videos of a list; ``last_id`` is the ``after`` of the next page."""
+    """One page of a list of videos; ``last_id`` is the ``after`` of the next page."""
 
     data: tuple[Video, ...]
     first_id: str | None
@@ -72,6 +72,6 @@ class Page:
 
     @classmethod
     def read(cls, body: Any) -> "Page":
-        """From a server's JSON; KeyError, TypeError or ValueError where it is no list of videos."""
+        """From a server's JSON; KeyError, TypeError or ValueError if it is not a list of videos."""
         data = tuple(Video.read(video) for video in body["data"])
         return cls(data, body.get("first_id"), body.get("last_id"), bool(body.get("has_more")))

@@ -1,8 +1,8 @@
-"""The server on Ray Serve: processes that answer, processes that generate. The only file here that imports Ray.
+"""The server on Ray Serve: API replicas and worker replicas. The only file here that imports Ray.
 
-A job never travels through Ray: the store has it. ``api`` sends a worker word that something waits, and that call
-lasts as long as the worker is busy with what it claims; so the number of calls that wait is the number of jobs that
-wait, which is what Serve's autoscaling goes by.
+Jobs are not passed through Ray but kept in the job store. ``api`` only calls a worker when a job waits, and the call
+lasts until the worker has finished the batch that it claims. So the number of pending calls is the number of waiting
+jobs, which Serve's autoscaling uses.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ from serving.jobs.upkeep import State
 from serving.settings import Compute, Settings
 
 log = logging.getLogger("ray.serve")
-# Of Serve's own, so that no call is turned away by it: the job store has the bound that counts, and its 429 says more.
+# Serve's own limits, high enough never to reject a call: the job store limits the queue, and its 429 says more.
 _MANY = 10_000
 _NAME = "motif"
 
 
 @serve.ingress()
 class Api:
-    """A process that answers requests."""
+    """A replica that answers HTTP requests."""
 
     def __init__(self, settings: Settings, models: list[ServedModel], workers: DeploymentHandle) -> None:
         self.settings, self.models, self.workers = settings, models, workers
@@ -52,11 +52,11 @@ class Api:
         self.loop = asyncio.get_event_loop()
 
     def __serve_build_asgi_app__(self) -> Guard:
-        """The application; Serve asks for it once."""
+        """The ASGI application; Serve calls this once."""
         return build_api(lambda: open_videos(self.settings, self.models, self.wake))
 
     def wake(self, waiting: int | None = None) -> None:
-        """Send for a worker, from any thread: one job more waits, or so many in all."""
+        """Call a worker, from any thread: one more job waits, or ``waiting`` in all."""
         self.loop.call_soon_threadsafe(self._send, waiting)
 
     def _send(self, waiting: int | None) -> None:
@@ -73,28 +73,28 @@ class Api:
             log.exception("a worker was lost")
 
 
-class Generating:
-    """A process that generates."""
+class WorkerReplica:
+    """A replica that generates videos."""
 
     def __init__(self, settings: Settings, models: list[ServedModel], compute: Compute) -> None:
-        from serving.deploy.loading import open_worker  # torch: a process that only answers does without
+        from serving.deploy.loading import open_worker  # imports torch, which API replicas do not need
 
         started = time.perf_counter()
         self.worker = open_worker(settings, models, compute)
-        self.worker.open(models[0].id)  # before it is called ready
+        self.worker.open(models[0].id)  # before Serve calls this replica ready
         self.loading_s = round(time.perf_counter() - started, 2)
         self.worker.__enter__()
 
     def work(self) -> int:
-        """Come to an end with one batch, if any waits."""
+        """Claim and finish one batch, if any job waits; returns the number of jobs."""
         return self.worker.work()
 
     def loading(self) -> float:
-        """Seconds that the first model took."""
+        """Seconds that loading the first model took."""
         return self.loading_s
 
     def check_health(self) -> None:
-        """Serve replaces a process that fails this."""
+        """Serve replaces a replica that fails this check."""
         if self.worker.broken:
             raise RuntimeError("the device can no longer be used by this process")
 
@@ -104,9 +104,9 @@ class Generating:
 
 
 _api = serve.deployment(Api, name="api", max_ongoing_requests=_MANY, ray_actor_options={"num_cpus": 0})
-# A process that computes on all cores may be slow to say that it is well.
+# A process that computes on all cores may be slow to answer health checks.
 _worker = serve.deployment(
-    Generating, name="worker", max_ongoing_requests=1, max_queued_requests=-1, health_check_timeout_s=120
+    WorkerReplica, name="worker", max_ongoing_requests=1, max_queued_requests=-1, health_check_timeout_s=120
 )
 
 
@@ -119,14 +119,14 @@ def build(args: Mapping[str, Any]) -> serve.Application:
 
 
 def bind(config: Config, models: Sequence[ServedModel], alone: bool = False) -> serve.Application:
-    """The application of a config. ``alone``: no other server is at work on its job store, see ``only_server``."""
+    """The application of a config. ``alone``: no other server uses its job store, see ``only_server``."""
     models = list(models)
     store = open_store(config.settings)
     earlier = store.upkeep.start_run(uuid.uuid4().hex, alone)
     if alone:
         store.upkeep.fail_unserved({model.id for model in models})
     videos = open_videos(config.settings, models, wake=lambda waiting=None: None)
-    if alone and earlier:  # a new store knows of none of the videos that an old folder holds
+    if alone and earlier:  # a new store knows none of the videos that an old folder holds
         videos.files.remove_all_but(store.upkeep.ids())
     videos.close()
     store.close()
@@ -139,16 +139,16 @@ def bind(config: Config, models: Sequence[ServedModel], alone: bool = False) -> 
     workers = _worker.options(
         autoscaling_config=scaling,
         ray_actor_options={"num_cpus": size.cpus, "num_gpus": size.gpus},
-        # A server that ends as a whole has waited before: see Running.drain.
+        # A server that shuts down has already waited in Running.drain.
         graceful_shutdown_timeout_s=5.0 if alone else size.drain_seconds,
     ).bind(config.settings, models, config.compute)
     return _api.options(num_replicas=size.api).bind(config.settings, models, workers)
 
 
 def check_room(size: Replicas, nodes: Sequence[Mapping[str, float]]) -> None:
-    """InputError where the workers cannot all start; ``nodes`` are the resources of each. Serve would wait for ever."""
+    """InputError when the workers cannot all start: Serve would wait forever. ``nodes`` has each node's resources."""
     asked = {name: each for name, each in (("CPU", size.cpus), ("GPU", size.gpus)) if each}
-    # A worker lies on one node. The little more is for fractions that are no binary ones.
+    # A worker runs on one node. The small constant absorbs the rounding of decimal fractions.
     places = [min(int(node.get(name, 0) / each + 1e-6) for name, each in asked.items()) for node in nodes if asked]
     if asked and sum(places) < size.workers:
         there = " + ".join(_listed({name: node.get(name, 0) for name in asked}) for node in nodes)
@@ -163,7 +163,7 @@ def _listed(resources: Mapping[str, float]) -> str:
 
 
 class Running:
-    """The application on this machine's Ray, or on the cluster that RAY_ADDRESS names; what others run there stays."""
+    """The application on this machine's Ray or the cluster of RAY_ADDRESS, whose other applications are left alone."""
 
     def __init__(
         self,
@@ -175,8 +175,8 @@ class Running:
     ) -> None:
         self.config, self.models, self.host, self.port, self.report = config, models, host, port, report
         self.seconds: dict[str, float] = {}
-        self.ours = False  # whether this Ray was started here, and is to end with the server
-        self._joined = self._begun = False  # whether Ray was joined here, and an application begun
+        self.ours = False  # whether this process started Ray, and so shuts it down
+        self._joined = self._begun = False  # whether this process connected to Ray, and started an application
         self._serve_was_there = True
         self._lock = contextlib.ExitStack()
 
@@ -188,7 +188,7 @@ class Running:
             self._timed("serve", "starting Serve", self._start_serve)
             self._timed("application", f"loading {self.config.models[0].name}", self._start_application)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):  # no second one cuts the way out short, of which Ray has a part
+            if isinstance(error, KeyboardInterrupt):  # a second one must not interrupt Ray's shutdown
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             self.__exit__()
             raise
@@ -203,17 +203,17 @@ class Running:
     def _start_ray(self) -> None:
         if ray.is_initialized():
             return
-        # The proxies learn of our middleware from the environment that Ray's processes inherit.
+        # Serve's proxies find our middleware through the environment, which Ray's processes inherit.
         os.environ.update(CALLBACK)
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        self._joined = True  # also where it comes to a part of it
+        self._joined = True  # set first: a failed start must be undone, too
 
         def start() -> None:
             with silent_stderr():
                 ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
 
         start_ray(start, ray.shutdown, self.report)
-        # Ray has no public word for it: in a cluster that was there before, this process is not the head.
+        # No public API tells: in a cluster that was running before, this process is not the head node.
         node = ray._private.worker._global_node
         self.ours = node is not None and node.is_head()
 
@@ -221,9 +221,9 @@ class Running:
         log.setLevel(logging.WARNING)
         there = serve.status()
         self._serve_was_there = bool(there.proxies or there.applications)
-        if _NAME in there.applications:  # it would be replaced
+        if _NAME in there.applications:  # serve.run would replace it
             raise InputError(
-                f"RAY_ADDRESS: this cluster runs an application '{_NAME}' already. End that server first, or serve on "
+                f"RAY_ADDRESS: this cluster already runs an application '{_NAME}'. Stop that server first, or use "
                 "another cluster."
             )
         try:
@@ -231,8 +231,8 @@ class Running:
                 http_options={"host": self.host, "port": self.port},
                 logging_config=LoggingConfig(log_level="ERROR", enable_access_log=False),
             )
-        except (RuntimeError, RayError) as error:  # the port was taken since, or the machine is too busy
-            raise Incomplete(f"Ray Serve does not start: {_last_line(str(error))} Run the command again.") from error
+        except (RuntimeError, RayError) as error:  # another process took the port, or the machine is too busy
+            raise Incomplete(f"Ray Serve did not start: {_last_line(str(error))} Run the command again.") from error
 
     def _start_application(self) -> None:
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
@@ -243,10 +243,10 @@ class Running:
             loading = serve.get_deployment_handle("worker", _NAME).loading.remote().result()
             self.seconds["of it, the model"] = loading
         except (RuntimeError, RayError) as error:
-            raise Incomplete(f"The server does not start: {_last_line(str(error))}") from error
+            raise Incomplete(f"The server did not start: {_last_line(str(error))}") from error
 
     def drain(self, at_once: threading.Event) -> None:
-        """Take no more jobs, and wait for those that run, for as long as they may take; ``at_once`` ends that."""
+        """Accept no more jobs and wait up to ``drain_seconds`` for running ones; ``at_once`` ends the wait."""
         store = open_store(self.config.settings)
         store.upkeep.drain()
         self.report(_goodbye(store.upkeep.state(), self.config))
@@ -256,7 +256,7 @@ class Running:
         store.close()
 
     def __exit__(self, *_: object) -> None:
-        # Ray tells of every call that its own end interrupts.
+        # Ray logs every call that its shutdown interrupts.
         with self._lock, contextlib.redirect_stdout(io.StringIO()), silent_stderr():
             try:
                 self._stop_serve()
@@ -265,7 +265,7 @@ class Running:
                     ray.shutdown()
 
     def _stop_serve(self) -> None:
-        """Take this server's application away, and Serve where nobody else has a use for it."""
+        """Delete this server's application, and shut Serve down if nothing else uses it."""
         if self._begun and not self.ours:
             serve.delete(_NAME)
         if self.ours or not (self._serve_was_there or serve.status().applications):
@@ -277,14 +277,15 @@ def _goodbye(state: State, config: Config) -> str:
     parts = []
     if runs:
         most = f"at most {config.replicas.drain_seconds:g} s, --drain-seconds"
-        parts.append(f"{runs} {'runs and is' if runs == 1 else 'run and are'} finished first ({most})")
+        parts.append(f"{runs} running {'job is' if runs == 1 else 'jobs are'} finished first ({most})")
     if wait:
-        parts.append(f"{wait} {'waits' if wait == 1 else 'wait'} in {config.settings.folder} for the next start")
-    message = ": ".join(["No more jobs are taken", *([", ".join(parts)] if parts else [])])
-    return message + ("; Ctrl+C again ends at once." if runs else ".")
+        jobs = "job stays" if wait == 1 else "jobs stay"
+        parts.append(f"{wait} waiting {jobs} in {config.settings.folder} for the next start")
+    message = ": ".join(["No more jobs are accepted", *([", ".join(parts)] if parts else [])])
+    return message + ("; press Ctrl+C again to stop at once." if runs else ".")
 
 
 def _last_line(report: str) -> str:
-    """What a process of Serve died of: the last line of its traceback that names an error."""
+    """Why a Serve process failed: the last line of its traceback that names an error."""
     named = re.findall(r"^\s*(?:[\w.]+\.)?\w*(?:Error|Incomplete): (.+)$", report, re.MULTILINE)
     return named[-1] if named else report.strip().splitlines()[-1]

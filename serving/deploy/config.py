@@ -1,4 +1,4 @@
-"""A server as one piece of data: what ``motif serve`` makes of its options, and what a cluster's config file holds."""
+"""The configuration of a server, from the options of ``motif serve`` or from a cluster's config file."""
 
 import difflib
 import re
@@ -12,79 +12,79 @@ from base.errors import InputError
 from diffusion.options import SamplingChanges
 from serving.settings import Compute, Settings
 
-_NAME = r"[A-Za-z0-9._-]{1,64}"  # it is a part of paths and of headers
+_NAME = r"[A-Za-z0-9._-]{1,64}"  # part of paths and headers
 
 
 @dataclass(frozen=True)
 class Place:
-    """A model folder, and what it is called."""
+    """A model folder and its name in the API."""
 
     name: str
     uri: str
 
     def __post_init__(self) -> None:
-        """Refuse names that no path can have."""
+        """Check the name."""
         if not re.fullmatch(_NAME, self.name) or self.name in (".", ".."):
             raise ValueError(
-                f"model name '{self.name[:80]}': 1 to 64 of the letters A to Z and a to z, digits and . _ -; give "
+                f"model name '{self.name[:80]}': use 1 to 64 letters (A-Z, a-z), digits and . _ -; give "
                 f"another as NAME={self.uri}"
             )
 
 
 @dataclass(frozen=True)
 class Replicas:
-    """How many processes there are, and what each takes."""
+    """How many processes run, and their resources."""
 
     api: int = 1
     """Processes that answer requests."""
     workers: int = 1
-    """Processes that generate, at least."""
+    """Processes that generate videos, at least."""
     max_workers: int = 0
-    """As many as the queue may call for, by default no more; with several nodes they take those that have room."""
+    """Upper limit of autoscaling, by default ``workers``; on several nodes Ray places workers where there is room."""
     gpus: float = 0.0
     """GPUs of a worker."""
     cpus: float = 1.0
-    """Cores of a worker; without a GPU, as many threads."""
+    """CPU cores of a worker; without a GPU, also its number of threads."""
     drain_seconds: float = 60.0
-    """How long a process that is to end may go on with the videos that it is at."""
+    """How long a process that shuts down may take to finish its current videos."""
 
     def __post_init__(self) -> None:
-        """Refuse a server of nobody."""
+        """Check the counts; ``max_workers`` defaults to ``workers``."""
         if self.api < 1 or self.workers < 1:
-            raise ValueError(f"api {self.api}, workers {self.workers}: at least 1")
+            raise ValueError(f"api {self.api}, workers {self.workers}: must be at least 1")
         if not self.max_workers:
             object.__setattr__(self, "max_workers", self.workers)
         if self.max_workers < self.workers:
-            raise ValueError(f"max_workers {self.max_workers}: at least workers, {self.workers}")
+            raise ValueError(f"max_workers {self.max_workers}: must be at least workers, {self.workers}")
 
 
 @dataclass(frozen=True)
 class Config:
-    """All of a server but its address."""
+    """Everything about a server except its address."""
 
     models: tuple[Place, ...]
     settings: Settings = Settings()
     compute: Compute = Compute()
     replicas: Replicas = Replicas()
     sampling: SamplingChanges = SamplingChanges()
-    """What is taken where a request does not say, instead of what its model says."""
+    """Defaults for requests that set no sampling options, in place of the model's own."""
 
     def __post_init__(self) -> None:
-        """Names must tell models apart."""
+        """Check that there are models and that their names are unique."""
         names = [model.name for model in self.models]
         if not names:
-            raise ValueError("models: at least one")
+            raise ValueError("models: give at least one")
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"models: two are called '{name}'; give one of them another name as NAME=MODEL")
+                raise ValueError(f"models: the name '{name}' is used twice; give one model another name as NAME=MODEL")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """As plain dicts and values."""
         return asdict(self)
 
 
 def read_config(data: Mapping[str, Any]) -> Config:
-    """A config from plain data; InputError with the first field that is wrong."""
+    """A config from plain data; InputError names the first invalid field."""
     _check_names(Config, data, "")
     try:
         return TypeAdapter(Config).validate_python(dict(data))
@@ -97,7 +97,7 @@ def read_config(data: Mapping[str, Any]) -> Config:
 
 
 def _check_names(kind: type, data: Mapping[str, Any], place: str) -> None:
-    """A dataclass's validation passes unknown fields over in silence."""
+    """Refuse unknown fields, which pydantic ignores in dataclasses."""
     known = {found.name: found.type for found in fields(kind)}
     for name, value in data.items():
         if name not in known:

@@ -1,4 +1,4 @@
-"""A worker from a server's settings: the device that it computes on, and how it opens models."""
+"""A worker from a server's settings: its device, and how it loads models."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from serving.settings import Compute, Settings
 
 
 def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Compute) -> Worker:
-    """A worker; it is not alive before its context is entered, and loads no model before it is told to."""
+    """A worker. It sends no heartbeats before its context is entered, and loads models only on demand."""
     by_id = Models(models).by_id
     device = find_device(compute.device)
 
@@ -25,6 +25,6 @@ def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Comp
         return Loaded(generator, revision(place))
 
     files = Files(Folder(settings.folder), open_signer(settings))
-    # On a CPU a generator takes one request at a time, so a batch would only keep its first videos back.
+    # On a CPU a generator takes one request at a time, so a batch would only delay its first videos.
     batch = settings.batch if device.type == "cuda" else 1
     return Worker(open_store(settings), files, load, batch, compute.loaded, served=by_id)

@@ -1,4 +1,4 @@
-"""What every process of a server opens for itself, from its settings."""
+"""What every server process opens for itself, from the settings."""
 
 import contextlib
 import fcntl
@@ -23,17 +23,17 @@ def open_store(settings: Settings) -> JobStore:
 
 
 def check_store(settings: Settings) -> None:
-    """StorageError where the job store cannot be opened or is damaged."""
+    """StorageError if the job store cannot be opened or is damaged."""
     open_store(settings).close()
     check_database(settings.database_url)
 
 
 @contextlib.contextmanager
 def only_server(settings: Settings) -> Iterator[None]:
-    """Be the only server of a folder; InputError where there is one already.
+    """Lock a folder for this server; InputError if another server holds the lock.
 
-    The kernel holds the lock, so it ends with the process, however that ends; no child inherits it. A folder in an
-    object store has none: there it is up to whoever starts servers that they do not share one.
+    The kernel releases the lock when the process ends, for whatever reason; children do not inherit it. A folder in
+    an object store is not locked: whoever starts servers must give each its own.
     """
     folder = Folder(settings.folder)
     if folder.remote:
@@ -47,12 +47,12 @@ def only_server(settings: Settings) -> Iterator[None]:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"--folder {settings.folder}: another server is at work in it, and each needs one of its own. Name "
-                "another, or end that server first."
+                f"--folder {settings.folder}: another server uses it, and each needs its own. Name "
+                "another folder, or stop that server first."
             ) from None
         yield
 
 
 def open_videos(settings: Settings, models: Sequence[ServedModel], wake: Wake) -> Videos:
-    """What the routes work on."""
+    """The videos that the HTTP routes work on."""
     return Videos(settings, Models(models), open_store(settings), Files(Folder(settings.folder)), wake)

@@ -1,4 +1,4 @@
-"""What a model folder says of itself, read without loading its network."""
+"""The description of a model folder, read without loading its network."""
 
 import contextlib
 from dataclasses import replace
@@ -16,10 +16,10 @@ from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
 
 
 def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> ServedModel:
-    """Read what a model folder says of itself; WeightsError where it is none, or its network is missing.
+    """Read a model folder's description; WeightsError if it is not a model folder or its network is missing.
 
-    Where a request does not say how to sample, the folder does, with ``changes``; InputError where no request could say
-    the same.
+    The folder's sampling options with ``changes`` are the defaults of requests; InputError if a request with these
+    values would be refused.
     """
     folder = Folder(uri)
     place = Weights(uri) if folder.remote else folder.path
@@ -27,12 +27,12 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
     for path in network_files(place):
         part, _, file = path.rpartition("/")
         if not (folder / part).exists(file):
-            raise WeightsError(f"{uri}: there is no {path}. Name a model folder that is complete.")
+            raise WeightsError(f"{uri}: there is no {path}. Name a complete model folder.")
     cell = read_cell(facts.latents, find_part(place, "vae") if has_weights(facts.latents) else None)
     changes = changes or SamplingChanges()
     spacings = _spacings(facts.schedule)
     max_steps = min(MAX_STEPS, facts.schedule.steps)
-    with contextlib.suppress(ValueError):  # the next line says it
+    with contextlib.suppress(ValueError):  # the next line raises it with a better message
         _check_defaults(changes.of(facts.sampling), changes, uri, max_steps, spacings)
     defaults = checked_sampling(facts, changes, uri)
     return ServedModel(
@@ -54,19 +54,19 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
 def _check_defaults(
     defaults: Sampling, changes: SamplingChanges, uri: str, most_steps: int, spacings: tuple[str, ...]
 ) -> None:
-    """Every request that says nothing of them would fail."""
+    """InputError for defaults that would make every request without sampling options fail."""
     spaced = defaults.spacing is None or defaults.spacing in spacings
     rules = {
-        "steps": (defaults.steps <= most_steps, f"at most {most_steps}"),
-        "guidance": (defaults.guidance <= MAX_GUIDANCE, f"at most {MAX_GUIDANCE:g}"),
-        "spacing": (spaced, f"{' or '.join(spacings)} alone"),
+        "steps": (defaults.steps <= most_steps, f"must be at most {most_steps}"),
+        "guidance": (defaults.guidance <= MAX_GUIDANCE, f"must be at most {MAX_GUIDANCE:g}"),
+        "spacing": (spaced, f"must be {' or '.join(spacings)}"),
     }
     for name, (kept, rule) in rules.items():
         value = getattr(defaults, name)
         if not kept and getattr(changes, name) is not None:
-            raise InputError(f"--{name} {value}: {rule}, for {uri}. Give another, or leave it to the model.")
+            raise InputError(f"--{name} {value}: it {rule} for {uri}. Give another value, or omit it.")
         if not kept:
-            raise InputError(f"{uri}: its motif.json samples with {name} {value}: {rule}. Give another with --{name}.")
+            raise InputError(f"{uri}: {name} {value} of its motif.json {rule}. Give another value with --{name}.")
 
 
 def _takes_eta(process: Process, defaults: Sampling) -> bool:
@@ -78,7 +78,7 @@ def _takes_eta(process: Process, defaults: Sampling) -> bool:
 
 
 def _spacings(process: Process) -> tuple[str, ...]:
-    """How the steps of a sampler can lie; of a schedule that ends in pure noise, not in every way."""
+    """The step spacings that the process supports; a schedule that ends in pure noise does not support all of them."""
     found = []
     for spacing in get_args(Spacing):
         with contextlib.suppress(InputError):

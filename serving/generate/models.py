@@ -1,4 +1,4 @@
-"""The models that a server offers, as far as a request must know them. Nothing is loaded here."""
+"""The models that a server offers, as far as requests need to know. Nothing is loaded here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from base.weights import Weights
 from diffusion.options import Sampling
 from serving.errors import ApiError
 
-MAX_STEPS = 200  # of any model; one whose schedule is shorter has fewer
+MAX_STEPS = 200  # for any model; a shorter schedule allows fewer
 MAX_GUIDANCE = 20.0
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model folder under the name that requests call it by. Sizes are pixels, ``fps`` the range it was trained on."""
+    """A model folder and its name in requests. Sizes are in pixels, ``fps`` is the range it was trained on."""
 
     id: str
     uri: str
@@ -30,20 +30,20 @@ class ServedModel:
     defaults: Sampling
     usual_fps: float | None = None
     takes_eta: bool = True
-    """Whether noise may be added on the way: not with every process and solver."""
+    """Whether sampling may add noise (eta > 0), which not every process and solver supports."""
 
     @property
     def default_fps(self) -> float:
-        """The median of what it was trained on; of a model that does not say it, the middle of the range."""
+        """The median rate of its training data, or the middle of the range if the model does not record it."""
         return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
 
     def weights(self) -> Path | Weights:
-        """The folder, as loaders take it."""
+        """The folder, as loaders expect it."""
         folder = Folder(self.uri)
         return Weights(self.uri) if folder.remote else folder.path
 
     def shown(self, max_image_bytes: int) -> dict[str, Any]:
-        """An entry of ``GET /v1/models``; how large a picture's file may be is the server's own."""
+        """An entry of ``GET /v1/models``; the largest picture file is a setting of the server."""
         capabilities = {
             "sizes": [f"{self.width}x{self.height}"],
             "max_frames": self.frames,
@@ -63,7 +63,7 @@ class ServedModel:
 
 
 class Models:
-    """Models by name; the first is taken where a request names none."""
+    """Models by name; the first is the default."""
 
     def __init__(self, models: Sequence[ServedModel]) -> None:
         assert models
@@ -71,7 +71,7 @@ class Models:
         self.default = models[0]
 
     def find(self, name: str | None) -> ServedModel:
-        """404 where there is none of that name."""
+        """The model of this name, by default the first; 404 if there is none."""
         if name is None:
             return self.default
         if name not in self.by_id:
@@ -84,5 +84,5 @@ class Models:
         return self.by_id[name]
 
     def listed(self, max_image_bytes: int) -> dict[str, Any]:
-        """The answer of ``GET /v1/models``."""
+        """The response body of ``GET /v1/models``."""
         return {"object": "list", "data": [model.shown(max_image_bytes) for model in self.by_id.values()]}

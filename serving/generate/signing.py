@@ -1,4 +1,4 @@
-"""Content credentials (C2PA): a signed statement in the mp4 that a model made it, for whoever wants to know."""
+"""Content credentials (C2PA): a signed statement in the mp4 that a model generated it."""
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -12,24 +12,24 @@ from media.video_file import encode_video
 from serving.settings import Settings
 
 Sign = Callable[[bytes, Mapping[str, str]], bytes]
-# IPTC's word for what no camera saw.
+# IPTC's source type for generated media.
 _BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
 def unsigned(mp4: bytes, tags: Mapping[str, str]) -> bytes:
-    """The file as it is."""
+    """The file unchanged."""
     return mp4
 
 
 def open_signer(settings: Settings) -> Sign:
-    """What signs a server's videos; where no certificate is named, nothing does. InputError where it cannot."""
+    """The signer of a server's videos, or ``unsigned`` without certificates. InputError if signing fails."""
     if not settings.c2pa_certificates:
         return unsigned
     try:
         import c2pa
     except ModuleNotFoundError as error:
         raise InputError(
-            "--c2pa-certificates: signing wants the package c2pa-python: pip install motif[c2pa]."
+            "--c2pa-certificates: signing needs the package c2pa-python; run pip install motif[c2pa]."
         ) from error
     certificates, key = (_read(path) for path in (settings.c2pa_certificates, settings.c2pa_key))
     facts = c2pa.C2paSignerInfo(settings.c2pa_algorithm, certificates, key, None)
@@ -40,19 +40,19 @@ def open_signer(settings: Settings) -> Sign:
             c2pa.Builder(_manifest(tags)).sign(signer, "video/mp4", BytesIO(mp4), signed)
         return signed.getvalue()
 
-    try:  # what is wrong with certificates shows when they sign
+    try:  # invalid certificates are only noticed when they sign
         sign(encode_video(np.zeros((1, 16, 16, 3), np.uint8), 1.0), {"model": "", "revision": ""})
     except c2pa.C2paError as error:
         raise InputError(
-            f"--c2pa-certificates {settings.c2pa_certificates}: they and the key cannot sign by "
-            f"{settings.c2pa_algorithm} ({error}). Give a chain of X.509 certificates for signing, leaf first."
+            f"--c2pa-certificates {settings.c2pa_certificates}: the certificates and the key cannot sign with "
+            f"{settings.c2pa_algorithm} ({error}). Give a chain of X.509 signing certificates, leaf first."
         ) from error
 
     return sign
 
 
 def _manifest(tags: Mapping[str, str]) -> dict[str, Any]:
-    """What is stated. The prompt is not: it may be private, and a signature cannot be taken back."""
+    """The signed statement. It leaves the prompt out, which may be private: a signature cannot be withdrawn."""
     agent = {"name": tags["model"], "version": tags["revision"]}
     made = {"action": "c2pa.created", "digitalSourceType": _BY_A_MODEL, "softwareAgent": agent}
     return {

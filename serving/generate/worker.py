@@ -1,4 +1,4 @@
-"""A worker: takes waiting jobs of one shape, generates their videos, and looks at each step who still wants one."""
+"""A worker: claims waiting jobs of one shape, generates their videos, and checks at each step which were deleted."""
 
 import logging
 import threading
@@ -26,39 +26,39 @@ from serving.jobs.store import JobStore
 
 log = logging.getLogger("motif.worker")
 Load = Callable[[str], "Loaded"]
-_SAMPLED = 95  # per cent that are done when the last step is; decoding and writing are the rest
+_SAMPLED = 95  # percent after the last sampling step; the rest is decoding and writing
 
-_MEMORY = ("out_of_memory", "The video could not be made: the memory of the device did not suffice, even for it alone.")
-_STORAGE = ("storage_failed", "The video could not be kept: the server's storage refused. Ask for it again later.")
+_MEMORY = ("out_of_memory", "The video could not be generated: the device has too little memory, even for one video.")
+_STORAGE = ("storage_failed", "The video could not be stored: the server's storage failed. Request it again later.")
 
 
 @runtime_checkable
 class Generates(Protocol):
-    """What a worker asks of a model; :class:`models.generator.Generator` does it."""
+    """The model interface that a worker uses; :class:`models.generator.Generator` implements it."""
 
     def generate(
         self, requests: Sequence[Request], options: Sampling, on_step: OnStep, frames: int
     ) -> UInt8[np.ndarray, "b t h w 3"]:
-        """Videos of the requests; what ``on_step`` raises ends it."""
+        """Generate videos for the requests; an exception of ``on_step`` ends it."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model, ready, and which bytes it is."""
+    """A loaded model and the revision of its weights."""
 
     generator: Generates
     revision: str
 
 
-class _Cancelled(Exception):  # noqa: N818 - a fact, like StopIteration
-    """Nobody wants any video of the batch any more."""
+class _Cancelled(Exception):  # noqa: N818 - not an error, like StopIteration
+    """All jobs of the batch were deleted."""
 
 
 class Worker:
-    """Generates for a job store; ``load`` opens a model by its name, up to ``models`` are kept.
+    """Generates the videos of a job store; ``load`` loads a model by name, up to ``models`` stay loaded.
 
-    ``served`` are the names that ``load`` knows, jobs of others are left to others; None: it knows all.
-    A context manager: while it is open, a thread of it tells the store that it lives.
+    ``served`` are the names that ``load`` knows: jobs of other models are left to other workers. None means all models.
+    A context manager: while it is open, a thread sends heartbeats to the store.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Worker:
         self.store, self.files, self.load = store, files, load
         self.batch, self.models, self.served = batch, models, served
         self.name = uuid.uuid4().hex
-        self.broken = False  # the device can no longer be used by this process, whatever happens later
+        self.broken = False  # the device is unusable for the rest of this process
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
-        self._busy = threading.Lock()  # held for as long as a batch takes
-        self._left = False  # whether the store may book a job under this name that no batch is at
+        self._busy = threading.Lock()  # held during a batch
+        self._left = False  # whether the store may list a job under this name that no batch processes
         self._closed = threading.Event()
         self._heart = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
 
@@ -98,7 +98,7 @@ class Worker:
                 log.exception("the job store cannot be reached")
 
     def beat(self) -> None:
-        """Tell the store that this worker lives; between batches, also fail what the last one could not report."""
+        """Send a heartbeat to the store; between batches, also fail jobs that the last batch could not report."""
         self.store.queue.beat(self.name)
         if self._left and self._busy.acquire(blocking=False):
             try:
@@ -108,7 +108,7 @@ class Worker:
                 self._busy.release()
 
     def open(self, model: str) -> Loaded:
-        """A model, loaded if it is not; the one unused longest makes room."""
+        """A model, loaded if necessary; the least recently used one is dropped to make room."""
         if model not in self._loaded:
             while len(self._loaded) >= self.models:
                 self._loaded.popitem(last=False)
@@ -117,14 +117,14 @@ class Worker:
         return self._loaded[model]
 
     def work(self) -> int:
-        """Claim a batch and come to an end with it; returns how many jobs that were, 0 where none waits.
+        """Claim and finish a batch; returns its number of jobs, 0 if none waits.
 
-        With a broken device nothing is claimed: it would all fail, and waits for a process that can make it.
+        With a broken device nothing is claimed: jobs would fail, and instead wait for another process.
         """
         with self._busy:
             if self.broken:
                 return 0
-            self._left = True  # it stays so where the store refuses, which raises
+            self._left = True  # stays True if the store raises
             claimed = self.store.queue.claim(self.name, self.batch, self._loaded, served=self.served)
             if claimed:
                 self._finish(claimed)
@@ -132,9 +132,9 @@ class Worker:
         return len(claimed)
 
     def _finish(self, jobs: Sequence[Job], again: bool = False) -> None:
-        """Whatever happens but to the store, each of these jobs is completed, failed or deleted afterwards.
+        """Process a batch; unless the store fails, each job is completed, failed or deleted afterwards.
 
-        ``again``: memory has not sufficed for them together.
+        ``again``: the batch as a whole ran out of memory.
         """
         ids = [job.id for job in jobs]
         too_large = False
@@ -145,16 +145,16 @@ class Worker:
         except _Cancelled:
             log.info("cancelled: %s", ", ".join(ids))
         except torch.OutOfMemoryError:
-            too_large = True  # acted on below: in here the traceback keeps all that the batch had allocated
+            too_large = True  # handled below: inside this block the traceback keeps the batch's memory alive
         except StorageError:
-            log.exception("storage refused")
+            log.exception("storage is unavailable")
             self.store.queue.fail(self.name, ids, *_STORAGE)
         except Exception as error:
             log.exception("generation failed")
             self.broken |= isinstance(error, torch.AcceleratorError)
             self.store.queue.fail(self.name, ids, *FAILED)
         if too_large and len(jobs) > 1:
-            log.warning("out of memory with %d videos together: one by one", len(jobs))
+            log.warning("out of memory with a batch of %d videos: retrying one by one", len(jobs))
             for job in jobs:
                 self._finish([job], again=True)
         elif too_large:
@@ -179,7 +179,7 @@ class Worker:
             self._keep(job, wanted[job.id], frames, loaded, started)
 
     def _requests(self, jobs: Sequence[Job]) -> dict[str, Request]:
-        """What to generate, by id; what was deleted while the model was loaded is left out."""
+        """What to generate, by id, without jobs that were deleted while the model was loaded."""
         wanted = self.store.queue.advance(self.name, [job.id for job in jobs], "encoding", 0)
         found = {}
         for job in jobs:
@@ -187,7 +187,7 @@ class Worker:
             try:
                 picture = self.files.picture(job.id)
             except FileNotFoundError:
-                self.store.queue.fail(self.name, [job.id], *_STORAGE)  # of a deleted job there is nothing left to fail
+                self.store.queue.fail(self.name, [job.id], *_STORAGE)  # no effect on a deleted job
                 continue
             if job.id in wanted:
                 found[job.id] = Request(picture, order.prompt, order.seed, order.fps, order.negative)

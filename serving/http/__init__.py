@@ -1,1 +1,1 @@
-"""HTTP: routes, what stands before them, and what their answers look like."""
+"""HTTP: the routes, the middleware in front of them, and their responses."""

@@ -1,4 +1,4 @@
-"""The HTTP routes: the video API that clients of 2026 speak, and a page for people."""
+"""The HTTP routes: the video API that clients of 2026 use, and a page for browsers."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
 _NO_STORE = {"cache-control": "no-store"}
 
 
-async def _caller(request: Request) -> Caller:  # async, so that it takes no thread
+async def _caller(request: Request) -> Caller:  # async, so that it uses no thread
     return Caller(request.state.owner, request.headers.get("idempotency-key"))
 
 
@@ -48,7 +48,7 @@ Who = Annotated[Caller, Depends(_caller)]
 
 
 def build_api(open_videos: Callable[[], Videos]) -> Guard:
-    """The ASGI application; ``open_videos`` is called once, at once."""
+    """The ASGI application; ``open_videos`` is called once, immediately."""
     videos = open_videos()
     creation = Creation(videos)
     app = FastAPI(
@@ -92,10 +92,10 @@ def _lifespan(videos: Videos, creation: Creation) -> Callable[[FastAPI], context
 
 
 def _add_unsupported(app: FastAPI) -> None:
-    """What newer clients also call; without routes of their own these would be taken for the ids of videos."""
+    """Answer 404 to newer endpoints, whose names would otherwise be taken for video ids."""
 
     async def unsupported(request: Request) -> Response:
-        message = f"There is no {request.url.path[:80]} here: videos are created, remixed and deleted."
+        message = f"This server has no {request.url.path[:80]}: videos can be created, remixed and deleted."
         raise ApiError(404, "unsupported_endpoint", message)
 
     for name in ("edits", "extensions", "characters"):
@@ -166,7 +166,7 @@ async def _follow(videos: Videos, who: Caller, video_id: str) -> AsyncIterator[s
         if job != last:
             yield _event("progress" if job.active else job.status, video_object(job))
             last, said = job, time.monotonic()
-        elif time.monotonic() - said > _HEARTBEAT_S:  # so that proxies in between keep the connection
+        elif time.monotonic() - said > _HEARTBEAT_S:  # so that proxies keep the connection open
             yield ": still here\n\n"
             said = time.monotonic()
         if not job.active:
@@ -187,7 +187,7 @@ def _add_sync(app: FastAPI, videos: Videos, creation: Creation) -> None:
             "x-video-id": job.id,
             "x-inference-time-s": job.inference_time_s,
         }
-        # Quoted, since a header holds Latin letters alone; what needs no quotes stays as it is.
+        # Percent-encoded, since headers only hold Latin-1; plain values stay as they are.
         headers = {name: quote(str(value)) for name, value in facts.items()}
         return Response(data, media_type="video/mp4", headers=headers)
 
@@ -205,7 +205,7 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
         return JSONResponse(videos.models.find(name).shown(most))
 
     @app.get("/health")
-    async def health() -> Response:  # needs no thread: it answers however busy those are
+    async def health() -> Response:  # async: it answers even when all threads are busy
         return JSONResponse({"status": "ok"})
 
     @app.get("/ready")
@@ -213,10 +213,10 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
         if videos.storage_refuses():
             raise storage_unavailable()
         if videos.store.upkeep.draining():
-            raise ApiError(503, "shutting_down", "The server is about to stop.", retry_after=10)
+            raise ApiError(503, "shutting_down", "The server is shutting down.", retry_after=10)
         state = videos.store.upkeep.state()
         if not state.workers:
-            raise ApiError(503, "not_ready", "No worker is there yet.", retry_after=5)
+            raise ApiError(503, "not_ready", "No worker is ready yet.", retry_after=5)
         return JSONResponse({"status": "ready", **asdict(state)})
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -255,7 +255,7 @@ def _add_errors(app: FastAPI, videos: Videos) -> None:
         code, message = codes.get(error.status_code, ("http_error", str(error.detail)))
         found = ApiError(error.status_code, code, message)
         found.headers |= error.headers or {}
-        if error.status_code == 405:  # of all routes at this path, not of the first alone
+        if error.status_code == 405:  # the methods of all routes at this path, not only of the first
             found.headers["Allow"] = ", ".join(sorted(_methods(app, request)))
         return answer(found)
 
@@ -270,7 +270,7 @@ def _add_errors(app: FastAPI, videos: Videos) -> None:
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:
         log.error("%s %s", request.method, request.url.path, exc_info=error)
-        return answer(ApiError(500, "internal_error", "A fault of the server. Its log says more."))
+        return answer(ApiError(500, "internal_error", "Internal server error. See the server's log for details."))
 
 
 def _methods(app: FastAPI, request: Request) -> set[str]:
@@ -283,7 +283,7 @@ def _shown(job: Job, **headers: str) -> Response:
 
 
 def _poll_after(videos: Videos) -> int:
-    """Milliseconds: a twentieth of what a video takes, so that polling is neither slow nor busy."""
+    """Milliseconds: a twentieth of the time that a video takes, as a compromise between delay and load."""
     pace = videos.store.upkeep.pace() or 5.0
     return int(min(2000, max(250, pace * 50)))
 

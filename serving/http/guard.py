@@ -1,4 +1,4 @@
-"""What stands before the routes: keys, foreign web pages, the body's size, and headers that every answer carries."""
+"""Middleware in front of the routes: API keys, host and origin checks, body size, and common response headers."""
 
 import hmac
 import re
@@ -14,10 +14,10 @@ from serving.errors import ApiError, invalid
 from serving.jobs.job import ANYONE
 from serving.settings import Settings, key_hash
 
-_OPEN = ("/", "/health", "/ready", "/openapi.json")  # and /page/...: what a browser and a load balancer must reach
+_OPEN = ("/", "/health", "/ready", "/openapi.json")  # and /page/...: open to browsers and load balancers
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\[\]:/?#@\s]+))(?::[0-9]*)?", re.IGNORECASE)
 _REQUEST_ID = "x-request-id"
-_EXPOSED = (  # beside those that any page may read
+_EXPOSED = (  # in addition to the CORS-safelisted ones
     _REQUEST_ID, "retry-after", "content-disposition", "content-range", "etag", "location", "openai-poll-after-ms",
     "x-inference-time-s", "x-model", "x-seed", "x-should-retry", "x-video-id",
 )  # fmt: skip
@@ -40,18 +40,18 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
         self._shown: ASGIApp = self._guarded
-        if settings.origins:  # around the rest: a page may read what is refused for its key or size
+        if settings.origins:  # outermost: pages must be able to read errors about the key or size
             self._shown = CORSMiddleware(
                 self._guarded, settings.origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_EXPOSED
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or answer it with an error."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # Ray Serve numbers requests and tells the number with the answer; without Serve it is done here.
+        # Ray Serve adds request ids to responses; without Serve it is done here.
         send = _dressed(send, {} if _REQUEST_ID in headers else {_REQUEST_ID: uuid.uuid4().hex})
         try:
             self._check_host(headers.get("host", ""))
@@ -73,8 +73,8 @@ class Guard:
 
     def _admit(self, scope: Scope, headers: Headers) -> str:
         path = scope["path"]
-        if "\0" in path or b"%00" in scope["query_string"]:  # some databases cannot even be asked for it
-            raise invalid(None, "The address holds a NUL character, which is no text.")
+        if "\0" in path or b"%00" in scope["query_string"]:  # some databases reject it in queries
+            raise invalid(None, "The address contains a NUL character; remove it.")
         length = headers.get("content-length", "0")
         if length.isdecimal():
             self._too_large(int(length))
@@ -86,25 +86,25 @@ class Guard:
         kind, _, key = authorization.partition(" ")
         if kind.lower() == "bearer" and key:
             hashed = key_hash(key.strip())
-            # All are compared, so that the time does not tell which one matched.
+            # All are compared, so that timing does not reveal which one matched.
             if any([hmac.compare_digest(hashed, known) for known in self.settings.key_hashes]):
                 return hashed
-            raise ApiError(401, "invalid_api_key", "This key is not known here. Check the Authorization header.")
-        raise ApiError(401, "missing_api_key", "A key is asked for: send it as 'Authorization: Bearer KEY'.")
+            raise ApiError(401, "invalid_api_key", "The API key is unknown. Check the Authorization header.")
+        raise ApiError(401, "missing_api_key", "An API key is required: send it as 'Authorization: Bearer KEY'.")
 
     def _check_host(self, host: str) -> None:
-        """A page whose name was made to point here after it was loaded calls under that name."""
+        """Refuse unknown host names, against DNS rebinding."""
         match = _HOST.fullmatch(host)
         name = (match[1] or match[2]).lower() if match else ""
         if self.settings.hosts and name not in self.settings.hosts:
             raise ApiError(403, "host_not_allowed", "This server does not answer under that name.")
 
     def _check_origin(self, headers: Headers) -> None:
-        """Any web page may send a form anywhere; browsers say which page it was."""
+        """Refuse foreign origins, since any web page may post forms here (CSRF)."""
         origin = headers.get("origin")
         if origin is None or origin in self.settings.origins or origin.partition("://")[2] == headers.get("host"):
             return
-        raise ApiError(403, "origin_not_allowed", "Pages of that origin may not call this server (see --origins).")
+        raise ApiError(403, "origin_not_allowed", "Pages of this origin may not call this server (see --origins).")
 
     def _too_large(self, size: int) -> None:
         limit = self.settings.body_mib

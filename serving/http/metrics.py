@@ -1,4 +1,4 @@
-"""``GET /metrics``: the state of the queue and what became of the jobs, in Prometheus' text format."""
+"""``GET /metrics``: the state of the queue and counts of jobs, in the Prometheus text format."""
 
 from collections.abc import Iterator
 
@@ -18,19 +18,19 @@ class _Queue(Collector):
 
     def collect(self) -> Iterator[Metric]:
         state = self.store.upkeep.state()
-        jobs = GaugeMetricFamily("motif_jobs", "Jobs that wait or run", labels=["status"])
+        jobs = GaugeMetricFamily("motif_jobs", "Queued and running jobs", labels=["status"])
         jobs.add_metric(["queued"], state.queued)
         jobs.add_metric(["in_progress"], state.in_progress)
         yield jobs
-        yield GaugeMetricFamily("motif_queue_limit", "Jobs that may wait", value=self.limit)
+        yield GaugeMetricFamily("motif_queue_limit", "Largest number of queued jobs", value=self.limit)
         yield GaugeMetricFamily("motif_queue_oldest_seconds", "Age of the oldest waiting job", value=state.oldest_s)
-        yield GaugeMetricFamily("motif_workers", "Workers that live", value=state.workers)
+        yield GaugeMetricFamily("motif_workers", "Live workers", value=state.workers)
         with self.store.engine.connect() as connection:
             yield from families(connection)
 
 
 def render(store: JobStore, limit: int) -> bytes:
-    """All metrics of a server; whichever process answers, they are the same."""
+    """All metrics of a server, the same whichever process answers."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Queue(store, limit))
     return generate_latest(registry)

@@ -1,6 +1,6 @@
-"""Ray Serve answers some failures itself, in plain text; here they get the envelope of all other errors.
+"""Middleware for Ray Serve's proxies: wraps the plain-text errors of Serve itself in the API's error envelope.
 
-Serve's HTTP proxies take this in where the environment of the Ray node that they start on holds
+Serve's HTTP proxies load it if the environment of their Ray node sets
 ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serving.http.proxy:middlewares``.
 """
 
@@ -19,24 +19,24 @@ _ROUTES = "/-/routes"
 _CODES = {
     404: ("not_found", "There is nothing at this path."),
     408: ("timeout", "The request took too long."),
-    429: ("too_many_requests", "Too many requests at once: ask again later."),
-    503: ("unavailable", "No process can answer at the moment: ask again later."),
+    429: ("too_many_requests", "Too many requests at once: try again later."),
+    503: ("unavailable", "No process can answer at the moment: try again later."),
     504: ("timeout", "The request took too long."),
 }
-_FAULT = ("internal_error", "A fault of the server. Its log says more.")
+_FAULT = ("internal_error", "Internal server error. See the server's log for details.")
 
 
 class Enveloped:
-    """ASGI middleware that rewrites plain-text errors; a traceback in one of them goes no further.
+    """ASGI middleware that rewrites plain-text errors, so that no traceback reaches a caller.
 
-    Serve's list of its applications is nobody's business, and the proxy knows no keys: it is hidden.
+    Serve's list of applications is hidden, since the proxy does not check API keys.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on but plain-text errors."""
+        """Pass everything on except plain-text errors."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -59,16 +59,16 @@ class Enveloped:
         try:
             await self.app(scope, receive, rewriting)
         except Exception:
-            if begun:  # half an answer cannot be taken back
+            if begun:  # a response that has begun cannot be replaced
                 raise
             log.exception("%s %s", scope["method"], scope["path"])
-        if not begun:  # a process that dies before it answers leaves nothing but silence
+        if not begun:  # the process died before it answered
             for part in _answer(500):
                 await send(part)
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve's proxies wrap themselves in."""
+    """The middleware for Serve's proxies."""
     return [Middleware(Enveloped)]
 
 

@@ -1,4 +1,4 @@
-"""A file's bytes as an answer: whole, a range of them, or the word that nothing has changed (RFC 9110, 13 and 14)."""
+"""A file as a response: whole, a byte range, or 304 Not Modified (RFC 9110, sections 13 and 14)."""
 
 import re
 
@@ -11,9 +11,9 @@ _RANGE = re.compile(r"^bytes=(\d{0,18})-(\d{0,18})$")
 
 
 def file_answer(data: bytes, media_type: str, etag: str, name: str, asked: Headers) -> Response:
-    """200, 206 for one range, 304 where the caller has it, 416 where the range lies behind the end.
+    """200, 206 for one range, 304 if the caller has the file, 416 for a range past the end.
 
-    Several ranges at once are answered with the whole file, as the standard allows.
+    Several ranges are answered with the whole file, as the standard allows.
     """
     headers = {
         "etag": etag,
@@ -33,10 +33,10 @@ def file_answer(data: bytes, media_type: str, etag: str, name: str, asked: Heade
         first, last = int(match[1]), min(int(match[2] or size), size - 1)
     else:
         first, last = max(0, size - int(match[2])), size - 1
-    if match[2] and match[1] and int(match[2]) < int(match[1]):  # no valid range: as if none had been asked for
+    if match[2] and match[1] and int(match[2]) < int(match[1]):  # an invalid range is ignored
         return Response(data, media_type=media_type, headers=headers)
     if first > last:
-        body = envelope(416, "range_not_satisfiable", f"The file has {size} bytes: the range begins behind its end.")
+        body = envelope(416, "range_not_satisfiable", f"The file has {size} bytes: the range begins past its end.")
         return JSONResponse(body, 416, {**headers, "content-range": f"bytes */{size}"})
     headers["content-range"] = f"bytes {first}-{last}/{size}"
     return Response(data[first : last + 1], 206, headers, media_type=media_type)

@@ -1,4 +1,4 @@
-"""The answers of the API, for its OpenAPI document."""
+"""The responses of the API, for its OpenAPI document."""
 
 from typing import Any, Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from serving.requests.fields import NUMBER_AS_TEXT, RemixRequest, VideoRequest
 
-# As serving.requests.fields._size has it. In JSON, null is the same as a field left out.
+# The rule of serving.requests.fields._size. In JSON, null is the same as a missing field.
 _NULL, _GIVEN = {"type": "null"}, {"type": ["integer", "string"]}
 _SIDES_TOGETHER = {
     "anyOf": [
@@ -80,7 +80,7 @@ class PageAnswer(BaseModel):
 
 
 class DeletedAnswer(BaseModel):
-    """A video that is gone."""
+    """A deleted video."""
 
     id: str
     object: Literal["video.deleted"]
@@ -107,7 +107,7 @@ def create_body() -> dict[str, Any]:
 
 
 def _take_text(fields: dict[str, Any]) -> None:
-    """Say that numbers may come as text."""
+    """Allow numbers as text."""
     for one in fields["properties"].values():
         kinds = one.get("anyOf", [])
         if any(kind.get("type") in ("integer", "number") for kind in kinds):
@@ -115,12 +115,12 @@ def _take_text(fields: dict[str, Any]) -> None:
 
 
 def remix_body() -> dict[str, Any]:
-    """The ``requestBody`` of remixing one."""
+    """The ``requestBody`` of remixing a video."""
     return _body({"application/json": {"schema": RemixRequest.model_json_schema()}})
 
 
 def _without_null(fields: dict[str, Any]) -> dict[str, Any]:
-    """A form has no word for null."""
+    """Without null, which a form cannot express."""
     properties = dict(fields["properties"])
     for name, one in properties.items():
         kinds = [kind for kind in one.get("anyOf", []) if kind.get("type") != "null"]

@@ -1,1 +1,1 @@
-"""Jobs and where they are kept."""
+"""Jobs and their store."""

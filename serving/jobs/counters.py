@@ -1,4 +1,4 @@
-"""Counters and histograms in the job store's database, so that every process tells Prometheus the same."""
+"""Counters and histograms in the job store's database, so that all processes report the same to Prometheus."""
 
 import json
 from collections import defaultdict
@@ -11,10 +11,10 @@ from serving.jobs.tables import counters, insert
 
 COUNTERS = {
     "motif_videos_created": "Jobs that were accepted",
-    "motif_videos_completed": "Jobs that came to a video",
-    "motif_videos_failed": "Jobs that failed, by the code of the error",
+    "motif_videos_completed": "Jobs that completed",
+    "motif_videos_failed": "Jobs that failed, by error code",
     "motif_videos_deleted": "Jobs that were deleted, cancelled ones included",
-    "motif_requests_refused": "Jobs that were not accepted, by the code of the error",
+    "motif_requests_refused": "Jobs that were not accepted, by error code",
 }
 LABELS = {
     "motif_videos_created": ("model",),
@@ -57,7 +57,7 @@ def observe(connection: sql.Connection, name: str, value: float, **labels: str) 
 
 
 def families(connection: sql.Connection) -> list[Metric]:
-    """All of them, as prometheus_client takes them."""
+    """All counters and histograms, as prometheus_client expects them."""
     read: dict[str, dict[tuple[str, ...], dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for name, labels, value in connection.execute(sql.select(counters)):
         named = json.loads(labels)

@@ -1,4 +1,4 @@
-"""How jobs end: when, for how long they are kept afterwards, and why they failed."""
+"""How jobs end: their end and expiry times, and the reasons of failures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from sqlalchemy import ColumnElement, Connection
 from serving.jobs.counters import count
 from serving.jobs.tables import jobs
 
-FAILED = ("generation_failed", "The video could not be made, by a fault of the server. Its log says more.")
-RESTARTED = ("server_restarted", "The server was restarted while this video was being made. Ask for it again.")
-EXPIRED = ("expired", "The video waited for as long as anything is kept here. Ask for it again.")
-LOST = ("worker_lost", "The process that made this video ended unexpectedly. Ask for it again.")
+FAILED = ("generation_failed", "The video could not be generated because of a server error. See its log for details.")
+RESTARTED = ("server_restarted", "The server was restarted while this video was being generated. Request it again.")
+EXPIRED = ("expired", "The job waited in the queue until it expired. Request it again.")
+LOST = ("worker_lost", "The process that generated this video ended unexpectedly. Request it again.")
 
 
 @dataclass
 class Ending:
-    """Ends jobs by a clock; what has ended is kept for ``keep_s`` seconds."""
+    """Ends jobs; ended jobs are kept for ``keep_s`` seconds by ``clock``."""
 
     clock: Callable[[], float]
     keep_s: float
 
     def times(self) -> dict[str, Any]:
-        """When a job ends, and when it expires, if it ends now."""
+        """End and expiry times of a job that ends now."""
         now = self.clock()
         return {"completed_at": now, "expires_at": now + self.keep_s}
 
     def fail(self, connection: Connection, which: ColumnElement[bool], why: tuple[str, str]) -> None:
-        """Jobs fail now, for a reason as (code, message)."""
+        """Fail jobs now, with a reason as (code, message)."""
         end = self.times() | {"status": "failed", "error_code": why[0], "error_message": why[1]}
         failed = connection.scalars(jobs.update().where(which).values(end).returning(jobs.c.model))
         for model in list(failed):

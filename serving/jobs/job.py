@@ -1,4 +1,4 @@
-"""A job: one video that somebody asked for, from the request to the file."""
+"""A job: one requested video, from the request to the file."""
 
 import json
 import secrets
@@ -9,12 +9,12 @@ from diffusion.options import Sampling
 
 Status = Literal["queued", "in_progress", "completed", "failed"]
 Stage = Literal["queued", "encoding", "denoising", "decoding", "done"]
-ANYONE = ""  # the owner of jobs where no keys are asked for
+ANYONE = ""  # the owner of all jobs on a server without API keys
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a job generates, complete: no default is left to be filled in."""
+    """What a job generates, with all defaults filled in."""
 
     model: str
     prompt: str
@@ -28,16 +28,16 @@ class Order:
     warnings: tuple[str, ...] = ()
 
     def shape(self) -> str:
-        """Jobs of equal shape can be sampled in one batch."""
+        """A key: jobs of equal shape can be sampled in one batch."""
         return json.dumps([self.model, self.frames, self.width, self.height, asdict(self.sampling)], sort_keys=True)
 
     def to_json(self) -> str:
-        """As it is stored."""
+        """As stored in the database."""
         return json.dumps(asdict(self))
 
     @classmethod
     def of(cls, text: str) -> "Order":
-        """What :meth:`to_json` wrote."""
+        """Read the output of :meth:`to_json`."""
         read = json.loads(text)
         return cls(**{**read, "sampling": Sampling(**read["sampling"]), "warnings": tuple(read["warnings"])})
 
@@ -62,13 +62,13 @@ class Job:
 
     @property
     def active(self) -> bool:
-        """Whether it still waits or runs."""
+        """Whether the job is queued or running."""
         return self.status in ("queued", "in_progress")
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """What is known of a job before it is in the store. The fingerprint stands for all of the request's content."""
+    """A job before it is in the store. The fingerprint is a hash of the request's whole content."""
 
     owner: str
     order: Order
@@ -79,7 +79,7 @@ class NewJob:
 
 
 def video_object(job: Job) -> dict[str, Any]:
-    """A job as the API shows it; every key is always there."""
+    """A job as the API returns it; every key is always present."""
     order = job.order
     return {
         "id": job.id,

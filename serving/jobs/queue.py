@@ -1,4 +1,4 @@
-"""What workers do with the jobs of a store: claim a batch, report on it, and say that they live."""
+"""What workers do with the jobs of a store: claim a batch, report on it, and send heartbeats."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,14 +9,14 @@ from serving.jobs.counters import count, observe
 from serving.jobs.ending import FAILED, Ending
 from serving.jobs.job import Job, Stage
 from serving.jobs.leftovers import leave
-from serving.jobs.rows import fact, number_of, pass_gate, read
+from serving.jobs.rows import number_of, pass_gate, read, server_value
 from serving.jobs.tables import jobs, workers
 
-ALIVE_S = 15.0  # a worker that has not been heard of for so long is lost
+ALIVE_S = 15.0  # a worker without a heartbeat for so long is lost
 
 
 class JobQueue:
-    """The side of a job store that workers see."""
+    """The part of a job store that workers use."""
 
     def __init__(self, engine: Engine, ending: Ending) -> None:
         self.engine, self.ending = engine, ending
@@ -29,17 +29,17 @@ class JobQueue:
         patience_s: float = 30.0,
         served: Collection[str] | None = None,
     ) -> list[Job]:
-        """Take up to ``limit`` waiting jobs of one shape; the worker is to be alive and at no other job.
+        """Take up to ``limit`` waiting jobs of one shape; the worker must be alive and have no other job.
 
-        Oldest first, but of models that are loaded here before others, unless another has waited for ``patience_s``;
-        only of models that are ``served``, where that is said. What the worker still holds is failed: it has no other
-        batch, so an end that it reported, or an earlier claim, did not get through.
+        Oldest first, but jobs of ``loaded`` models go before others that have waited less than ``patience_s``; only
+        models in ``served``, if given. Jobs that the worker still holds are failed: it has no other batch, so a report
+        or an earlier claim of it was lost.
         """
         now = self.ending.clock()
         with self.engine.begin() as connection:
             pass_gate(connection)
             self.ending.fail(connection, _held(worker), FAILED)
-            if fact(connection, "draining"):
+            if server_value(connection, "draining"):
                 return []
             waiting = jobs.c.status == "queued"
             if served is not None:
@@ -51,7 +51,7 @@ class JobQueue:
                 return []
             taken = read(connection, waiting & (jobs.c.shape == shape), jobs.c.number.asc(), limit)
             mine = {"status": "in_progress", "stage": "encoding", "worker": worker}
-            mine["run"] = fact(connection, "run")
+            mine["run"] = server_value(connection, "run")
             connection.execute(jobs.update().where(jobs.c.id.in_([job.id for job in taken])).values(mine))
             for job in taken:
                 observe(connection, "motif_wait_seconds", now - job.created_at, model=job.order.model)
@@ -59,14 +59,14 @@ class JobQueue:
         return taken
 
     def advance(self, worker: str, ids: Sequence[str], stage: Stage, progress: int) -> set[str]:
-        """Note how far jobs are; returns those that are still wanted."""
+        """Record the progress of jobs; returns the ids of those that were not deleted."""
         with self.engine.begin() as connection:
             mine = jobs.c.id.in_(ids) & _held(worker)
             changed = jobs.update().where(mine).values(stage=stage, progress=progress).returning(jobs.c.id)
             return set(connection.scalars(changed))
 
     def complete(self, worker: str, job: Job, seconds: float) -> bool:
-        """A job's files are written; False where it is no longer wanted, and they are left over."""
+        """Complete a job whose files are written; False if it was deleted, and its files are left over."""
         done = {"status": "completed", "stage": "done", "progress": 100, "inference_time_s": seconds}
         with self.engine.begin() as connection:
             mine = (jobs.c.id == job.id) & _held(worker)
@@ -78,28 +78,28 @@ class JobQueue:
         return True
 
     def fail(self, worker: str, ids: Sequence[str], code: str, message: str) -> None:
-        """Jobs of a worker came to nothing."""
+        """Fail jobs of a worker."""
         with self.engine.begin() as connection:
             self.ending.fail(connection, jobs.c.id.in_(ids) & _held(worker), (code, message))
 
     def fail_held(self, worker: str) -> None:
-        """A worker is at nothing: whatever it still holds came to nothing."""
+        """Fail all jobs that a worker still holds while it runs none."""
         with self.engine.begin() as connection:
             self.ending.fail(connection, _held(worker), FAILED)
 
     def beat(self, worker: str) -> None:
-        """A worker lives."""
+        """Record a worker's heartbeat."""
         with self.engine.begin() as connection:
             alive = {"alive_until": self.ending.clock() + ALIVE_S}
             if not connection.execute(workers.update().where(workers.c.id == worker).values(alive)).rowcount:
                 connection.execute(workers.insert().values(id=worker, **alive))
 
     def leave(self, worker: str) -> None:
-        """A worker ends; what it still held is failed by the next sweep."""
+        """Remove a worker; jobs that it still holds are failed by the next sweep."""
         with self.engine.begin() as connection:
             connection.execute(workers.delete().where(workers.c.id == worker))
 
 
 def _held(worker: str) -> ColumnElement[bool]:
-    """The jobs that a worker is booked to be at."""
+    """The jobs assigned to a worker."""
     return (jobs.c.worker == worker) & (jobs.c.status == "in_progress")

@@ -1,4 +1,4 @@
-"""Rows of the job store as jobs, and the few statements that all its methods share."""
+"""Rows of the job store as jobs, and statements that its methods share."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import sqlalchemy as sql
 from sqlalchemy import ColumnElement, Connection
 
 from serving.jobs.job import Job, Order
-from serving.jobs.tables import facts, jobs
+from serving.jobs.tables import jobs, server_values
 
 
 def read(
     connection: Connection, which: ColumnElement[bool], order: ColumnElement[Any] | None = None, limit: int = 1
 ) -> list[Job]:
-    """Jobs, in the order asked for."""
+    """Matching jobs, in the given order."""
     rows = connection.execute(sql.select(jobs).where(which).order_by(order).limit(limit)).mappings().all()
     return [_job(connection, row) for row in rows]
 
@@ -38,20 +38,20 @@ def _job(connection: Connection, row: Any) -> Job:
 
 
 def number_of(connection: Connection, which: ColumnElement[bool]) -> int:
-    """How many jobs there are."""
+    """The number of matching jobs."""
     return connection.scalar(sql.select(sql.func.count()).select_from(jobs).where(which)) or 0
 
 
 def pass_gate(connection: Connection) -> None:
-    """One transaction at a time from here on: the first write takes the database's lock, or the row's."""
-    connection.execute(facts.update().where(facts.c.name == "gate").values(value=""))
+    """From here on one transaction at a time: the first write takes the lock of the database or the row."""
+    connection.execute(server_values.update().where(server_values.c.name == "gate").values(value=""))
 
 
-def fact(connection: Connection, name: str) -> str:
-    """A fact of the server as a whole; empty where it is not so."""
-    return connection.scalar(sql.select(facts.c.value).where(facts.c.name == name)) or ""
+def server_value(connection: Connection, name: str) -> str:
+    """A value of the server as a whole; empty if unset."""
+    return connection.scalar(sql.select(server_values.c.value).where(server_values.c.name == name)) or ""
 
 
-def set_fact(connection: Connection, name: str, value: str) -> None:
-    """Change a fact."""
-    connection.execute(facts.update().where(facts.c.name == name).values(value=value))
+def set_server_value(connection: Connection, name: str, value: str) -> None:
+    """Change a value of the server as a whole."""
+    connection.execute(server_values.update().where(server_values.c.name == name).values(value=value))

@@ -1,7 +1,7 @@
-"""The job store: what waits, what runs, what is done. It outlives the server, and several processes share it.
+"""The job store: queued, running and finished jobs. It outlives the server and is shared by its processes.
 
-A job is claimed by a worker that says every few seconds that it lives. What a worker held that does not is failed, so
-nothing waits for ever. Jobs are numbered in the order of arrival.
+Workers claim jobs and send a heartbeat every few seconds. Jobs of a worker without heartbeat are failed, so none hangs
+forever. Jobs are numbered in the order of arrival.
 """
 
 import time
@@ -20,8 +20,8 @@ from serving.jobs.tables import jobs, open_database
 from serving.jobs.upkeep import Upkeep
 
 
-class QueueFull(Exception):  # noqa: N818 - a fact, like StopIteration
-    """No more jobs may wait; ``length`` do."""
+class QueueFull(Exception):  # noqa: N818 - not an error, like StopIteration
+    """The queue is full: ``length`` jobs wait."""
 
     def __init__(self, length: int) -> None:
         super().__init__(f"{length} jobs wait")
@@ -29,9 +29,9 @@ class QueueFull(Exception):  # noqa: N818 - a fact, like StopIteration
 
 
 class JobStore:
-    """Jobs in a database; :func:`serving.jobs.tables.open_database` knows its URL. Safe to use from several threads.
+    """Jobs in a database, see :func:`serving.jobs.tables.open_database` for its URL. Thread-safe.
 
-    What the API does with jobs is here, what workers do in ``queue``, what the server as a whole does in ``upkeep``.
+    The API's operations are here, those of workers in ``queue``, those of the server as a whole in ``upkeep``.
     """
 
     def __init__(self, url: str, keep_s: float = 86400.0, clock: Callable[[], float] = time.time) -> None:
@@ -42,13 +42,13 @@ class JobStore:
         self.upkeep = Upkeep(self.engine, self.ending)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.engine.dispose()
 
     def add(self, new: NewJob, limit: int) -> tuple[Job, bool]:
-        """Queue a job, or find the one that was made with its idempotency key; True where it is new.
+        """Queue a job, or find the one with the same idempotency key; the flag is True for a new job.
 
-        QueueFull where ``limit`` jobs wait.
+        Raises QueueFull if ``limit`` jobs wait.
         """
         with self.engine.begin() as connection:
             pass_gate(connection)
@@ -75,12 +75,12 @@ class JobStore:
         return self._find(jobs.c.id == new.id)[0], True
 
     def get(self, owner: str, video_id: str) -> Job | None:
-        """A job of this owner."""
+        """A job of this owner, or None."""
         found = self._find((jobs.c.id == video_id) & (jobs.c.owner == owner))
         return found[0] if found else None
 
     def by_key(self, owner: str, key: str) -> tuple[Job, str] | None:
-        """The job that an owner made with an idempotency key, and the fingerprint of its request."""
+        """The job that an owner created with an idempotency key, and the fingerprint of its request."""
         same = (jobs.c.owner == owner) & (jobs.c.idempotency_key == key)
         with self.engine.connect() as connection:
             found = read(connection, same)
@@ -88,7 +88,7 @@ class JobStore:
         return (found[0], str(fingerprint)) if found else None
 
     def page(self, owner: str, after: str | None, limit: int, newest_first: bool) -> tuple[list[Job], bool] | None:
-        """Jobs of an owner after one of them, and whether there are more; None where ``after`` is none of them."""
+        """Jobs of an owner after the job ``after``, and whether there are more; None if ``after`` is unknown."""
         chosen = jobs.c.owner == owner
         with self.engine.connect() as connection:
             if after is not None:
@@ -101,7 +101,7 @@ class JobStore:
         return found[:limit], len(found) > limit
 
     def delete(self, owner: str, video_id: str) -> Job | None:
-        """Forget a job; its files become remains. The worker that runs it learns so at its next step."""
+        """Delete a job; its files become leftovers. A worker that runs it notices at its next step."""
         with self.engine.begin() as connection:
             pass_gate(connection)
             found = read(connection, (jobs.c.id == video_id) & (jobs.c.owner == owner))

@@ -35,13 +35,15 @@ jobs = Table(
     Column("run", String(64)),
     sql.UniqueConstraint("owner", "idempotency_key"),
     sql.Index("jobs_by_status", "status", "number"),
-    sqlite_autoincrement=True,  # a deleted job's number is not given to the next one
+    sqlite_autoincrement=True,  # numbers of deleted jobs are not reused
 )
 workers = Table(
     "workers", metadata, Column("id", String(64), primary_key=True), Column("alive_until", Float, nullable=False)
 )
-# `gate`'s row is written first in every transaction that counts before it writes, so that two of them cannot overlap.
-facts = Table("facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False))
+# A transaction that counts before it writes first updates the row `gate`, so that two of them cannot overlap.
+server_values = Table(
+    "facts", metadata, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+)
 leftovers = Table(
     "remains", metadata, Column("id", String(64), primary_key=True), Column("refused", Integer, nullable=False)
 )
@@ -54,11 +56,11 @@ counters = Table(
 )
 
 
-_MEND = "Put a copy in its place, or move its files away: the server then begins without jobs; files of videos stay."
+_MEND = "Restore a backup, or move its files away: the server then starts without jobs, and video files stay."
 
 
 def open_database(url: str) -> sql.Engine:
-    """Connect, and create what is not there yet; InputError for a URL that means nothing, StorageError else."""
+    """Connect, and create missing tables. InputError for an invalid URL, StorageError if it cannot be opened."""
     try:
         engine = sql.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     except (sql.exc.ArgumentError, ModuleNotFoundError) as error:
@@ -66,13 +68,13 @@ def open_database(url: str) -> sql.Engine:
             f"database '{_hidden(url)}': {error}. Give an SQLAlchemy URL and install its driver."
         ) from None
     if engine.dialect.name == "sqlite":
-        sql.event.listen(engine, "connect", _several_processes)
+        sql.event.listen(engine, "connect", _share_between_processes)
     try:
         metadata.create_all(engine)
         with engine.begin() as connection:
             for name in ("gate", "run", "draining"):
-                if connection.scalar(sql.select(facts.c.value).where(facts.c.name == name)) is None:
-                    connection.execute(facts.insert().values(name=name, value=""))
+                if connection.scalar(sql.select(server_values.c.value).where(server_values.c.name == name)) is None:
+                    connection.execute(server_values.insert().values(name=name, value=""))
     except (sql.exc.OperationalError, sql.exc.DatabaseError) as error:
         damaged = f" {_MEND}" if type(error) is sql.exc.DatabaseError else ""
         raise StorageError(f"database '{_hidden(url)}' cannot be opened: {error.orig}.{damaged}") from error
@@ -80,14 +82,14 @@ def open_database(url: str) -> sql.Engine:
 
 
 def is_unavailable(error: sql.exc.SQLAlchemyError) -> bool:
-    """Whether a database cannot be asked at the moment: it is locked, full, damaged or gone; it was not misused."""
+    """Whether the database is unavailable (locked, full, damaged or gone), as opposed to a wrong statement."""
     if isinstance(error, sql.exc.TimeoutError | sql.exc.OperationalError | sql.exc.InterfaceError):
         return True
-    return type(error) is sql.exc.DatabaseError  # SQLite's word for a damaged file
+    return type(error) is sql.exc.DatabaseError  # SQLite's error for a damaged file
 
 
 def check_database(url: str) -> None:
-    """StorageError where an SQLite file is damaged; other databases look after themselves."""
+    """StorageError if an SQLite file is damaged; other databases are not checked."""
     engine = open_database(url)
     try:
         if engine.dialect.name != "sqlite":
@@ -103,12 +105,12 @@ def check_database(url: str) -> None:
 
 
 def insert(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
-    """An INSERT that can say what happens ON CONFLICT, which SQLAlchemy has by dialect only."""
+    """An INSERT with ON CONFLICT, which SQLAlchemy only offers per dialect."""
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def _several_processes(connection: Any, _: Any) -> None:
-    """Readers do not wait for the writer, writers wait for each other; a power cut may cost the last jobs' states."""
+def _share_between_processes(connection: Any, _: Any) -> None:
+    """Readers do not wait for the writer, writers wait for each other; a power cut may lose the last updates."""
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")

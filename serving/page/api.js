@@ -1,9 +1,9 @@
 /** The server's HTTP interface. Paths are relative, so that the page also works under a path prefix. */
 
 const KEY = "motif.key";
-const SILENCE_MS = 60000; // a stream without even a heartbeat for so long is taken for dead
+const SILENCE_MS = 60000; // a stream without data or heartbeat for so long counts as broken
 
-/** An answer that is no success. Status 0: there was no answer. `retryAfter` is in seconds, or null. */
+/** An error response. Status 0: there was no response. `retryAfter` is in seconds, or null. */
 export class ApiError extends Error {
   constructor(status, { message, param = null, code = null }, retryAfter = null) {
     super(message);
@@ -11,21 +11,21 @@ export class ApiError extends Error {
   }
 }
 
-/** Tells "unauthorised" when the server wants a key or another one. */
+/** Dispatches "unauthorised" when the server requires a key or refuses the current one. */
 export const gate = new EventTarget();
 
 let key = remembered();
 
 export const hasKey = () => Boolean(key);
 
-/** Take a key for this tab; an empty one forgets it. */
+/** Use a key in this tab; an empty one forgets it. */
 export function useKey(value) {
   key = value;
   try {
     if (value) sessionStorage.setItem(KEY, value);
     else sessionStorage.removeItem(KEY);
   } catch {
-    // Storage can be forbidden; the key then lives as long as the page.
+    // Storage can be blocked; the key then lasts as long as the page.
   }
 }
 
@@ -53,7 +53,7 @@ async function request(path, options = {}) {
 }
 
 async function failure(response) {
-  const body = await response.text().then(parse).catch(() => null); // a proxy in between may answer in HTML
+  const body = await response.text().then(parse).catch(() => null); // a proxy may answer in HTML
   const error = body?.error?.message ? body.error : { message: `The server answered ${response.status}.` };
   return new ApiError(response.status, error, retrySeconds(response.headers.get("Retry-After")));
 }
@@ -67,13 +67,13 @@ function retrySeconds(header) {
 const place = (id) => `v1/videos/${encodeURIComponent(id)}`;
 const json = async (path, options) => parse(await (await request(path, options)).text());
 
-/** Seeds stay text: JavaScript's numbers would round those of over 53 bits. */
+/** Seeds stay text: JavaScript would round numbers of over 53 bits. */
 const parse = (text) =>
   JSON.parse(text, (name, value, context) => (name === "seed" && value !== null ? (context?.source ?? value) : value));
 
 export const models = async () => (await json("v1/models")).data;
 
-/** Start a job. The same `once` and form again start no second one. */
+/** Start a job. Repeating the same `once` and form does not start a second one. */
 export const create = (form, once, signal) =>
   json("v1/videos", { method: "POST", body: form, headers: { "Idempotency-Key": once }, signal });
 
@@ -86,7 +86,7 @@ export const remix = (id, prompt) =>
 
 export const remove = (id) => json(place(id), { method: "DELETE" });
 
-/** A job, and the milliseconds after which the server wants to be asked again. */
+/** A job, and the server's polling interval in milliseconds. */
 export async function video(id, signal) {
   const response = await request(place(id), { signal });
   const wait = Number(response.headers.get("openai-poll-after-ms")) || 2000;
@@ -104,7 +104,7 @@ export async function content(id, variant = "video", signal = undefined) {
   return (await request(`${place(id)}/content?variant=${variant}`, { signal })).blob();
 }
 
-/** The server-sent events of a job as `{name, data}`. EventSource would not do: it cannot send a key. */
+/** The server-sent events of a job as `{name, data}`. Not EventSource, which cannot send a key. */
 export async function* events(id, signal) {
   const own = new AbortController();
   let silence = setTimeout(() => own.abort(), SILENCE_MS);
@@ -125,7 +125,7 @@ export async function* events(id, signal) {
   }
 }
 
-/** One block of lines; null where it is but a comment, which is how the server shows that it is there. */
+/** Parse one event; null for a comment, which is the server's heartbeat. */
 function parseEvent(block) {
   let name = "message";
   const data = [];

@@ -1,4 +1,4 @@
-/** Small helpers around the document. Text from outside only ever becomes text, never markup. */
+/** Small DOM helpers. Text from outside is only inserted as text, never as markup. */
 
 export const byId = (id) => document.getElementById(id);
 
@@ -14,35 +14,35 @@ export function show(node, visible) {
   node.hidden = !visible;
 }
 
-/** Give an element's pictures the shape of a video, "WIDTHxHEIGHT". */
+/** Give an element's pictures the aspect ratio of a video, "WIDTHxHEIGHT". */
 export function setShape(node, size) {
   node.style.setProperty("--shape", size.replace("x", " / "));
 }
 
-/** Whether a job is to be seen: on a phone it then stands before the form, which is folded. */
+/** Show a job first: on a phone it then precedes the form, which is folded. */
 export function setWatching(watching) {
   document.body.classList.toggle("watching", watching);
   if (watching) document.body.classList.remove("unfolded");
 }
 
-/** Open the form where it is folded. */
+/** Open the folded form. */
 export function unfold() {
   document.body.classList.add("unfolded");
 }
 
-/** Let a text field grow with its text, where the browser does not do so by itself. */
+/** Let a text field grow with its text if the browser does not do so itself. */
 export function grow(field) {
   if (CSS.supports("field-sizing", "content")) return;
   field.style.height = "auto";
   field.style.height = `${field.scrollHeight + 2}px`;
 }
 
-/** Say something to those who hear the page. */
+/** Announce something to screen readers. */
 export function announce(text) {
   byId("live").textContent = text;
 }
 
-/** Ask before something is lost; resolves to true or false. */
+/** Ask for confirmation; resolves to true or false. */
 export function ask(text, verb) {
   const dialog = byId("confirm");
   byId("confirm-text").textContent = text;
@@ -54,7 +54,7 @@ export function ask(text, verb) {
   });
 }
 
-/** An object URL that an image, video or link holds; the one before it is given back. */
+/** The object URL of an image, video or link; holding a new one revokes the last. */
 export class Held {
   #url = null;
 
@@ -70,12 +70,12 @@ export class Held {
   }
 }
 
-/** "1.5 s", "75 s": seconds with no more digits than help. */
+/** "1.5 s", "75 s": seconds with few digits. */
 export function secondsText(seconds) {
   return `${seconds < 10 ? Number(seconds.toFixed(1)) : Math.round(seconds)} s`;
 }
 
-/** A time of the server, in seconds since 1970, as the user writes times. */
+/** A server time, in seconds since 1970, in the user's format. */
 export function timeText(seconds) {
   return new Date(seconds * 1000).toLocaleString([], {
     month: "short",

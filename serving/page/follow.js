@@ -1,4 +1,4 @@
-/** Following a job to its end: by its events, and by asking again and again where the stream breaks. */
+/** Following a job to its end: by its event stream, or by polling after the stream breaks. */
 
 import { ApiError, events, video } from "./api.js";
 
@@ -8,7 +8,7 @@ export const isActive = (job) => job.status === "queued" || job.status === "in_p
 
 /**
  * Follow a job: `onUpdate(job)` at each change, `onLost()` when the server does not answer.
- * Resolves to the job as it ended, or null where it was deleted.
+ * Resolves to the ended job, or null if it was deleted.
  */
 export async function follow(id, { onUpdate, onLost }, signal) {
   try {

@@ -1,4 +1,4 @@
-/** The form of a new video: what the model can do as limits and defaults, checks, errors next to their fields. */
+/** The form of a new video: the model's limits and defaults, checks, errors next to their fields. */
 
 import { byId, element, grow, secondsText, setShape, show, unfold } from "./dom.js";
 import { image, setLargest } from "./image.js";
@@ -11,13 +11,13 @@ const FIELDS = ["input_reference", ...WORDS, "model", "size", ...NUMBERS];
 let models = [];
 let lastSeed = null;
 
-/** Fill the form from /v1/models; a field that has nothing to choose is not shown. */
+/** Fill the form from /v1/models; a field without a choice is hidden. */
 export function setModels(found) {
   models = found;
   const before = byId("model").value;
   byId("model").replaceChildren(...found.map(({ id }) => element("option", { value: id }, id)));
   show(byId("model-field"), found.length > 1);
-  if (found.some(({ id }) => id === before)) byId("model").value = before; // what was typed for it stays
+  if (found.some(({ id }) => id === before)) byId("model").value = before; // keeps what the user typed
   else setModel();
 }
 
@@ -57,7 +57,7 @@ function setDefaults() {
 }
 
 function showShape() {
-  if (byId("size").value) setShape(document.body, byId("size").value); // the image is shown as the model will see it
+  if (byId("size").value) setShape(document.body, byId("size").value); // show the image as the model will see it
   const length = byId("num_frames").value / byId("fps").value;
   byId("length").textContent = Number.isFinite(length) && length > 0 ? `The video lasts ${secondsText(length)}.` : "";
 }
@@ -88,19 +88,19 @@ export function fill(job) {
   showShape();
 }
 
-/** Put the prompt of a job into the form, where nothing is written yet. */
+/** Put the prompt of a job into the form if its field is empty. */
 export function offerPrompt(prompt) {
   if (!byId("prompt").value) byId("prompt").value = prompt ?? "";
   grow(byId("prompt"));
 }
 
-/** A remark about what the form holds, until it is sent. */
+/** Show a note about the form until it is sent. */
 export function setNote(text) {
   byId("form-note").textContent = text;
   show(byId("form-note"), Boolean(text));
 }
 
-/** The form as it is sent; an empty field is left to the server. */
+/** The form data to send; the server fills in empty fields. */
 export function body() {
   const data = new FormData();
   for (const [name, value] of Object.entries(values())) if (value) data.append(name, value);
@@ -108,14 +108,14 @@ export function body() {
   return data;
 }
 
-/** Check what can be known before sending; the first field at fault gets the focus. */
+/** Check the form before sending; the first invalid field gets the focus. */
 export function check() {
   clearErrors();
   setNote("");
   if (!image() && capabilities().input_reference !== "optional") setFieldError("input_reference", "Choose an image.");
   if (!byId("prompt").value.trim()) setFieldError("prompt", "Write a prompt.");
   if (!/^\d*$/.test(byId("seed").value.trim())) {
-    setFieldError("seed", "Give a whole number, or nothing for a random one.");
+    setFieldError("seed", "Give a whole number, or leave it empty for a random one.");
   }
   for (const id of NUMBERS) {
     if (isShown(id) && !byId(id).validity.valid) setFieldError(id, rule(byId(id)));
@@ -126,10 +126,10 @@ export function check() {
 function rule({ min, max, step }) {
   const kind = step === "1" ? "a whole number" : "a number";
   if (min && max) return `Give ${kind} from ${min} to ${max}.`;
-  return min ? `Give ${kind} from ${min}.` : `Give ${kind}.`;
+  return min ? `Give ${kind} of at least ${min}.` : `Give ${kind}.`;
 }
 
-/** Show an error of the server next to its field, or above the button with a way to try again. */
+/** Show a server error next to its field, or above the button with a retry button. */
 export function showError(error, retry) {
   unfold();
   const id = fieldOf(error);

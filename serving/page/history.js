@@ -5,11 +5,11 @@ import { byId, element, Held, show, timeText } from "./dom.js";
 import { isActive } from "./follow.js";
 
 const PAGE = 12;
-const MOST = 100; // what the server gives at once
+const MOST = 100; // the server's largest page
 const REFRESH_MS = 3000;
 
 const rows = new Map(); // id -> {job, item, thumbnail}
-const dropped = new Set(); // an answer may be older than the deletion
+const dropped = new Set(); // deleted ids: a response may be older than the deletion
 let jobs = [];
 let waiting = null;
 let onDelete = () => {};
@@ -23,7 +23,7 @@ export function watchHistory(deleteJob) {
 
 export const jobOf = (id) => jobs.find((job) => job.id === id);
 
-/** Read the list again, as far as it is shown. */
+/** Reload the part of the list that is shown. */
 export async function refresh() {
   clearTimeout(waiting);
   const length = Math.min(MOST, Math.max(PAGE, jobs.length));
@@ -53,7 +53,7 @@ function append(page) {
   rows.get(added[0]?.id)?.item.querySelector("a").focus();
 }
 
-/** Put a job that was just made or has changed into the list. */
+/** Add a new job to the list, or update a changed one. */
 export function putJob(job) {
   const at = jobs.findIndex(({ id }) => id === job.id);
   if (dropped.has(job.id)) return;
@@ -62,7 +62,7 @@ export function putJob(job) {
   paint();
 }
 
-/** Take a job out of the list; the focus goes to the one in its place. */
+/** Remove a job from the list; the focus moves to the next one. */
 export function dropJob(id) {
   dropped.add(id);
   const at = jobs.findIndex((job) => job.id === id);
@@ -101,11 +101,11 @@ function setNote(text) {
   show(byId("history-note"), Boolean(text));
 }
 
-/** Jobs other than the open one are asked for together: a browser has only six connections for streams. */
+/** Jobs other than the open one are polled together: a browser has only six connections for streams. */
 async function refreshQuietly() {
   if (document.hidden) return;
   await refresh().catch(() => {
-    waiting = setTimeout(refreshQuietly, 3 * REFRESH_MS); // the panel tells of lost connections
+    waiting = setTimeout(refreshQuietly, 3 * REFRESH_MS); // the panel shows lost connections
   });
 }
 
@@ -140,7 +140,7 @@ function update(row, job) {
   row.badge.className = `badge ${job.status}`;
   if (job.status !== "completed" || row.asked) return;
   row.asked = true;
-  content(job.id, "thumbnail").then((blob) => showThumbnail(row, blob), () => {}); // the row does without
+  content(job.id, "thumbnail").then((blob) => showThumbnail(row, blob), () => {}); // no thumbnail then
 }
 
 function showThumbnail(row, blob) {

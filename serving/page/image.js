@@ -1,10 +1,10 @@
-/** The image field: a file input that also takes what is dropped or pasted anywhere on the page. */
+/** The image field: a file input that also accepts files dropped or pasted anywhere on the page. */
 
 import { announce, byId, Held, show } from "./dom.js";
 import { setFieldError } from "./problem.js";
 
 const TYPES = ["image/png", "image/jpeg", "image/webp"];
-const USUAL_LIMIT = 32 << 20; // bytes, where the server does not tell its own
+const USUAL_LIMIT = 32 << 20; // bytes, if the server does not send its own
 const ID = "input_reference";
 
 const preview = new Held();
@@ -13,7 +13,7 @@ let largest = USUAL_LIMIT;
 
 export const image = () => chosen;
 
-/** Set the largest file that the server takes, in bytes. */
+/** Set the largest file that the server accepts, in bytes. */
 export function setLargest(bytes) {
   largest = bytes ?? USUAL_LIMIT;
 }
@@ -37,7 +37,7 @@ export async function chooseImage(file) {
   chosen = file;
   setFieldError(ID, "");
   paint();
-  announce("The image is chosen.");
+  announce("Image selected.");
   return true;
 }
 
@@ -72,9 +72,9 @@ function takeFrom(transfer, event) {
 
 function wrong(file) {
   const name = file.name || "This file";
-  if (!TYPES.includes(file.type)) return `${name} is no PNG, JPEG or WebP image. Choose another one.`;
+  if (!TYPES.includes(file.type)) return `${name} is not a PNG, JPEG or WebP image. Choose another one.`;
   if (file.size > largest) {
-    return `${name} has ${megabytes(file.size)}; the server takes ${megabytes(largest)}. Choose a smaller one.`;
+    return `${name} has ${megabytes(file.size)}; the server accepts up to ${megabytes(largest)}. Choose a smaller one.`;
   }
   return "";
 }

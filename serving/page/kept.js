@@ -1,4 +1,4 @@
-/** Images of jobs that wait or run, kept in this browser so that a reload still has them. Without storage, none are. */
+/** Images of waiting and running jobs, stored in this browser to survive a reload, if it allows storage. */
 
 const STORE = "images";
 
@@ -11,7 +11,7 @@ function database() {
   });
 }
 
-/** Do something with the store; null where the browser forbids storage or has no room. */
+/** Run a request on the store; null if the browser blocks storage or has no space. */
 async function within(mode, act) {
   try {
     const opened = await database();
@@ -30,7 +30,7 @@ export const kept = (id) => within("readonly", (store) => store.get(id));
 export const forget = (id) => within("readwrite", (store) => store.delete(id));
 export const forgetAll = () => within("readwrite", (store) => store.clear());
 
-/** Forget the images of jobs that are over. */
+/** Forget the images of ended jobs. */
 export async function forgetOthers(ids) {
   const known = (await within("readonly", (store) => store.getAllKeys())) ?? [];
   await Promise.all(known.filter((id) => !ids.includes(id)).map(forget));

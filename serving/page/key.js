@@ -1,4 +1,4 @@
-/** The field for an API key: there as soon as the server asks for one. */
+/** The field for an API key, shown as soon as the server requires one. */
 
 import { gate, hasKey, useKey } from "./api.js";
 import { byId, show } from "./dom.js";
@@ -22,14 +22,14 @@ export function watchKey(onKey) {
 
 function askForKey() {
   show(byId("key-form"), true);
-  show(byId("forget-key"), false); // there is none that works
-  setFieldError("key", hasKey() ? "The server does not take this key. Give another one." : "");
+  show(byId("forget-key"), false); // no valid key to forget
+  setFieldError("key", hasKey() ? "The server refused this key. Give another one." : "");
   byId("key").focus();
 }
 
 function take(value, onKey) {
   if (!/^[\x21-\x7e]+$/.test(value)) {
-    setFieldError("key", "Give the key: letters, digits and signs, without spaces.");
+    setFieldError("key", "A key has letters, digits and symbols, no spaces.");
     return;
   }
   useKey(value);

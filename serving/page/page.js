@@ -1,4 +1,4 @@
-/** The page as a whole: a form, a panel with one job, the list of all. The open job is the one in the address. */
+/** The page as a whole: a form, a panel with one job, the list of all jobs. The open job is the one in the address. */
 
 import * as api from "./api.js";
 import { announce, ask, byId, grow, setWatching, show } from "./dom.js";
@@ -13,10 +13,10 @@ import { clearProblem, setFieldError, showProblem } from "./problem.js";
 
 const CANCELLED = "Cancelled.";
 
-const made = new Map(); // id -> {file, since} of the jobs that this page has sent
+const made = new Map(); // id -> {file, since} of jobs that this page has sent
 let current = null; // {job, abort} in the panel
 let sending = null; // {abort} while a form is on its way
-let attempt = null; // a form of which no answer said whether it arrived
+let attempt = null; // a sent form without a response: it may or may not have arrived
 
 async function start() {
   try {
@@ -48,7 +48,7 @@ async function openFromAddress() {
     const job = history.jobOf(id) ?? (await api.video(id)).job;
     if (openId() === id) await open(job);
   } catch (error) {
-    if (error.status === 404) leave("This video is no longer there.");
+    if (error.status === 404) leave("This video no longer exists.");
     else showProblem(byId("panel-problem"), error, openFromAddress);
   }
 }
@@ -93,7 +93,7 @@ async function open(job) {
   }
 }
 
-/** After a reload: the image of a job that still runs, and what it was asked for, back into the form. */
+/** After a reload: put the image and prompt of a running job back into the form. */
 async function recall(job) {
   const file = await images.kept(job.id);
   if (!file) return;
@@ -147,7 +147,7 @@ function submitAgain() {
   submit();
 }
 
-/** A key that makes of a form sent twice one job. crypto.randomUUID is missing where the page has no TLS. */
+/** The idempotency key of a form, so that sending it twice creates one job. crypto.randomUUID needs TLS. */
 function onceKey(values, file) {
   const text = JSON.stringify(values);
   if (attempt?.text !== text || attempt.file !== file) {
@@ -199,8 +199,8 @@ async function repeat() {
   form.clearErrors();
   form.fill(job);
   if (file) await chooseImage(file);
-  const rest = file ? "" : " The image is not known here any more: choose the same one.";
-  form.setNote(`The form is set as it was for this video.${rest}`);
+  const rest = file ? "" : " The image is no longer available: choose the same one.";
+  form.setNote(`The form has the settings of this video.${rest}`);
   byId(file ? "generate" : "input_reference").focus();
 }
 
@@ -213,7 +213,7 @@ async function cancel() {
 }
 
 async function deleteJob(job) {
-  const question = isActive(job) ? "Cancel this job?" : "Delete this video? It cannot be brought back.";
+  const question = isActive(job) ? "Cancel this job?" : "Delete this video? This cannot be undone.";
   if (await ask(question, isActive(job) ? "Cancel the job" : "Delete")) await removeJob(job, "Deleted.");
 }
 

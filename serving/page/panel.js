@@ -18,11 +18,11 @@ let started = 0;
 let ticking = null;
 let told = "";
 
-/** Empty the panel, with a note of why. */
+/** Empty the panel and show a note. */
 export function clearPanel(note = "The video appears here.") {
   stopClock();
   byId("video").removeAttribute("src");
-  byId("video").load(); // lets the last one go
+  byId("video").load(); // releases the last video
   byId("still").removeAttribute("src");
   still.release();
   video.release();
@@ -36,13 +36,13 @@ export function clearPanel(note = "The video appears here.") {
   rescueFocus();
 }
 
-/** The focus does not vanish with the button that had it. */
+/** Keep the focus in the panel when the focused button disappears. */
 function rescueFocus() {
   const at = document.activeElement;
   if (byId("panel").contains(at) && at.closest("[hidden]")) byId("panel-title").focus();
 }
 
-/** Show that something is sent; `picture` is the image, where the page has it. */
+/** Show that the form is being sent; `picture` is the image, if known. */
 export function showSending(picture) {
   clearPanel("");
   showStill(picture);
@@ -51,10 +51,10 @@ export function showSending(picture) {
   startClock(Date.now());
 }
 
-/** Show a job that waits or runs. `since` is its start in ms of this clock. */
+/** Show a waiting or running job. `since` is its start in ms of this clock. */
 export function showRunning(job, picture, since) {
   if (picture && byId("still").hidden) showStill(picture);
-  if (!picture && byId("still").hidden) byId("empty").textContent = "The video is on its way.";
+  if (!picture && byId("still").hidden) byId("empty").textContent = "The video is being generated.";
   if (job.size) setShape(byId("frame"), job.size);
   show(byId("running"), true);
   show(byId("lost"), false);
@@ -98,7 +98,7 @@ async function showVideo(job, signal) {
   announce("The video is ready.");
 }
 
-/** H.264 is played nearly everywhere. */
+/** Report when the browser cannot play the video, which is rare with H.264. */
 export function watchPanel() {
   byId("video").addEventListener("error", () => {
     if (!byId("video").hasAttribute("src")) return;
@@ -155,7 +155,7 @@ function stageText(job) {
   return STAGES[job.stage] ?? "Working";
 }
 
-/** Paint every step, but tell only a new stage and each quarter: a step a second would be read out as noise. */
+/** Show every step, but announce only stages and quarters: screen readers would read every step out. */
 function paintProgress(stage, percent) {
   byId("stage").textContent = percent > 0 ? `${stage}, ${percent} %` : stage;
   byId("progress").value = percent;

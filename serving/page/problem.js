@@ -1,4 +1,4 @@
-/** What went wrong, where the user looks: in an alert region, next to a field, with a way to try again. */
+/** Error messages in an alert region or next to a field, with a retry button. */
 
 import { byId, element, show } from "./dom.js";
 
@@ -10,7 +10,7 @@ export function clearProblem(region) {
   show(region, false);
 }
 
-/** Show an error in an alert region; a server that is busy offers `retry` after the time that it named. */
+/** Show an error in an alert region; for a busy server, `retry` is offered after the delay that it asks for. */
 export function showProblem(region, error, retry) {
   clearProblem(region);
   region.append(element("p", {}, error.message));
@@ -32,7 +32,7 @@ function addRetry(region, seconds, retry) {
   region.append(button);
 }
 
-/** Set the error next to a field, or take it away with an empty message. The field's id is the parameter's name. */
+/** Set the error next to a field; an empty message clears it. The field's id is the parameter's name. */
 export function setFieldError(id, message) {
   const text = byId(`${id}-error`);
   text.textContent = message;

@@ -1,4 +1,4 @@
-"""A request's body, a form of either kind or JSON, as fields and a picture's bytes."""
+"""Parses a request body (multipart form, URL-encoded form or JSON) into fields and the picture."""
 
 import base64
 import binascii
@@ -21,15 +21,15 @@ _KEY = re.compile(r"^([^\[\]]+)((?:\[[^\[\]]*\])*)$")
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 _URL = re.compile(r"(?:data:|https?://)", re.IGNORECASE)
 _MAX_FIELDS, _MAX_FIELD_BYTES, _MAX_DEPTH = 64, 4 << 20, 4
-_MAX_VALUES = 100_000  # of a JSON body, with the commas of two prompts: a bracket of one byte becomes 64 of memory
+_MAX_VALUES = 100_000  # of a JSON body, counting commas in prompts: a one-byte bracket takes 64 bytes once parsed
 _PICTURE = "input_reference"
-_OTHER_NAME = "image_reference"  # of the same field, in vLLM-Omni's and SGLang's clients
-_STEP = 1 << 20  # bytes of base64, whole groups of four
+_OTHER_NAME = "image_reference"  # the same field in vLLM-Omni's and SGLang's clients
+_STEP = 1 << 20  # bytes of base64, a multiple of four
 
 
 @dataclass
 class Body:
-    """What a body says. ``picture`` are an upload's or a data: URL's bytes, ``url`` another URL."""
+    """A parsed body. ``picture`` holds the bytes of an upload or data: URL, ``url`` any other URL."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     picture: bytes | None = None
@@ -37,7 +37,7 @@ class Body:
 
 
 async def read_body(request: Request) -> Body:
-    """Read a body of either kind; 400 where it is broken, 415 where it is of another kind."""
+    """Read a body; 400 if it is malformed, 415 for any other content type."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "multipart/form-data":
@@ -46,12 +46,12 @@ async def read_body(request: Request) -> Body:
             return await run_in_threadpool(_from_json, await request.body())
         if kind == "application/x-www-form-urlencoded":
             return await run_in_threadpool(_from_urlencoded, await request.body())
-    except ClientDisconnect:  # nobody will read this
+    except ClientDisconnect:  # nobody receives this response
         raise ApiError(400, "client_disconnected", "The connection ended before the body did.") from None
     raise ApiError(
         415,
         "unsupported_media_type",
-        f"A body of type '{kind[:80] or 'none'}' is not understood: send multipart/form-data, application/json or "
+        f"A body of type '{kind[:80] or 'none'}' is not supported: send multipart/form-data, application/json or "
         "application/x-www-form-urlencoded.",
     )
 
@@ -61,11 +61,11 @@ def _from_json(data: bytes) -> Body:
 
 
 def _from_urlencoded(data: bytes) -> Body:
-    """A form without a file; its picture is the text of a URL."""
+    """A form without a file; its picture is given as a URL."""
     try:
         pairs = parse_qsl(data.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
-    except ValueError:  # no UTF-8, or too many fields
-        raise invalid(None, "The form is no valid URL-encoded UTF-8, or has too many fields.", "invalid_form") from None
+    except ValueError:  # not UTF-8, or too many fields
+        raise invalid(None, "The form is not URL-encoded UTF-8, or has too many fields.", "invalid_form") from None
     return _take_reference(nest(pairs))
 
 
@@ -75,15 +75,15 @@ def _parse_json(data: bytes, param: str | None = None) -> dict[str, Any]:
         raise invalid(param, f"{what} has too many values.", "invalid_json")
     try:
         read = json.loads(data)
-    except (ValueError, RecursionError):  # also bytes that are no UTF-8, and numbers of thousands of digits
-        raise invalid(param, f"{what} is no valid JSON.", "invalid_json") from None
+    except (ValueError, RecursionError):  # also for bytes that are not UTF-8, and numbers of thousands of digits
+        raise invalid(param, f"{what} is not valid JSON.", "invalid_json") from None
     if not isinstance(read, dict):
-        raise invalid(param, f"{what} is to be a JSON object.", "invalid_json")
+        raise invalid(param, f"{what} must be a JSON object.", "invalid_json")
     return read
 
 
 class _Parser(MultiPartParser):
-    """Knows whether it saw the last boundary: without it fields may be missing that nobody would miss."""
+    """Records whether the final boundary arrived: without it, fields may be missing unnoticed."""
 
     ended = False
 
@@ -94,21 +94,21 @@ class _Parser(MultiPartParser):
 async def _read_form(request: Request) -> Body:
     charset = _CHARSET.search(request.headers["content-type"])
     if charset and charset[1].lower() not in ("utf-8", "utf8"):
-        raise _broken("Its text is to be UTF-8.")
+        raise _broken("Its charset must be UTF-8.")
 
-    async def to_its_end() -> AsyncGenerator[bytes, None]:
+    async def complete() -> AsyncGenerator[bytes, None]:
         async for chunk in request.stream():
             yield chunk
-        if not parser.ended:  # raised here, so that the parser closes what it has opened
+        if not parser.ended:  # raised here, so that the parser closes its files
             raise MultiPartException("Its last boundary is missing.")
 
-    parser = _Parser(request.headers, to_its_end(), max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
+    parser = _Parser(request.headers, complete(), max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise _broken(error.message) from None
-    except ValueError:  # a header that the parser itself stumbles over
-        raise _broken("It is broken.") from None
+    except ValueError:  # a header that the parser cannot handle
+        raise _broken("It is malformed.") from None
     try:
         return await _from_form(form)
     finally:
@@ -124,13 +124,13 @@ async def _from_form(form: FormData) -> Body:
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
             if name not in (_PICTURE, _OTHER_NAME):
-                raise invalid(name[:80], f"'{name[:80]}': a file goes into '{_PICTURE}'.", "unknown_parameter")
+                raise invalid(name[:80], f"'{name[:80]}': a file must be sent as '{_PICTURE}'.", "unknown_parameter")
             picture = await value.read()
         else:
             texts.append((name, value))
     body = await run_in_threadpool(lambda: _take_reference(nest(texts)))
     if picture is not None and (body.picture is not None or body.url is not None):
-        raise invalid(_PICTURE, f"'{_PICTURE}' is there twice: as a file and as a URL.", "contradiction")
+        raise invalid(_PICTURE, f"'{_PICTURE}' is given twice: as a file and as a URL.", "contradiction")
     body.picture = body.picture if picture is None else picture
     return body
 
@@ -146,7 +146,7 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
         _place(out, steps, text, name)
     for name, value in out.items():
         as_json = name == "extra_params" or (name in (_PICTURE, _OTHER_NAME) and _is_object(value))
-        if isinstance(value, str) and as_json:  # so some clients send it
+        if isinstance(value, str) and as_json:  # as some clients send it
             out[name] = _parse_json(value.encode(), name)
     return out
 
@@ -158,15 +158,15 @@ def _is_object(value: Any) -> bool:
 def _place(out: dict[str, Any], steps: list[str], text: str, name: str) -> None:
     here: Any = out
     if "" in steps[:-1]:
-        raise invalid(name[:80], f"'{name[:80]}': brackets with nothing in them come last.")
+        raise invalid(name[:80], f"'{name[:80]}': empty brackets must come last.")
     for step, after in pairwise(steps):
         here = here.setdefault(step, [] if after == "" else {})
         if not isinstance(here, list if after == "" else dict):
-            raise invalid(name[:80], f"'{name[:80]}' is there twice, in two forms.")
+            raise invalid(name[:80], f"'{name[:80]}' is given twice, in two forms.")
     if isinstance(here, list):
         here.append(text)
     elif steps[-1] in here:
-        raise invalid(name[:80], f"'{name[:80]}' is there twice.")
+        raise invalid(name[:80], f"'{name[:80]}' is given twice.")
     else:
         here[steps[-1]] = text
 
@@ -183,7 +183,7 @@ def _take_reference(fields: dict[str, Any]) -> Body:
         if not isinstance(url, str):
             raise invalid(
                 name,
-                f"'{name}' is to be a file of a multipart body, a data: URL, or "
+                f"'{name}' must be a file of a multipart body, a data: URL, or "
                 '{"image_url": "data:image/png;base64,…"}.',
             )
         if url[:5].lower() == "data:":
@@ -196,15 +196,15 @@ def _take_reference(fields: dict[str, Any]) -> Body:
 def _from_data_url(url: str) -> bytes:
     head, comma, data = url.partition(",")
     if not comma or not head.lower().endswith(";base64"):
-        raise invalid(_PICTURE, f"'{_PICTURE}': a data: URL is to be base64.", "invalid_image")
+        raise invalid(_PICTURE, f"'{_PICTURE}': a data: URL must be base64-encoded.", "invalid_image")
     try:
         return b"".join(_decoded(data))
     except (binascii.Error, ValueError):
-        raise invalid(_PICTURE, f"'{_PICTURE}': the data: URL is no valid base64.", "invalid_image") from None
+        raise invalid(_PICTURE, f"'{_PICTURE}': the data: URL is not valid base64.", "invalid_image") from None
 
 
 def _decoded(text: str) -> Iterator[bytes]:
-    """Piece by piece: one call for all of it would keep every other thread waiting for a quarter of a second."""
+    """Decode in pieces: a single call would hold the GIL for a quarter of a second."""
     for start in range(0, len(text), _STEP):
         piece = text[start : start + _STEP]
         found = base64.b64decode(piece, validate=True)

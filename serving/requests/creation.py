@@ -1,4 +1,4 @@
-"""Jobs made for requests: on threads of their own, and taken back where nobody waits for them any more."""
+"""Creates jobs for requests on a thread pool, and deletes them when a waiting caller has gone."""
 
 import asyncio
 import contextlib
@@ -17,25 +17,25 @@ from serving.requests.bodies import Body
 from serving.requests.decoding import too_busy
 from serving.requests.videos import Caller, Videos
 
-log = logging.getLogger("motif.making")
+log = logging.getLogger("motif.creation")
 _THREADS = 16
 _LOOK_S = 0.2
 
 
 class Creation:
-    """Makes jobs off the event loop.
+    """Creates jobs off the event loop.
 
-    Uploads that wait for their turn to be decoded, and pictures that are fetched, so keep no thread of those that all
-    other routes share.
+    Its own thread pool keeps uploads that wait for decoding, and pictures that are fetched, from blocking the
+    threads of the other routes.
     """
 
     def __init__(self, videos: Videos) -> None:
         self.videos = videos
-        self._pool = ThreadPoolExecutor(_THREADS, "making")
-        self._taking_back: set[asyncio.Task[None]] = set()  # asyncio itself forgets tasks that nobody holds
+        self._pool = ThreadPoolExecutor(_THREADS, "creation")
+        self._taking_back: set[asyncio.Task[None]] = set()  # asyncio only keeps weak references to tasks
 
     def close(self) -> None:
-        """Make no more."""
+        """Accept no more work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def create(self, who: Caller, body: Body) -> Job:
@@ -47,7 +47,7 @@ class Creation:
         return await asyncio.wrap_future(self._submit(self.videos.remix, who, video_id, body))
 
     def _submit(self, act: Callable[..., Job], *args: Any) -> "Future[Job]":
-        """On a thread of the pool; ApiError 503 where none is free for as long as a request waits for its turn."""
+        """Run on the pool; ApiError 503 if no thread becomes free within the time that a request waits for its turn."""
         latest = time.monotonic() + self.videos.decoder.limits.turn_s
 
         def in_time() -> Job:
@@ -58,16 +58,16 @@ class Creation:
         return self._pool.submit(in_time)
 
     async def finished(self, who: Caller, body: Body, request: Request) -> Job:
-        """A job when it has ended; 504 when that takes too long, 404 when somebody deletes it.
+        """Create a job and wait until it has ended; 504 if that takes too long, 404 if it is deleted.
 
-        Where the caller goes, or waits too long, the job is deleted; Ray Serve cancels the request's task then. With an
-        idempotency key it stays: others may wait for it, and a retry is to find it.
+        When the caller disconnects (Ray Serve then cancels the request's task) or waits too long, the job is deleted,
+        unless it has an idempotency key: others may wait for it, and a retry should find it.
         """
         creation = self._submit(self.videos.create, who, body)
         try:
             return await self._ended(who, await asyncio.wrap_future(creation), request)
         except BaseException:
-            if who.idempotency_key is None:  # so the job, if there is one, was made by this very call
+            if who.idempotency_key is None:  # so the job, if any, was created by this call
                 task = asyncio.create_task(self._take_back(who, creation))
                 self._taking_back.add(task)
                 task.add_done_callback(self._taking_back.discard)
@@ -86,12 +86,12 @@ class Creation:
         return job
 
     async def _take_back(self, who: Caller, creation: "Future[Job]") -> None:
-        """Delete a job that may still be in the making: a thread that has begun cannot be stopped."""
+        """Delete a job that may still be being created, since a running thread cannot be stopped."""
         if creation.cancel() or (creation.done() and creation.exception()):
             return
         try:
-            with contextlib.suppress(ApiError):  # it was refused, or somebody has deleted it
+            with contextlib.suppress(ApiError):  # it was refused, or already deleted
                 job = await asyncio.wrap_future(creation)
                 await run_in_threadpool(self.videos.delete, who, job.id)
         except Exception:
-            log.exception("a video that nobody waits for was not deleted")
+            log.exception("a video whose caller has gone could not be deleted")

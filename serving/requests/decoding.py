@@ -1,4 +1,4 @@
-"""Pictures of strangers, decoded where they can do no harm: in processes with limits of memory and computing time."""
+"""Decodes untrusted pictures in processes with limits on memory and CPU time."""
 
 import contextlib
 import json
@@ -23,35 +23,35 @@ from serving.errors import ApiError
 _AT_ONCE = 2  # processes: each may take a gigabyte for a moment
 _DEADLINE_S = 60.0  # for a process that neither computes nor answers
 _START_S = 60.0
-_GROWN = 256 << 20  # bytes that a process may keep when it has answered
-_BY_OTHERS = (signal.SIGKILL, signal.SIGTERM)  # ends that are no decoder's fault: the system, for want of memory
+_GROWN = 256 << 20  # bytes that a process may hold after a request
+_BY_OTHERS = (signal.SIGKILL, signal.SIGTERM)  # not the decoder's fault: the system was out of memory
 
 
 def too_busy() -> ApiError:
-    """503: a picture was not decoded in time, and asking again will help."""
-    return ApiError(503, "busy", "The server is busy with other pictures: ask again later.", retry_after=10)
+    """503: a picture was not decoded in time; retrying will help."""
+    return ApiError(503, "busy", "The server is busy with other pictures: try again later.", retry_after=10)
 
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What one picture may cost."""
+    """Resource limits for one picture."""
 
     megapixels: int = 40
     memory_mb: int = 0
-    """Of the process that decodes; by default what the largest picture of any kind needs."""
+    """Of the decoding process; by default what the largest picture of any format needs."""
     cpu_s: int = 10
-    """Seconds of computing: however busy the machine is, 40 megapixels of a progressive JPEG take 3."""
+    """CPU seconds; a progressive JPEG of 40 megapixels takes 3."""
     turn_s: float = 10.0
-    """Seconds that a request waits for one of the processes."""
+    """Seconds that a request waits for a free process."""
 
     def __post_init__(self) -> None:
-        """Fill in the default: the libraries, and decoding with all conversions."""
+        """Fill in the default: memory for the libraries and for decoding with all conversions."""
         if not self.memory_mb:
             object.__setattr__(self, "memory_mb", 512 + 32 * self.megapixels)
 
 
 class PictureDecoder:
-    """Decodes pictures in processes of their own, two at a time. Safe to use from several threads."""
+    """Decodes pictures in child processes, two at a time. Thread-safe."""
 
     def __init__(self, limits: DecodeLimits) -> None:
         self.limits = limits
@@ -61,7 +61,7 @@ class PictureDecoder:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for one of the processes, to use it within the context; ApiError 503 where none is free in time."""
+        """Reserve a process for the duration of the context; ApiError 503 if none becomes free in time."""
         if not self.turns.acquire(timeout=self.limits.turn_s):
             raise too_busy()
         try:
@@ -70,10 +70,10 @@ class PictureDecoder:
             self.turns.release()
 
     def first_frame(self, data: bytes, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-        """A picture's file as RGB of this size; see :func:`media.picture.decode_picture`. Call it within a turn.
+        """A picture file as RGB of this size; see :func:`media.picture.decode_picture`. Call it within :meth:`turn`.
 
-        PictureError for the picture's faults, among them that it takes more memory or computing than pictures do;
-        ApiError 503 where the machine is at fault.
+        PictureError if the picture is at fault, including one that takes too much memory or CPU time; ApiError 503 if
+        the machine is.
         """
         request = {"height": height, "width": width, "max_pixels": self.limits.megapixels * 1_000_000}
         for last in (False, True):
@@ -97,17 +97,17 @@ class PictureDecoder:
         raise AssertionError("unreachable")
 
     def _check(self, end: "_ProcessEnded", last: bool) -> None:
-        """Return where another process is to try it: a picture decodes to the same pixels wherever that is done."""
+        """Return if another process should retry; otherwise raise the error for the caller."""
         if end.number == signal.SIGXCPU:
-            most = f"{self.limits.cpu_s} s of computing"
+            most = f"{self.limits.cpu_s} s of CPU time"
             raise PictureError("invalid_image", f"decoding this picture takes more than {most}: save it anew.")
         if last and end.number in _BY_OTHERS:
             raise too_busy()
         if last:
-            raise PictureError("invalid_image", "this picture ends the process that decodes it: save it anew.")
+            raise PictureError("invalid_image", "this picture crashes the decoder: save it anew.")
 
     def close(self) -> None:
-        """End the processes that are idle; those at work end when they are given back."""
+        """End idle processes; busy ones end when they are given back."""
         self._closed = True
         while not self._idle.empty():
             self._idle.get().kill()
@@ -119,7 +119,7 @@ class PictureDecoder:
             return _Process(self.limits)
 
     def _give_back(self, process: "_Process", grown: bool) -> None:
-        if grown:  # what an allocator keeps it never gives back; the next process starts while nobody waits for it
+        if grown:  # allocators do not return memory to the system; start the next process before it is needed
             process.kill()
             process = _Process(self.limits)
         self._idle.put(process)
@@ -127,8 +127,8 @@ class PictureDecoder:
             self.close()
 
 
-class _ProcessEnded(Exception):  # noqa: N818 - a fact
-    """``number``: that of the signal which ended it, None where it ended otherwise."""
+class _ProcessEnded(Exception):  # noqa: N818 - not an error by itself
+    """``number`` is the signal that ended the process, or None."""
 
     def __init__(self, number: int | None) -> None:
         super().__init__(number)
@@ -136,7 +136,7 @@ class _ProcessEnded(Exception):  # noqa: N818 - a fact
 
 
 class _Process:
-    """One process; it starts while others do something else."""
+    """One child process; it starts in the background."""
 
     def __init__(self, limits: DecodeLimits) -> None:
         self._file = os.memfd_create("motif-picture")
@@ -154,7 +154,7 @@ class _Process:
         )
 
     def ask(self, request: dict[str, Any], data: bytes) -> dict[str, Any]:
-        """Send a request and wait for its answer; _ProcessEnded where none comes."""
+        """Send a request and wait for the answer; _ProcessEnded if the process ends first."""
         if not self._ready:
             self._line(_START_S)
             self._ready = True
@@ -169,13 +169,13 @@ class _Process:
         return dict(json.loads(self._line(_DEADLINE_S)))
 
     def pixels(self, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-        """What the last request came to."""
+        """The pixels that the last request produced."""
         data = os.pread(self._file, height * width * 3, 0)
-        os.ftruncate(self._file, 0)  # a picture of 32 MiB would stay as long as the process
+        os.ftruncate(self._file, 0)  # otherwise up to 32 MiB stay allocated
         return np.frombuffer(data, np.uint8).reshape(height, width, 3)
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill the process and close its files."""
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
@@ -191,7 +191,7 @@ class _Process:
             at += os.pwrite(self._file, data[at : at + (1 << 24)], at)
 
     def _line(self, seconds: float) -> bytes:
-        """The next line of its output; ApiError 503 where none comes in time."""
+        """The next line of output; ApiError 503 if none comes in time."""
         assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:

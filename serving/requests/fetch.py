@@ -1,4 +1,4 @@
-"""A picture from its URL, without being led to where the caller could not go: hosts are allowed by name."""
+"""Downloads a picture from an allowed host, protected against requests to internal addresses (SSRF)."""
 
 import asyncio
 import ipaddress
@@ -13,8 +13,8 @@ from serving.errors import ApiError, invalid
 _PARAM = "input_reference"
 _TIMEOUT = httpx2.Timeout(10.0)
 _PATIENCE_S = 30.0
-_GLOBAL_V6 = ipaddress.ip_network("2000::/3")  # the rest of IPv6 leads to IPv4, into a site, or nowhere
-# Global by the standard library of Python 3.11, though one belongs to a cloud's machines and one leads to any IPv4.
+_GLOBAL_V6 = ipaddress.ip_network("2000::/3")  # the rest of IPv6 is mapped to IPv4, local, or unassigned
+# "Global" in Python 3.11's ipaddress, although the first is used inside clouds and the second tunnels to any IPv4.
 _INNER = [ipaddress.ip_network(name) for name in ("192.0.0.0/24", "2002::/16")]
 Resolve = Callable[[str, int], list[str]]
 
@@ -32,18 +32,18 @@ def fetch_picture(
     transport: httpx2.AsyncBaseTransport | None = None,
     patience_s: float = _PATIENCE_S,
 ) -> bytes:
-    """The bytes behind an https URL of an allowed host.
+    """The bytes of an https URL on an allowed host.
 
-    The host's name is resolved once, every address must be public, and the connection goes to that very address, with
-    the certificate of the name. No redirect is followed. ApiError 400 for all that is refused or fails, also where it
-    takes longer than ``patience_s``. Blocks; not for threads with an event loop of their own.
+    The host is resolved once, every address must be public, and the connection goes to the resolved address, with TLS
+    for the host's name. Redirects are not followed. ApiError 400 for any refusal or failure, including one that takes
+    longer than ``patience_s``. Blocks; must not be called from a thread that runs an event loop.
     """
     parts = _allowed(url, hosts)
     host, port = str(parts.hostname), parts.port or 443
     try:
         addresses = find(host, port)
     except OSError:
-        raise _refused(f"the host {host} is not known") from None
+        raise _refused(f"the host {host} cannot be resolved") from None
     if not addresses or not all(_is_public(address) for address in addresses):
         raise _refused(f"the host {host} has no public address")
     pinned = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
@@ -67,7 +67,7 @@ async def _get(
     ):
         if answer.status_code != 200:
             raise _refused(f"{host} answered {answer.status_code}; redirects are not followed")
-        return await _collect(answer.aiter_raw(), max_bytes)  # unpacked, it could be any size
+        return await _collect(answer.aiter_raw(), max_bytes)  # raw: decompressed, it could have any size
 
 
 async def _collect(chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
@@ -84,18 +84,18 @@ def _allowed(url: str, hosts: Sequence[str]) -> SplitResult:
         raise ApiError(
             400,
             "image_url_disabled",
-            f"'{_PARAM}': this server fetches no URLs; upload the file, or send it as a data: URL.",
+            f"'{_PARAM}': this server does not fetch URLs; upload the file, or send it as a data: URL.",
             _PARAM,
         )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _refused("this is no URL") from None
+        raise _refused("the URL is not valid") from None
     if parts.scheme != "https" or not parts.hostname or parts.username is not None or parts.password is not None:
-        raise _refused("https:// URLs alone are fetched, without a user in them")
+        raise _refused("only https:// URLs without user or password are fetched")
     if parts.hostname.lower() not in hosts or port not in (None, 443):
-        raise _refused(f"pictures are fetched from {', '.join(hosts)} alone, on port 443")
+        raise _refused(f"pictures are only fetched from {', '.join(hosts)}, on port 443")
     return parts
 
 

@@ -1,4 +1,4 @@
-"""What a request may say, and the order that it comes to: every field checked, every default filled in."""
+"""The fields of a request, and the order made from them: every field checked, every default filled in."""
 
 import difflib
 import json
@@ -16,12 +16,12 @@ from serving.jobs.job import Order
 
 MAX_SEED = 2**63 - 1
 MAX_TEXT = 32_000  # characters
-MAX_FRAMES = 10_000  # of any model
+MAX_FRAMES = 10_000  # for any model
 NUMBER_AS_TEXT = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?$"
 _ROUNDING = 0.01  # seconds as text are rounded
-_DIGITS = 5e-4  # to four digits, where we tell them ourselves
-_SHOWN = 40  # characters of a wrong value that are told
-_ELSEWHERE = {  # what the command line and others call a field
+_DIGITS = 5e-4  # our own responses show four digits
+_SHOWN = 40  # characters of an invalid value in its error message
+_ELSEWHERE = {  # other names of a field, such as the command line's
     "steps": "num_inference_steps",
     "guidance": "guidance_scale",
     "image": "input_reference",
@@ -42,14 +42,14 @@ def _plain(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair is no text") from None
+        raise ValueError("half of a surrogate pair is not valid text") from None
     if "\0" in text:
-        raise ValueError("a NUL character is no text")
+        raise ValueError("a NUL character is not valid text")
     return text
 
 
 def _number(value: Any) -> Any:
-    """Multipart bodies have nothing but text; Python itself would also take 1_0 and infinity."""
+    """Check numbers given as text, as in multipart bodies; float() would also accept 1_0 and infinity."""
     if isinstance(value, bool):
         raise ValueError("a number, not true or false")
     if isinstance(value, str) and not re.fullmatch(NUMBER_AS_TEXT, value):
@@ -57,14 +57,14 @@ def _number(value: Any) -> Any:
     return value
 
 
-# Behind the bounds, so that the OpenAPI document has them.
+# After the bounds in Annotated, so that the OpenAPI document includes them.
 Text, Number = AfterValidator(_plain), BeforeValidator(_number)
 Words = Annotated[str, Field(max_length=MAX_TEXT), Text]
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Text]
 
 
 class ExtraParams(BaseModel):
-    """Settings of the sampler that few need."""
+    """Rarely needed sampler settings."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -74,7 +74,7 @@ class ExtraParams(BaseModel):
 
 
 class VideoRequest(BaseModel):
-    """The fields of ``POST /v1/videos``, but for the picture."""
+    """The fields of ``POST /v1/videos`` except the picture."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -92,7 +92,7 @@ class VideoRequest(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED), Number] | None = None
     extra_params: ExtraParams | None = None
     user: Words | None = None
-    """Ignored: clients send it for whoever bills them."""
+    """Ignored; clients send it for billing."""
 
 
 class RemixRequest(BaseModel):
@@ -107,7 +107,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 def read_fields(kind: type[Body], fields: Mapping[str, Any]) -> Body:
-    """Check fields; the first that breaks a rule is answered with 400."""
+    """Check fields; ApiError 400 for the first invalid one."""
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:
@@ -116,12 +116,12 @@ def read_fields(kind: type[Body], fields: Mapping[str, Any]) -> Body:
 
 def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
     found = error.errors(include_url=False)
-    # A name that does not exist explains why another is missing.
+    # An unknown name comes first, as it explains why another is missing.
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     path = [str(part) for part in first["loc"]]
     name = ".".join(path)[:80]
-    if first["type"] == "string_unicode":  # of a name the place is that of what it lies in, if anything
-        return invalid(name or None, f"'{name or 'a name'}': half of a surrogate pair is no text.")
+    if first["type"] == "string_unicode":  # for a field name, loc is that of the enclosing object
+        return invalid(name or None, f"'{name or 'a name'}': half of a surrogate pair is not valid text.")
     if first["type"] == "extra_forbidden":
         return invalid(name, f"There is no field '{name}'. {_hint(kind, path)}", "unknown_parameter")
     if first["type"] == "missing":
@@ -135,7 +135,7 @@ def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
 
 
 def _hint(kind: type[BaseModel], path: Sequence[str]) -> str:
-    """The field that was meant, or all there are."""
+    """Suggest the intended field, or list all."""
     known = list((ExtraParams if path[0] == "extra_params" else kind).model_fields)
     known += ["input_reference"] * (known == list(VideoRequest.model_fields))
     meant = _ELSEWHERE.get(path[-1])
@@ -144,7 +144,7 @@ def _hint(kind: type[BaseModel], path: Sequence[str]) -> str:
 
 
 def _numbers(kind: type[BaseModel], name: str, value: Any) -> str | None:
-    """Which numbers a field takes; None where it takes none."""
+    """The numbers that a field accepts; None if it is not numeric."""
     schema = kind.model_json_schema()["properties"][name]
     bounds = schema.get("anyOf", [schema])[0]
     if "maximum" not in bounds:
@@ -156,7 +156,7 @@ def _numbers(kind: type[BaseModel], name: str, value: Any) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    """The start of a plain value, of others the kind: an answer repeats nothing odd."""
+    """The start of a plain value, or the kind of any other: responses must not echo odd text."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z]*|-?[0-9]+(\.[0-9]+)?", value):
@@ -166,7 +166,7 @@ def _shown(value: Any) -> str:
 
 
 def resolve(request: VideoRequest, model: ServedModel) -> Order:
-    """The order that a request comes to with a model; 400 where it asks for what the model cannot do."""
+    """The order for a request and a model; 400 if the model cannot do what it asks for."""
     _check_model(request, model)
     frames, fps = _length(request, model)
     warnings = []
@@ -190,32 +190,32 @@ def resolve(request: VideoRequest, model: ServedModel) -> Order:
 
 
 def _check_model(request: VideoRequest, model: ServedModel) -> None:
-    """Within what any model may be asked for, but not this one."""
+    """Refuse values that are valid in general but not for this model."""
     size, spacing, steps = f"{model.width}x{model.height}", _extra(request).spacing, request.num_inference_steps
     if _size(request) not in (None, size):
-        raise invalid("size", f"'size': {model.id} makes videos of {size} (WIDTHxHEIGHT) alone.", "unsupported_value")
+        raise invalid("size", f"'size': {model.id} only makes videos of {size} (WIDTHxHEIGHT).", "unsupported_value")
     if spacing is not None and spacing not in model.spacings:
         raise invalid(
             "extra_params.spacing",
-            f"'spacing': {model.id} samples with {' or '.join(model.spacings)} steps alone.",
+            f"'spacing': {model.id} only samples with {' or '.join(model.spacings)} steps.",
             "unsupported_value",
         )
     if _extra(request).eta and not model.takes_eta:
-        message = f"'eta': {model.id} adds no noise on the way: leave it out."
+        message = f"'eta': {model.id} does not support noise during sampling: leave it out."
         raise invalid("extra_params.eta", message, "unsupported_value")
     if steps is not None and steps > model.max_steps:
         raise invalid(
             "num_inference_steps",
-            f"'num_inference_steps': {model.id} has {model.max_steps} steps: ask for so many or fewer.",
+            f"'num_inference_steps': {model.id} has {model.max_steps} steps: give at most that many.",
             "unsupported_value",
         )
 
 
 def _size(request: VideoRequest) -> str | None:
-    """WIDTHxHEIGHT, from ``size`` or from both sides."""
+    """WIDTHxHEIGHT, from ``size`` or from ``width`` and ``height``."""
     if (request.width is None) != (request.height is None):
         missing = "width" if request.width is None else "height"
-        raise invalid(missing, "'width' and 'height' come together, or leave both out.", "missing_parameter")
+        raise invalid(missing, "give both 'width' and 'height', or neither.", "missing_parameter")
     sides = None if request.width is None else f"{request.width}x{request.height}"
     if sides is not None and request.size not in (None, sides):
         raise invalid("size", f"'size' is {request.size}, 'width' and 'height' are {sides}: send one.", "contradiction")
@@ -227,7 +227,7 @@ def _extra(request: VideoRequest) -> ExtraParams:
 
 
 def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
-    """Frames and frames a second, from any two of seconds, num_frames and fps, or fewer."""
+    """Frames and frames per second, from at most two of seconds, num_frames and fps."""
     frames, fps, seconds = request.num_frames, request.fps, request.seconds
     if seconds is not None and frames is not None and fps is not None and not _near(seconds, frames / fps):
         raise invalid(
@@ -242,7 +242,7 @@ def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
     if frames > model.frames:
         raise invalid(
             "num_frames" if seconds is None else "seconds",
-            f"{frames} frames are wanted; {model.id} makes up to {model.frames}: ask for so many or fewer.",
+            f"{frames} frames are requested; {model.id} makes up to {model.frames}: give at most that many.",
             "unsupported_value",
         )
     if fps is None:
@@ -251,15 +251,15 @@ def _length(request: VideoRequest, model: ServedModel) -> tuple[int, float]:
 
 
 def _rate(frames: int, seconds: float, model: ServedModel) -> float:
-    """Frames a second that the model knows; what :func:`serving.jobs.job.video_object` told may be asked for again."""
+    """A frame rate within the model's range; accepts the rounded values of :func:`serving.jobs.job.video_object`."""
     low, high = model.fps
     fps = min(high, max(low, frames / seconds))
     if not _near(seconds, frames / fps):
         raise invalid(
             "seconds",
-            f"'seconds': {frames} frames in {seconds:g} seconds are {frames / seconds:.3g} a second; {model.id} knows "
-            f"{_span(low, high)}, so {frames} frames last {_span(frames / high, frames / low)} seconds: ask for that, "
-            "or leave seconds out.",
+            f"'seconds': {frames} frames in {seconds:g} seconds are {frames / seconds:.3g} a second; {model.id} "
+            f"supports {_span(low, high)}, so {frames} frames last {_span(frames / high, frames / low)} seconds: "
+            "give that, or leave seconds out.",
             "unsupported_value",
         )
     return fps
@@ -270,12 +270,12 @@ def _span(low: float, high: float) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _near(schema: float, exact: float) -> bool:
-    return abs(schema - exact) <= max(_ROUNDING, _DIGITS * exact)
+def _near(given: float, exact: float) -> bool:
+    return abs(given - exact) <= max(_ROUNDING, _DIGITS * exact)
 
 
 def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:
-    """The model's own sampling, with what the request says otherwise."""
+    """The model's sampling options with the request's changes."""
     extra = _extra(request)
     changes = SamplingChanges(
         request.num_inference_steps, request.guidance_scale, extra.guidance_rescale, extra.eta, extra.spacing

@@ -1,8 +1,8 @@
-"""The process that decodes pictures of strangers: one request a line on its input, one answer a line on its output.
+"""The process that decodes untrusted pictures: one request per line on stdin, one answer per line on stdout.
 
 Run as ``python -m serving.requests.picture_child MEMORY_MB CPU_S FILE_FD``. The file, in shared memory, holds the
-picture when a request comes, and the pixels when it is answered. A process that has grown is given up by its parent;
-when the parent dies, the input ends and so does this process.
+picture file before a request and the pixels after it. The parent replaces a process whose memory has grown; when the
+parent dies, stdin ends and so does this process.
 """
 
 import json
@@ -23,14 +23,14 @@ READY = "ready"
 
 def main(memory_mb: int, cpu_s: int, file_fd: int) -> None:
     """Answer requests until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is meant for the server, which may go on for a while
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the server, which may drain first
     cv2.setNumThreads(1)
     limit = memory_mb << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _report(READY)
     for line in sys.stdin:
-        # Computing counts, not waiting: on a busy machine an honest picture takes no more of it.
+        # CPU time, not wall time, so that a busy machine does not reject valid pictures.
         resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + cpu_s, resource.RLIM_INFINITY))
         _report(json.dumps(_answer(json.loads(line), file_fd)))
 
@@ -54,8 +54,8 @@ def _answer(request: dict[str, Any], file_fd: int) -> dict[str, Any]:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process holds now."""
-    with open("/proc/self/statm") as stream:  # noqa: PTH123 - no file of anybody's
+    """Resident memory of this process, in bytes."""
+    with open("/proc/self/statm") as stream:  # noqa: PTH123 - a kernel file
         return int(stream.read().split()[1]) * resource.getpagesize()
 
 

@@ -1,4 +1,4 @@
-"""What the routes do, without HTTP: make, find, list, delete and remix videos."""
+"""What the routes do, without HTTP: create, find, list, delete and remix videos."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ from serving.settings import Settings
 
 log = logging.getLogger("motif.videos")
 _MAX_KEY = 255
-_REFUSALS = 3  # of a storage within one sweep: each may have taken seconds
-_REFUSES_S = 10.0  # since a storage refused: so long /ready says so; sweeps write every two seconds
-_MOST_WAIT_S = 120  # of longer ones, clients do not try again by themselves
+_REFUSALS = 3  # storage failures that end a sweep: each may take seconds
+_REFUSES_S = 10.0  # how long /ready reports a storage failure; sweeps write every two seconds
+_MOST_WAIT_S = 120  # clients do not retry by themselves after longer waits
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the hash of the key, and the idempotency key of the request."""
+    """The caller: the hash of the API key as ``owner``, and the request's idempotency key."""
 
     owner: str
     idempotency_key: str | None = None
@@ -43,10 +43,10 @@ class Caller:
 
 @runtime_checkable
 class Wake(Protocol):
-    """Sends for workers."""
+    """Calls workers."""
 
     def __call__(self, waiting: int | None = None) -> None:
-        """Told that a job waits, or how many do; returns at once."""
+        """Signal that one more job waits, or ``waiting`` in all; returns immediately."""
 
 
 class Videos:
@@ -59,12 +59,12 @@ class Videos:
         self._refused_at = -math.inf
 
     def close(self) -> None:
-        """End what this process has opened."""
+        """Close the decoder and the store."""
         self.decoder.close()
         self.store.close()
 
     def create(self, caller: Caller, body: Body) -> Job:
-        """A new job, or the one made before with the same idempotency key and the same content."""
+        """A new job, or the existing one with the same idempotency key and content."""
         request = read_fields(VideoRequest, body.fields)
         model = self.models.find(request.model)
         order = resolve(request, model)
@@ -74,17 +74,18 @@ class Videos:
             return same
         data = self._picture(body)
         with self.decoder.turn():
-            if same := self._admit(caller, fingerprint):  # much may have happened before it was this one's turn
+            if same := self._admit(caller, fingerprint):  # things may have changed while this request waited
                 return same
             picture = self._first_frame(data, model)
         new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key)
         return self._add(new, lambda: self.files.keep_picture(new.id, picture))
 
     def remix(self, caller: Caller, video_id: str, body: Body) -> Job:
-        """A new job with another prompt: the same picture, seed and settings, by the same model."""
+        """A new job with another prompt but the same picture, seed, settings and model."""
         request = read_fields(RemixRequest, body.fields)
         if body.picture is not None or body.url is not None:
-            raise invalid("input_reference", "A remix keeps the picture of its video.", "unknown_parameter")
+            message = "A remix uses the picture of its video: leave the picture out."
+            raise invalid("input_reference", message, "unknown_parameter")
         source = self.find(caller, video_id)
         self.models.find(source.order.model)
         fingerprint = _fingerprint({"remix": source.id, "prompt": request.prompt}, None)
@@ -102,7 +103,7 @@ class Videos:
         return self._add(new, copy)
 
     def find(self, caller: Caller, video_id: str) -> Job:
-        """A job of the caller; 404 for others'."""
+        """A job of the caller; 404 for other callers' jobs."""
         job = self.store.get(caller.owner, video_id)
         if job is None:
             raise not_found(video_id)
@@ -112,14 +113,14 @@ class Videos:
         """A page of the caller's videos."""
         found = self.store.page(caller.owner, after, limit, newest_first)
         if found is None:
-            raise invalid("after", "'after' is no video of yours.")
+            raise invalid("after", "'after' is not one of your videos.")
         jobs, more = found
         data = [video_object(job) for job in jobs]
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
         return {"object": "list", "data": data, **ends, "has_more": more}
 
     def delete(self, caller: Caller, video_id: str) -> dict[str, Any]:
-        """Forget a video; where it is being made, that ends at the next step."""
+        """Delete a video; if it is being generated, that ends at the next step."""
         job = self.store.delete(caller.owner, video_id)
         if job is None:
             raise not_found(video_id)
@@ -133,35 +134,35 @@ class Videos:
             code, message = job.error or ("", "")
             raise ApiError(422, "generation_failed", f"The video failed ({code}): {message}")
         if job.status != "completed":
-            raise ApiError(404, "video_not_ready", f"The video is {job.status}, at {job.progress} %. Ask again later.")
+            raise ApiError(404, "video_not_ready", f"The video is {job.status}, at {job.progress} %. Try again later.")
         try:
             return self.files.read(video_id, variant)
         except FileNotFoundError:
             raise not_found(video_id) from None
 
     def retry_after(self) -> int:
-        """Seconds until a worker is likely to take the next batch, by the pace of the last videos."""
+        """Estimated seconds until a worker takes the next batch."""
         workers = max(1, self.store.upkeep.state().workers)
         return min(_MOST_WAIT_S, max(1, math.ceil((self.store.upkeep.pace() or 5.0) / workers)))
 
     def note_refusal(self, error: Exception) -> None:
-        """The database or the folder refused; the log has it once, not with every request."""
+        """Record that the database or the folder failed; logged once, not for every request."""
         if not self.storage_refuses():
-            log.error("storage refuses: %s", error)
+            log.error("storage failed: %s", error)
         self._refused_at = time.monotonic()
 
     def storage_refuses(self) -> bool:
-        """Whether the database or the folder has refused in the last seconds."""
+        """Whether the database or the folder has failed in the last seconds."""
         return time.monotonic() - self._refused_at < _REFUSES_S
 
     def sweep(self) -> None:
-        """Fail what is lost, wake workers for what still waits, and remove what has expired.
+        """Fail lost jobs, call workers for queued ones, and remove files of deleted and expired ones.
 
-        It writes to the database, and to a local folder, so that what these refuse is noticed without a request.
+        It writes to the database and to a local folder, which detects storage failures without a request.
         """
         self.store.upkeep.sweep()
         self.files.try_to_write()
-        if queued := self.store.upkeep.state().queued:  # before the files, since a storage may take its time
+        if queued := self.store.upkeep.state().queued:  # before removing files, which may be slow
             self.wake(waiting=queued)
         refused = 0
         for video_id in self.leftovers.ids():
@@ -170,18 +171,18 @@ class Videos:
                 break
 
     def _remove(self, video_id: str) -> bool:
-        """Remove a video's files; where the storage refuses, later sweeps try it again."""
+        """Remove a video's files; after a storage failure, later sweeps retry."""
         try:
             self.files.remove(video_id)
-        except Exception:  # whatever it is: the job is gone, and nothing else knows of its files
+        except Exception:  # any error: the job is deleted, and only this record knows of its files
             if self.leftovers.refused(video_id) == 1:
-                log.exception("the files of %s stay for now", video_id)
+                log.exception("the files of %s could not be removed yet", video_id)
             return False
         self.leftovers.removed(video_id)
         return True
 
     def _add(self, new: NewJob, keep: Callable[[], None]) -> Job:
-        """Write a job's picture, then queue the job; nothing is left where it is not accepted."""
+        """Write a job's picture, then queue the job; the picture is removed if the job is not accepted."""
         queued = False
         try:
             keep()
@@ -191,7 +192,7 @@ class Videos:
         finally:
             if not queued:
                 self._remove(new.id)
-        if not queued:  # another request with the same key came in between
+        if not queued:  # another request with the same key was faster
             return self._made_before(new.owner, new.idempotency_key, new.fingerprint) or job
         self.wake()
         return job
@@ -200,47 +201,47 @@ class Videos:
         if key is None:
             return None
         if not 0 < len(key) <= _MAX_KEY:
-            raise invalid("Idempotency-Key", f"'Idempotency-Key': 1 to {_MAX_KEY} characters.")
+            raise invalid("Idempotency-Key", f"'Idempotency-Key' must have 1 to {_MAX_KEY} characters.")
         found = self.store.by_key(owner, key)
         if found is None:
             return None
-        job, made_of = found
-        if made_of != fingerprint:
+        job, known = found
+        if known != fingerprint:
             raise ApiError(
-                409, "idempotency_key_reused", "This Idempotency-Key was used for another request: take a new one."
+                409, "idempotency_key_reused", "This Idempotency-Key was used for another request: use a new one."
             )
         return job
 
     def _admit(self, caller: Caller, fingerprint: str) -> Job | None:
-        """The job made before with the same key; None where there is none, and one more is accepted at this moment."""
+        """The existing job with the same key, or None; ApiError if no further job is accepted at the moment."""
         if same := self._made_before(caller.owner, caller.idempotency_key, fingerprint):
             return same
         if self.store.upkeep.draining():
-            raise ApiError(503, "shutting_down", "The server is about to stop: ask again soon.", retry_after=10)
+            raise ApiError(503, "shutting_down", "The server is shutting down: try again soon.", retry_after=10)
         waiting = self.store.upkeep.state().queued
-        if waiting >= self.settings.queue:  # the store has the last word; this saves the work for what it would refuse
+        if waiting >= self.settings.queue:  # the store decides; this check avoids useless work
             with self.store.engine.begin() as connection:
                 count(connection, "motif_requests_refused", code="queue_full")
             raise self._full(waiting)
         return None
 
     def _full(self, waiting: int) -> ApiError:
-        message = f"{waiting} videos wait already, as many as may: ask again later."
+        message = f"The queue is full with {waiting} videos: try again later."
         return ApiError(429, "queue_full", message, retry_after=self.retry_after())
 
     def _picture(self, body: Body) -> bytes:
-        """A picture's file, fetched if need be."""
+        """A picture's file, downloaded if necessary."""
         data = body.picture
         if body.url is not None:
             data = fetch_picture(body.url, self.settings.image_hosts, self.settings.body_mib << 20)
         if data is None:
             raise invalid(
-                "input_reference", "'input_reference' is missing: the picture to begin with.", "missing_parameter"
+                "input_reference", "'input_reference' is missing: give the picture to begin with.", "missing_parameter"
             )
         return data
 
     def _first_frame(self, data: bytes, model: ServedModel) -> UInt8[np.ndarray, "height width 3"]:
-        """A picture in the model's size."""
+        """The picture, decoded and fitted to the model's size."""
         try:
             return self.decoder.first_frame(data, model.height, model.width)
         except PictureError as error:

@@ -206,7 +206,7 @@ def test_what_the_server_refuses(motif: Motif, server: Server, star: Path, tmp_p
     for more, told in (
         (["--steps", 1000], "num_inference_steps"),
         (["--model", "other"], "other"),
-        (["--key", "wrong"], "This key is not known here"),
+        (["--key", "wrong"], "The API key is unknown"),
     ):
         status, out, said = motif(*asked, *more)
         assert (status, out) == (2, "")

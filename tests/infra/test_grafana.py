@@ -84,7 +84,7 @@ def test_the_server_tells_what_the_board_asks(server: Server, tmp_path: Path) ->
         server.hold.set()
         for _ in range(server.settings.queue):
             client.create("a star", picture())
-    with Client(server.url, patience=0) as impatient, pytest.raises(ServerError, match="wait already"):
+    with Client(server.url, patience=0) as impatient, pytest.raises(ServerError, match="The queue is full"):
         impatient.create("a star", picture())
     text = httpx2.get(f"{server.url}/metrics").text
     told: dict[str, set[str]] = {}

@@ -159,7 +159,7 @@ def test_one_server_a_folder(model: Path, tmp_path: Path) -> None:
     settings = Settings(folder=str(tmp_path / "served"))
     with only_server(settings):
         for _ in range(2):
-            with pytest.raises(InputError, match=r"--folder .*served: another server is at work"):
+            with pytest.raises(InputError, match=r"--folder .*served: another server uses it"):
                 Running(Config((Place("m", str(model)),), settings), [], "127.0.0.1", 1).__enter__()
         with only_server(Settings(folder=str(tmp_path / "other"))):
             child = subprocess.Popen(["sleep", "60"], close_fds=False)
@@ -271,8 +271,8 @@ def test_what_is_waited_for_is_told_and_a_second_signal_ends_it(unready: Running
     unready.drain(at_once)
     assert store.upkeep.draining()
     assert unready.said == [  # type: ignore[attr-defined]
-        "No more jobs are taken: 1 runs and is finished first (at most 60 s, --drain-seconds), "
-        f"2 wait in {folder} for the next start; Ctrl+C again ends at once."
+        "No more jobs are accepted: 1 running job is finished first (at most 60 s, --drain-seconds), "
+        f"2 waiting jobs stay in {folder} for the next start; press Ctrl+C again to stop at once."
     ]
     store.upkeep.sweep()
     store.queue.leave("w")
@@ -328,7 +328,7 @@ def test_a_port_that_is_taken_after_it_was_checked(ray_cluster: None, model: Pat
     config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         running = Running(config, [], "127.0.0.1", taken.getsockname()[1])
-        with pytest.raises(Incomplete, match="^Ray Serve does not start: .* Run the command again.$"):
+        with pytest.raises(Incomplete, match="^Ray Serve did not start: .* Run the command again.$"):
             running.__enter__()
 
 

@@ -105,7 +105,7 @@ def test_ray_is_started_once_more_where_it_was_too_slow() -> None:
             raise RuntimeError("The current node timed out during startup. This could happen because ...")
 
     start_ray(start, lambda: undone.append(1), told.append)
-    assert (len(asked), len(undone), told) == (2, 1, ["Ray did not start in time: trying once more"])
+    assert (len(asked), len(undone), told) == (2, 1, ["Ray did not start in time, retrying once"])
 
 
 @pytest.mark.parametrize(("message", "tries"), [("Failed to connect to GCS within 60 s", 2), ("no such address", 1)])
@@ -116,6 +116,6 @@ def test_ray_that_does_not_start(message: str, tries: int) -> None:
         asked.append(1)
         raise ConnectionError(f"{message}\nand more")
 
-    with pytest.raises(Incomplete, match=f"^Ray does not start: {message} `motif doctor` tells more.$"):
+    with pytest.raises(Incomplete, match=f"^Ray did not start: {message} Run `motif doctor` for details.$"):
         start_ray(start, lambda: None, lambda line: None)
     assert len(asked) == tries

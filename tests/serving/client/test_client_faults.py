@@ -240,7 +240,7 @@ def test_somebody_who_says_nothing() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         Client(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.1) as client,
-        pytest.raises(ServerError, match=r"no sign of life for 0\.1 s") as caught,
+        pytest.raises(ServerError, match=r"sent nothing for 0\.1 s") as caught,
     ):
         client.models()
     assert caught.value.code == "timeout"

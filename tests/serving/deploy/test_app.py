@@ -215,7 +215,7 @@ def test_motif_serve_from_start_to_restart(tiny: ServedModel, tmp_path: Path) ->
         assert client.get(f"/v1/videos/{done}/content").content[4:8] == b"ftyp"
         second = [MOTIF, "serve", tiny.uri, "--port", str(free_port()), "--folder", str(folder)]
         refused = subprocess.run(second, capture_output=True, text=True)
-        assert (refused.returncode, "another server is at work in it" in refused.stderr) == (2, True)
+        assert (refused.returncode, "another server uses it" in refused.stderr) == (2, True)
         until(lambda: client.get(f"/v1/videos/{running}").json()["status"] == "failed")  # its worker's lease ends
         assert client.get(f"/v1/videos/{running}").json()["error"]["code"] == "server_restarted"
         last = create(client, num_inference_steps="100")["id"]
@@ -223,7 +223,7 @@ def test_motif_serve_from_start_to_restart(tiny: ServedModel, tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         out, said = process.communicate(timeout=90)
         assert (process.returncode, out) == (0, "")
-        assert "1 runs and is finished first (at most 60 s, --drain-seconds); Ctrl+C again ends at once." in said
+        assert "1 running job is finished first (at most 60 s, --drain-seconds); press Ctrl+C again" in said
         assert [line for line in said.splitlines() if line.startswith(("starting ", "loading "))] == [
             "starting Ray",
             "starting Serve",

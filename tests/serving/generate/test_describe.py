@@ -38,16 +38,16 @@ def test_no_more_steps_than_the_schedule_has(tmp_path: Path) -> None:
     facts = replace(FACTS, schedule=Schedule(steps=60, rescale_steps=60))
     save_model(tmp_path / "model", small(image_condition="x-cat"), ModelCard(facts))
     assert describe("m", str(tmp_path / "model")).shown(1)["capabilities"]["max_inference_steps"] == 60
-    with pytest.raises(InputError, match="^--steps 61: at most 60"):
+    with pytest.raises(InputError, match="^--steps 61: it must be at most 60"):
         describe("m", str(tmp_path / "model"), SamplingChanges(steps=61))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (SamplingChanges(steps=500), r"^--steps 500: at most 200"),
-        (SamplingChanges(guidance=50.0), r"^--guidance 50\.0: at most 20"),
-        (SamplingChanges(spacing="leading"), r"^--spacing leading: trailing alone"),
+        (SamplingChanges(steps=500), r"^--steps 500: it must be at most 200"),
+        (SamplingChanges(guidance=50.0), r"^--guidance 50\.0: it must be at most 20"),
+        (SamplingChanges(spacing="leading"), r"^--spacing leading: it must be trailing"),
     ],
 )
 def test_what_no_request_may_say_is_no_default(tmp_path: Path, changes: SamplingChanges, said: str) -> None:
@@ -62,7 +62,7 @@ def test_a_model_whose_own_defaults_no_request_may_say(tmp_path: Path) -> None:
     save_model(
         tmp_path / "model", small(image_condition="x-cat"), ModelCard(replace(FACTS, sampling=Sampling(steps=500)))
     )
-    with pytest.raises(InputError, match=r"model: its motif\.json samples with steps 500: at most 200\. .* --steps"):
+    with pytest.raises(InputError, match=r"model: steps 500 of its motif\.json must be at most 200\. .* --steps"):
         describe("m", str(tmp_path / "model"))
     assert describe("m", str(tmp_path / "model"), SamplingChanges(steps=20)).defaults.steps == 20
 

@@ -83,7 +83,7 @@ def test_without_certificates_nothing_is_signed() -> None:
 
 def test_what_cannot_sign(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "broken.pem").write_text("nothing")
-    with pytest.raises(InputError, match=r"cannot sign by es256 .* leaf first"):
+    with pytest.raises(InputError, match=r"cannot sign with es256 .* leaf first"):
         open_signer(replace(settings, c2pa_certificates=str(tmp_path / "broken.pem")))
     with pytest.raises(InputError, match="cannot be read"):
         open_signer(replace(settings, c2pa_key=str(tmp_path / "none.pem")))

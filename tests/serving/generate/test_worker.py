@@ -361,7 +361,7 @@ def test_a_worker_that_leaves_hands_nothing_on(settings: Settings) -> None:
 
 
 def test_a_worker_that_could_not_be(tiny: ServedModel, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="loaded 0: at least 1"):
+    with pytest.raises(ValueError, match="loaded 0: must be at least 1"):
         Compute(loaded=0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="device cuda: this machine has no GPU that torch can use"):

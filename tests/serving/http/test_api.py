@@ -349,7 +349,7 @@ def test_a_sweep_of_a_storage_that_refuses(
     assert set(storage.folder.folders()) == storage.kept | waiting
     assert woken == [2]
     videos.sweep()
-    assert len([record for record in caplog.records if "stay for now" in record.message]) == 2
+    assert len([record for record in caplog.records if "could not be removed yet" in record.message]) == 2
     storage.kept = set()
     videos.sweep()
     assert set(storage.folder.folders()) == waiting

@@ -121,7 +121,7 @@ def test_what_waits_for_a_model_that_is_gone_is_told_so(store: JobStore) -> None
         error = store.get("", video_id).error  # type: ignore[union-attr]
         assert error == (
             "model_not_found",
-            f"This server does not serve {model} any more: ask for a model that it has.",
+            f"This server no longer serves {model}: request another model.",
         )
     assert b'motif_videos_failed_total{code="model_not_found",model="third"} 1.0' in render(store, 10)
 

@@ -302,7 +302,7 @@ def test_a_busy_server_is_tried_again_when_it_says(
         visit.ask(picture, "the first")
         visit.tab.wait_for_selector("#stage:has-text('Waiting')")
         visit.ask(prompt="the second")
-        visit.tab.wait_for_selector("#form-problem:has-text('1 videos wait already')")
+        visit.tab.wait_for_selector("#form-problem:has-text('The queue is full with 1 videos')")
         again = visit.tab.wait_for_selector("#form-problem button")
         assert again.is_disabled()
         assert visit.tab.text_content("#job-prompt") == "the first"
@@ -318,7 +318,7 @@ def test_a_busy_server_is_tried_again_when_it_says(
 def test_a_server_with_keys_is_given_one(browser: Any, tiny: ServedModel, settings: Settings, picture: Path) -> None:
     keys = (key_hash("0123456789abcdef"),)
     with serve([tiny], replace(settings, key_hashes=keys)) as server, visiting(browser, server) as visit:
-        for key, told in (("a key", "without spaces"), ("wrong", "does not take this key")):
+        for key, told in (("a key", "no spaces"), ("wrong", "refused this key")):
             visit.tab.fill("#key", key)
             visit.tab.keyboard.press("Enter")
             visit.tab.wait_for_selector(f"#key-error:has-text('{told}')")

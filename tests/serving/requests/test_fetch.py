@@ -100,7 +100,7 @@ def test_a_name_that_nobody_knows() -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise OSError("Name or service not known")
 
-    assert "is not known" in refused(find=unknown)
+    assert "cannot be resolved" in refused(find=unknown)
     assert "no public address" in refused(find=lambda host, port: [])
 
 

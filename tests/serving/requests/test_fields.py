@@ -63,7 +63,7 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
         ),
         ({"num_frames": 17}, "num_frames", "unsupported_value", "up to 16"),
         ({"seconds": "8"}, "seconds", "unsupported_value", "16 frames last 0.5 to 4 seconds"),
-        ({"seconds": 3, "fps": 8}, "seconds", "unsupported_value", "24 frames are wanted"),
+        ({"seconds": 3, "fps": 8}, "seconds", "unsupported_value", "24 frames are requested"),
         ({"size": "320x512"}, "size", "unsupported_value", "512x320 (WIDTHxHEIGHT)"),
         ({"size": "big"}, "size", "invalid_value", "give WIDTHxHEIGHT, such as 512x320"),
         ({"num_inference_steps": "abc"}, "num_inference_steps", "invalid_value", 'is "abc": give a whole number'),
@@ -89,7 +89,7 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
             "invalid_value",
             "is 201: give a whole number from 1 to 200, or leave",
         ),
-        ({"num_inference_steps": 151}, "num_inference_steps", "unsupported_value", "m has 150 steps: ask for so many"),
+        ({"num_inference_steps": 151}, "num_inference_steps", "unsupported_value", "m has 150 steps: give at most"),
         ({"guidance_scale": 21}, "guidance_scale", "invalid_value", "is 21: give a number from 0 to 20, or"),
         ({"seed": -1}, "seed", "invalid_value", "0"),
         ({"num_frames": True}, "num_frames", "invalid_value", "not true or false"),
@@ -135,7 +135,7 @@ def test_the_longest_that_is_told_may_be_asked_for() -> None:
 def test_a_model_of_one_rate_has_one_length() -> None:
     model = replace(MODEL, frames=8, fps=(4.0, 4.0))
     with pytest.raises(
-        ApiError, match=r"; m knows 4, so 8 frames last 2 seconds: ask for that, or leave seconds out\."
+        ApiError, match=r"; m supports 4, so 8 frames last 2 seconds: give that, or leave seconds out\."
     ):
         resolve(read_fields(VideoRequest, {"prompt": "p", "seconds": 4}), model)
     made = resolve(read_fields(VideoRequest, {"prompt": "p", "fps": 8}), model)
@@ -179,5 +179,5 @@ def test_a_request_that_says_nothing_is_sampled_as_the_model_is() -> None:
 
 def test_noise_on_the_way_where_there_is_none() -> None:
     request = read_fields(VideoRequest, {"prompt": "a", "extra_params": {"eta": 0.5}})
-    with pytest.raises(ApiError, match="adds no noise on the way"):
+    with pytest.raises(ApiError, match="does not support noise"):
         resolve(request, replace(MODEL, takes_eta=False))
