@@ -133,7 +133,7 @@ def bind(config: Config, models: Sequence[ServedModel], alone: bool = False) -> 
     size = config.replicas
     scaling = {
         "min_replicas": size.workers,
-        "max_replicas": size.max_workers,
+        "max_replicas": size.most_workers,
         "target_ongoing_requests": config.settings.batch,
     }
     workers = _worker.options(

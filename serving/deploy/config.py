@@ -40,7 +40,7 @@ class Replicas:
     workers: int = 1
     """Processes that generate videos, at least."""
     max_workers: int = 0
-    """Upper limit of autoscaling, by default ``workers``; on several nodes Ray places workers where there is room."""
+    """Upper limit of autoscaling, 0 for ``workers``; on several nodes Ray places workers where there is room."""
     gpus: float = 0.0
     """GPUs of a worker."""
     cpus: float = 1.0
@@ -49,13 +49,16 @@ class Replicas:
     """How long a process that shuts down may take to finish its current videos."""
 
     def __post_init__(self) -> None:
-        """Check the counts; ``max_workers`` defaults to ``workers``."""
+        """Check the counts."""
         if self.api < 1 or self.workers < 1:
             raise ValueError(f"api {self.api}, workers {self.workers}: must be at least 1")
-        if not self.max_workers:
-            object.__setattr__(self, "max_workers", self.workers)
-        if self.max_workers < self.workers:
-            raise ValueError(f"max_workers {self.max_workers}: must be at least workers, {self.workers}")
+        if 0 < self.max_workers < self.workers or self.max_workers < 0:
+            raise ValueError(f"max_workers {self.max_workers}: must be 0 or at least workers, {self.workers}")
+
+    @property
+    def most_workers(self) -> int:
+        """``max_workers``, with its default filled in."""
+        return self.max_workers or self.workers
 
 
 @dataclass(frozen=True)

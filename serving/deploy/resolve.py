@@ -53,6 +53,8 @@ def _replicas(size: Replicas, compute: Compute) -> Replicas:
     if on_gpu and not size.gpus:
         size = replace(size, gpus=1.0)
     if not size.cpus:
-        share = max(1, math.floor(100 * (os.cpu_count() or 1) / size.max_workers)) / 100  # rounded up, one has no place
+        share = (
+            max(1, math.floor(100 * (os.cpu_count() or 1) / size.most_workers)) / 100
+        )  # rounded down, so that all fit
         size = replace(size, cpus=1.0 if on_gpu else share)
     return size

@@ -78,7 +78,7 @@ def test_names_that_no_route_can_have(motif: Motif, model: Path, name: str) -> N
     status, _, said = motif("serve", f"{name}={model}")
     progress, message = said.splitlines()
     assert (status, progress) == (2, "importing Ray")
-    assert f"model name '{name}': 1 to 64" in message
+    assert f"model name '{name}': use 1 to 64" in message
     assert "NAME=" in said
     with pytest.raises(InputError, match="model name 'org/tiny'"):
         read_config({"models": [{"name": "org/tiny", "uri": "/x"}]})
@@ -86,7 +86,7 @@ def test_names_that_no_route_can_have(motif: Motif, model: Path, name: str) -> N
 
 def test_two_of_one_name(motif: Motif, model: Path) -> None:
     status, _, said = motif("serve", model, model)
-    assert (status, "give one of them another name as NAME=MODEL" in said) == (2, True)
+    assert (status, "give one model another name as NAME=MODEL" in said) == (2, True)
 
 
 @pytest.mark.parametrize(("workers", "most"), [(1, 1), (1, 2), (2, 3), (7, 7), (2, 0)])
@@ -96,6 +96,18 @@ def test_workers_share_the_cores(model: Path, workers: int, most: int, monkeypat
     most = most or workers
     assert 2 / most - 0.01 < size.cpus <= 2 / most
     check_room(replace(size, workers=most), [{"CPU": 2.0}])
+
+
+@pytest.mark.parametrize(
+    ("options", "most"), [((), 1), (("--workers", "2"), 2), (("--workers", "2", "--max-workers", "3"), 3)]
+)
+def test_how_many_workers_the_command_starts(motif: Motif, model: Path, options: tuple[str, ...], most: int) -> None:
+    status, _, said = motif("serve", model, *options, "--write-config", "serve.yaml")
+    assert status == 0, said
+    size = read_config(yaml.safe_load(Path("serve.yaml").read_text())["applications"][0]["args"]).replicas
+    assert (size.most_workers, size.workers) == (most, min(most, 2))
+    status, _, said = motif("serve", model, "--workers", "3", "--max-workers", "2")
+    assert (status, "max_workers 2: must be 0 or at least workers, 3" in said) == (2, True)
 
 
 def test_workers_that_have_no_room() -> None:
@@ -278,7 +290,7 @@ def test_what_is_waited_for_is_told_and_a_second_signal_ends_it(unready: Running
     store.queue.leave("w")
     store.upkeep.start_run("next", alone=True)
     unready.drain(threading.Event())  # nothing runs
-    assert unready.said[1] == f"No more jobs are taken: 2 wait in {folder} for the next start."  # type: ignore[attr-defined]
+    assert unready.said[1] == f"No more jobs are accepted: 2 waiting jobs stay in {folder} for the next start."  # type: ignore[attr-defined]
     store.close()
 
 
