@@ -1,6 +1,7 @@
 """What docs/extending.md and docs/architecture.md say is true."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -64,5 +65,6 @@ def test_a_recipe_of_a_package_of_ones_own_trains_resumes_and_is_sampled(tmp_pat
 
 
 def command(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":
-    code = "import sys; sys.path.insert(0, '.'); from infra.cli import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, *args], cwd=folder, capture_output=True, text=True)
+    script = str(Path(sys.executable).parent / "motif")
+    found = os.environ | {"PYTHONPATH": "."}
+    return subprocess.run([script, *args], cwd=folder, capture_output=True, text=True, env=found)
