@@ -32,16 +32,16 @@ def _print(result: Any, **more: object) -> None:
     print(json.dumps(more | dataclasses.asdict(result), indent=2))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Stats:
+    """Print clips, scores, sizes and rejects in figures, as JSON."""
+
+
 def _stats(args: list[str]) -> None:
     """clips, scores, sizes and rejects in figures"""
     place, rest = take_positional(args, "DATASET", "motif dataset stats")
-    parse(_Nothing, rest, "motif dataset stats DATASET")
+    parse(_Stats, rest, "motif dataset stats DATASET")
     _print(stats.read_stats(Folder(place)), dataset=place)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Nothing:
-    """No options."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,7 @@ class _Merge:
 
 
 def _merge(args: list[str]) -> None:
-    """Several datasets as one new one: DATASET DATASET ... --out NEW"""
+    """write several datasets as one new one: DATASET DATASET ... --out NEW"""  # noqa: D403
     inputs: list[str] = []
     while args and not args[0].startswith("-"):
         inputs, args = [*inputs, args[0]], args[1:]
@@ -184,11 +184,16 @@ def _merge(args: list[str]) -> None:
     _print(merged, dataset=options.out)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Diff:
+    """Print how two datasets differ, as JSON."""
+
+
 def _diff(args: list[str]) -> None:
-    """How two datasets differ: DATASET OTHER"""
+    """how two datasets differ: DATASET OTHER"""  # noqa: D403
     place, rest = take_positional(args, "DATASET", "motif dataset diff")
     other, rest = take_positional(rest, "OTHER", f"motif dataset diff {place}")
-    parse(_Nothing, rest, "motif dataset diff DATASET OTHER")
+    parse(_Diff, rest, "motif dataset diff DATASET OTHER")
     _print(diff.diff(Folder(place), Folder(other)), a=place, b=other)
 
 

@@ -55,7 +55,7 @@ class Options:
     num: int = 1
     """Videos a pair, of consecutive seeds."""
     fps: float | None = None
-    """Frame rate that the model is told; by default the middle of what it was trained on."""
+    """Frame rate that the model is given; by default the usual one of its training clips."""
     frames: int | None = None
     """Frames of a video, up to the model's own number, which is the default."""
     batch: int = 4

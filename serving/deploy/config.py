@@ -42,9 +42,9 @@ class Replicas:
     max_workers: int = 0
     """Upper limit of autoscaling, 0 for ``workers``; on several nodes Ray places workers where there is room."""
     gpus: float = 0.0
-    """GPUs of a worker."""
+    """GPUs of a worker; for 0, `motif serve` takes one where there is a GPU."""
     cpus: float = 1.0
-    """CPU cores of a worker; without a GPU, also its number of threads."""
+    """CPU cores of a worker; without a GPU, also its number of threads. For 0, `motif serve` divides the machine's."""
     drain_seconds: float = 60.0
     """How long a process that shuts down may take to finish its current videos."""
 
