@@ -18,7 +18,7 @@ from infra.options import parse, plural, report
 from media.picture import HEAD, find_kind, read_image
 from serving.client.client import Client, failed
 from serving.client.http import RefusedError
-from serving.client.video import Video
+from serving.video_api import Video
 
 _CANCEL_S = 5.0  # for the server's answers after Ctrl+C
 _PATIENCE_S = 600.0  # with a server whose queue is full

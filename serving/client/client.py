@@ -14,37 +14,17 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
 import httpx2
 
 from base.errors import InputError, StorageError
 from serving.client.http import Http, RefusedError, ServerError, check
-from serving.client.video import Failure, Page, Video
+from serving.video_api import Failure, Page, Video, VideoSettings
 
 Variant = Literal["video", "thumbnail", "spritesheet"]
 _POLL_MS = 1000  # when a server does not say how long to wait
-
-
-class VideoSettings(TypedDict, total=False):
-    """Optional settings of a request; the model's default applies to what is missing or None.
-
-    ``seconds`` is the clip's length, an alternative to ``num_frames`` at ``fps``. Requests with the same
-    ``idempotency_key`` create one video; by default each call uses a new random key.
-    """
-
-    model: str | None
-    seed: int | None
-    num_frames: int | None
-    fps: float | None
-    seconds: float | str | None
-    size: str | None
-    num_inference_steps: int | None
-    guidance_scale: float | None
-    negative_prompt: str | None
-    extra_params: Mapping[str, object] | None
-    idempotency_key: str | None
 
 
 OnProgress = Callable[[Video], None]

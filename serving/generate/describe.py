@@ -12,7 +12,8 @@ from diffusion.process import Process
 from models.card import checked_sampling
 from models.encoders.registry import has_weights, read_cell
 from models.folder import find_part, load_facts, network_files
-from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
+from serving.generate.models import ServedModel
+from serving.video_api import MAX_GUIDANCE, MAX_STEPS
 
 
 def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> ServedModel:

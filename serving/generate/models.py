@@ -9,9 +9,7 @@ from base.storage.folder import Folder
 from base.weights import Weights
 from diffusion.options import Sampling
 from serving.errors import ApiError
-
-MAX_STEPS = 200  # for any model; a shorter schedule allows fewer
-MAX_GUIDANCE = 20.0
+from serving.video_api import MAX_GUIDANCE
 
 
 @dataclass(frozen=True)

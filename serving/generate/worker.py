@@ -20,9 +20,10 @@ from models.generator import Request
 from models.tags import model_tags, request_tags
 from serving.generate.files import Files
 from serving.jobs.ending import FAILED
-from serving.jobs.job import Job, Stage
+from serving.jobs.job import Job
 from serving.jobs.queue import ALIVE_S
 from serving.jobs.store import JobStore
+from serving.video_api import Stage
 
 log = logging.getLogger("motif.worker")
 Load = Callable[[str], "Loaded"]

@@ -25,12 +25,13 @@ from serving.generate.files import NAMES, Variant
 from serving.http import metrics
 from serving.http.guard import Guard, answer
 from serving.http.ranges import file_answer
-from serving.http.schema import DeletedAnswer, ErrorAnswer, PageAnswer, VideoAnswer, create_body, remix_body
+from serving.http.schema import DeletedAnswer, ErrorAnswer, create_body, remix_body
 from serving.jobs.job import Job, video_object
 from serving.jobs.tables import is_unavailable
 from serving.requests.bodies import read_body
 from serving.requests.creation import Creation
 from serving.requests.videos import Caller, Videos
+from serving.video_api import Page, Video
 
 log = logging.getLogger("motif.api")
 _PAGE = Path(__file__).parents[1] / "page"
@@ -104,21 +105,21 @@ def _add_unsupported(app: FastAPI) -> None:
 
 
 def _add_videos(app: FastAPI, videos: Videos, creation: Creation) -> None:
-    created: dict[int | str, dict[str, Any]] = {200: {"model": VideoAnswer}}
+    created: dict[int | str, dict[str, Any]] = {200: {"model": Video}}
 
     @app.post("/v1/videos", responses=created, openapi_extra=create_body())
     async def create(request: Request, who: Who) -> Response:
         job = await creation.create(who, await read_body(request))
         return _shown(job, location=f"/v1/videos/{job.id}")
 
-    @app.get("/v1/videos", responses={200: {"model": PageAnswer}})
+    @app.get("/v1/videos", responses={200: {"model": Page}})
     def page(
         who: Who,
         after: str | None = None,
         limit: Annotated[int, Query(ge=0, le=100)] = 20,
         order: Literal["asc", "desc"] = "desc",
     ) -> Response:
-        return JSONResponse(videos.page(who, after, limit, order == "desc"), headers=_NO_STORE)
+        return JSONResponse(videos.page(who, after, limit, order == "desc").to_dict(), headers=_NO_STORE)
 
     @app.get("/v1/videos/{video_id}", responses=created)
     def retrieve(video_id: str, who: Who) -> Response:
@@ -164,7 +165,7 @@ async def _follow(videos: Videos, who: Caller, video_id: str) -> AsyncIterator[s
             yield _event("deleted", {"id": video_id, "object": "video.deleted", "deleted": True})
             return
         if job != last:
-            yield _event("progress" if job.active else job.status, video_object(job))
+            yield _event("progress" if job.active else job.status, video_object(job).to_dict())
             last, said = job, time.monotonic()
         elif time.monotonic() - said > _HEARTBEAT_S:  # so that proxies keep the connection open
             yield ": still here\n\n"
@@ -279,7 +280,7 @@ def _methods(app: FastAPI, request: Request) -> set[str]:
 
 
 def _shown(job: Job, **headers: str) -> Response:
-    return JSONResponse(video_object(job), headers={**_NO_STORE, **headers})
+    return JSONResponse(video_object(job).to_dict(), headers={**_NO_STORE, **headers})
 
 
 def _poll_after(videos: Videos) -> int:

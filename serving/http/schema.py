@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
-from serving.requests.fields import NUMBER_AS_TEXT, RemixRequest, VideoRequest
+from serving.video_api import NUMBER_AS_TEXT, RemixRequest, VideoRequest
 
 # The rule of serving.requests.fields._size. In JSON, null is the same as a missing field.
 _NULL, _GIVEN = {"type": "null"}, {"type": ["integer", "string"]}
@@ -30,53 +30,6 @@ class ErrorAnswer(BaseModel):
     """The body of every error."""
 
     error: ErrorBody
-
-
-class JobError(BaseModel):
-    """Why a job failed."""
-
-    code: str
-    message: str
-
-
-class VideoAnswer(BaseModel):
-    """A video object."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: str
-    object: Literal["video"]
-    model: str
-    status: Literal["queued", "in_progress", "completed", "failed"]
-    progress: int
-    created_at: int
-    completed_at: int | None
-    expires_at: int | None
-    prompt: str | None
-    size: str
-    seconds: str
-    remixed_from_video_id: str | None
-    error: JobError | None
-    seed: int
-    queue_position: int | None
-    stage: Literal["queued", "encoding", "denoising", "decoding", "done"]
-    inference_time_s: float | None
-    warnings: list[str]
-    num_frames: int
-    fps: float
-    num_inference_steps: int
-    guidance_scale: float
-    negative_prompt: str
-
-
-class PageAnswer(BaseModel):
-    """A page of videos."""
-
-    object: Literal["list"]
-    data: list[VideoAnswer]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedAnswer(BaseModel):

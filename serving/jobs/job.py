@@ -3,12 +3,10 @@
 import json
 import secrets
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
 
 from diffusion.options import Sampling
+from serving.video_api import Failure, Stage, Status, Video
 
-Status = Literal["queued", "in_progress", "completed", "failed"]
-Stage = Literal["queued", "encoding", "denoising", "decoding", "done"]
 ANYONE = ""  # the owner of all jobs on a server without API keys
 
 
@@ -78,31 +76,30 @@ class NewJob:
     id: str = field(default_factory=lambda: f"video_{secrets.token_hex(16)}")
 
 
-def video_object(job: Job) -> dict[str, Any]:
-    """A job as the API returns it; every key is always present."""
+def video_object(job: Job) -> Video:
+    """A job as the API shows it."""
     order = job.order
-    return {
-        "id": job.id,
-        "object": "video",
-        "model": order.model,
-        "status": job.status,
-        "progress": job.progress,
-        "created_at": int(job.created_at),
-        "completed_at": None if job.completed_at is None else int(job.completed_at),
-        "expires_at": None if job.expires_at is None else int(job.expires_at),
-        "prompt": order.prompt,
-        "size": f"{order.width}x{order.height}",
-        "seconds": f"{order.frames / order.fps:.4g}",
-        "remixed_from_video_id": job.remixed_from,
-        "error": None if job.error is None else {"code": job.error[0], "message": job.error[1]},
-        "seed": order.seed,
-        "queue_position": job.queue_position,
-        "stage": job.stage,
-        "inference_time_s": job.inference_time_s,
-        "warnings": list(order.warnings),
-        "num_frames": order.frames,
-        "fps": order.fps,
-        "num_inference_steps": order.sampling.steps,
-        "guidance_scale": order.sampling.guidance,
-        "negative_prompt": order.negative,
-    }
+    return Video(
+        id=job.id,
+        status=job.status,
+        model=order.model,
+        progress=job.progress,
+        created_at=int(job.created_at),
+        completed_at=None if job.completed_at is None else int(job.completed_at),
+        expires_at=None if job.expires_at is None else int(job.expires_at),
+        prompt=order.prompt,
+        size=f"{order.width}x{order.height}",
+        seconds=f"{order.frames / order.fps:.4g}",
+        remixed_from_video_id=job.remixed_from,
+        error=None if job.error is None else Failure(*job.error),
+        seed=order.seed,
+        queue_position=job.queue_position,
+        stage=job.stage,
+        inference_time_s=job.inference_time_s,
+        warnings=order.warnings,
+        num_frames=order.frames,
+        fps=order.fps,
+        num_inference_steps=order.sampling.steps,
+        guidance_scale=order.sampling.guidance,
+        negative_prompt=order.negative,
+    )

@@ -7,10 +7,11 @@ from sqlalchemy import ColumnElement, Engine
 
 from serving.jobs.counters import count, observe
 from serving.jobs.ending import FAILED, Ending
-from serving.jobs.job import Job, Stage
+from serving.jobs.job import Job
 from serving.jobs.leftovers import leave
 from serving.jobs.rows import number_of, pass_gate, read, server_value
 from serving.jobs.tables import jobs, workers
+from serving.video_api import Stage
 
 ALIVE_S = 15.0  # a worker without a heartbeat for so long is lost
 

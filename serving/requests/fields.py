@@ -5,19 +5,16 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from diffusion.options import Sampling, SamplingChanges
 from serving.errors import ApiError, invalid
-from serving.generate.models import MAX_GUIDANCE, MAX_STEPS, ServedModel
+from serving.generate.models import ServedModel
 from serving.jobs.job import Order
+from serving.video_api import MAX_TEXT, ExtraParams, VideoRequest
 
-MAX_SEED = 2**63 - 1
-MAX_TEXT = 32_000  # characters
-MAX_FRAMES = 10_000  # for any model
-NUMBER_AS_TEXT = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?$"
 _ROUNDING = 0.01  # seconds as text are rounded
 _DIGITS = 5e-4  # our own responses show four digits
 _SHOWN = 40  # characters of an invalid value in its error message
@@ -36,71 +33,6 @@ _RULES = {
     "literal_error": "leading or trailing",
     "model_type": "an object",
 }
-
-
-def _plain(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair is not valid text") from None
-    if "\0" in text:
-        raise ValueError("a NUL character is not valid text")
-    return text
-
-
-def _number(value: Any) -> Any:
-    """Check numbers given as text, as in multipart bodies; float() would also accept 1_0 and infinity."""
-    if isinstance(value, bool):
-        raise ValueError("a number, not true or false")
-    if isinstance(value, str) and not re.fullmatch(NUMBER_AS_TEXT, value):
-        raise ValueError("a number, such as 8 or 7.5")
-    return value
-
-
-# After the bounds in Annotated, so that the OpenAPI document includes them.
-Text, Number = AfterValidator(_plain), BeforeValidator(_number)
-Words = Annotated[str, Field(max_length=MAX_TEXT), Text]
-Prompt = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Text]
-
-
-class ExtraParams(BaseModel):
-    """Rarely needed sampler settings."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    guidance_rescale: Annotated[float, Field(ge=0, le=1), Number] | None = None
-    eta: Annotated[float, Field(ge=0, le=1), Number] | None = None
-    spacing: Literal["leading", "trailing"] | None = None
-
-
-class VideoRequest(BaseModel):
-    """The fields of ``POST /v1/videos`` except the picture."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    prompt: Prompt
-    model: Annotated[str, Text] | None = None
-    seconds: Annotated[float, Field(gt=0, le=600), Number] | None = None
-    size: Annotated[str, Field(pattern=r"^[0-9]{1,5}x[0-9]{1,5}$")] | None = None
-    width: Annotated[int, Field(ge=1, le=99_999), Number] | None = None
-    height: Annotated[int, Field(ge=1, le=99_999), Number] | None = None
-    num_frames: Annotated[int, Field(ge=1, le=MAX_FRAMES), Number] | None = None
-    fps: Annotated[float, Field(ge=0.1, le=240), Number] | None = None
-    num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS), Number] | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=MAX_GUIDANCE), Number] | None = None
-    negative_prompt: Words | None = None
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED), Number] | None = None
-    extra_params: ExtraParams | None = None
-    user: Words | None = None
-    """Ignored; clients send it for billing."""
-
-
-class RemixRequest(BaseModel):
-    """The fields of ``POST /v1/videos/{id}/remix``."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    prompt: Prompt
 
 
 Body = TypeVar("Body", bound=BaseModel)

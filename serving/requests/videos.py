@@ -23,8 +23,9 @@ from serving.jobs.store import JobStore, QueueFull
 from serving.requests.bodies import Body
 from serving.requests.decoding import DecodeLimits, PictureDecoder
 from serving.requests.fetch import fetch_picture
-from serving.requests.fields import RemixRequest, VideoRequest, read_fields, resolve
+from serving.requests.fields import read_fields, resolve
 from serving.settings import Settings
+from serving.video_api import Page, RemixRequest, VideoRequest
 
 log = logging.getLogger("motif.videos")
 _MAX_KEY = 255
@@ -109,15 +110,14 @@ class Videos:
             raise not_found(video_id)
         return job
 
-    def page(self, caller: Caller, after: str | None, limit: int, newest_first: bool) -> dict[str, Any]:
+    def page(self, caller: Caller, after: str | None, limit: int, newest_first: bool) -> Page:
         """A page of the caller's videos."""
         found = self.store.page(caller.owner, after, limit, newest_first)
         if found is None:
             raise invalid("after", "'after' is not one of your videos.")
         jobs, more = found
-        data = [video_object(job) for job in jobs]
-        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-        return {"object": "list", "data": data, **ends, "has_more": more}
+        data = tuple(map(video_object, jobs))
+        return Page(data, data[0].id if data else None, data[-1].id if data else None, more)
 
     def delete(self, caller: Caller, video_id: str) -> dict[str, Any]:
         """Delete a video; if it is being generated, that ends at the next step."""

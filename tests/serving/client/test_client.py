@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from base.errors import InputError
-from serving.client.client import Client, VideoSettings
+from serving.client.client import Client
 from serving.client.http import RefusedError, ServerError
-from serving.client.video import Video
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
+from serving.video_api import Video, VideoSettings
 from tests.serving.calls import picture
 from tests.serving.scripted import scripted, video
 from tests.serving.server import Server, serve

@@ -15,7 +15,7 @@ import pytest
 from base.errors import StorageError
 from serving.client.client import Client
 from serving.client.http import RefusedError, ServerError
-from serving.client.video import Video
+from serving.video_api import Video
 from tests.serving.scripted import VIDEO, Answer, refusal, scripted, told, video
 
 MP4 = bytes(range(256)) * 40

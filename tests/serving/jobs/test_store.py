@@ -1,5 +1,6 @@
 """The job store: order, bounds, leases, restarts, expiry."""
 
+import json
 import os
 import warnings
 from collections.abc import Iterator
@@ -9,16 +10,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from pydantic import TypeAdapter
 
 from base.errors import InputError, StorageError
 from diffusion.options import Sampling
 from serving.http.metrics import render
-from serving.http.schema import VideoAnswer
 from serving.jobs.job import NewJob, Order, video_object
 from serving.jobs.leftovers import Leftovers
 from serving.jobs.queue import ALIVE_S
 from serving.jobs.store import JobStore, QueueFull
 from serving.jobs.tables import metadata
+from serving.video_api import Video
 from tests.serving.calls import ORDER
 
 
@@ -344,11 +346,12 @@ def test_metrics_add_up(store: JobStore) -> None:
 def test_the_video_object_has_every_key(store: JobStore) -> None:
     job = store.get("", add(store))
     assert job is not None
-    shown = video_object(job)
-    assert shown["seconds"] == "0.5"
-    assert shown["size"] == "64x32"
-    assert shown.keys() == VideoAnswer.model_fields.keys()
-    VideoAnswer.model_validate(shown)
+    video = video_object(job)
+    assert (video.seconds, video.size) == ("0.5", "64x32")
+    shown = json.loads(json.dumps(video.to_dict()))
+    schema = TypeAdapter(Video).json_schema(mode="serialization")
+    assert set(schema["required"]) == shown.keys() == schema["properties"].keys()
+    assert TypeAdapter(Video).validate_python(shown) == Video.read(shown) == video
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "unknown://host/name"])

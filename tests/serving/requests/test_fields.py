@@ -10,7 +10,8 @@ from diffusion.options import Sampling
 from serving.errors import ApiError
 from serving.generate.models import ServedModel
 from serving.jobs.job import Job, video_object
-from serving.requests.fields import RemixRequest, VideoRequest, read_fields, resolve
+from serving.requests.fields import read_fields, resolve
+from serving.video_api import RemixRequest, VideoRequest, VideoSettings
 
 MODEL = ServedModel("m", "/nowhere", 512, 320, 16, (4.0, 32.0), 7, 150, ("trailing",), Sampling(steps=50))
 
@@ -117,7 +118,7 @@ def test_what_the_server_says_of_a_video_may_be_asked_for(frames: int, fps: floa
     model = replace(MODEL, frames=frames, fps=(6.0, 12.0))
     fields = {"prompt": "p", "num_frames": frames}
     made = resolve(read_fields(VideoRequest, {**fields, "fps": fps}), model)
-    told = video_object(Job("video_1", "", made, "completed", "done", 100, 0.0))["seconds"]
+    told = video_object(Job("video_1", "", made, "completed", "done", 100, 0.0)).seconds
     again = resolve(read_fields(VideoRequest, {**fields, "seconds": told}), model)
     assert again.fps == pytest.approx(fps, rel=1e-2)
     assert 6.0 <= again.fps <= 12.0
@@ -181,3 +182,10 @@ def test_noise_on_the_way_where_there_is_none() -> None:
     request = read_fields(VideoRequest, {"prompt": "a", "extra_params": {"eta": 0.5}})
     with pytest.raises(ApiError, match="does not support noise"):
         resolve(request, replace(MODEL, takes_eta=False))
+
+
+def test_the_client_names_the_same_settings() -> None:
+    """But for the prompt, which it takes apart; the sides, which ``size`` says; and what only others' clients send."""
+    assert VideoSettings.__annotations__.keys() ^ VideoRequest.model_fields.keys() == {
+        "idempotency_key", "prompt", "width", "height", "user"
+    }  # fmt: skip
