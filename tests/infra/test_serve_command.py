@@ -101,10 +101,12 @@ def test_workers_share_the_cores(model: Path, workers: int, most: int, monkeypat
 @pytest.mark.parametrize(
     ("options", "most"), [((), 1), (("--workers", "2"), 2), (("--workers", "2", "--max-workers", "3"), 3)]
 )
-def test_how_many_workers_the_command_starts(motif: Motif, model: Path, options: tuple[str, ...], most: int) -> None:
-    status, _, said = motif("serve", model, *options, "--write-config", "serve.yaml")
+def test_how_many_workers_the_command_starts(
+    motif: Motif, model: Path, tmp_path: Path, options: tuple[str, ...], most: int
+) -> None:
+    status, _, said = motif("serve", model, *options, "--write-config", tmp_path / "serve.yaml")
     assert status == 0, said
-    size = read_config(yaml.safe_load(Path("serve.yaml").read_text())["applications"][0]["args"]).replicas
+    size = read_config(yaml.safe_load((tmp_path / "serve.yaml").read_text())["applications"][0]["args"]).replicas
     assert (size.most_workers, size.workers) == (most, min(most, 2))
     status, _, said = motif("serve", model, "--workers", "3", "--max-workers", "2")
     assert (status, "max_workers 2: must be 0 or at least workers, 3" in said) == (2, True)
