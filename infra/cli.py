@@ -1,8 +1,8 @@
-"""The ``motif`` command: finds the subcommand, runs it, and turns what went wrong into one sentence.
+"""The ``motif`` command: finds and runs the subcommand, and reports errors in one sentence.
 
-Exit status: 0 done; 1 a fault of ours; 2 wrong input; 3 too many clips failed; 4 storage; 5 a run that could not
-account for every clip; 6 a training step that came to no number; 7 a server that failed or cannot be reached; 130
-interrupted. What was done is always kept.
+Exit status: 0 success; 1 a bug in motif; 2 invalid input; 3 too many clips failed; 4 storage error; 5 an incomplete
+run; 6 a training step with a non-finite loss; 7 a server failed or cannot be reached; 130 interrupted. Finished work
+is always kept.
 """
 
 import atexit
@@ -19,22 +19,22 @@ from infra.guard import Guard
 STARTED = time.perf_counter()  # before anything heavy is imported
 COMMANDS = {
     "preprocess": "make a feature dataset from videos, or bring it up to date",
-    "train": "train a model on feature datasets, or go on with a run",
-    "validate": "measure runs on held-out clips, where things move and overall",
+    "train": "train a model on feature datasets, or continue a run",
+    "validate": "measure runs on held-out clips, in moving regions and overall",
     "compare": "show training runs side by side: settings, losses, speed",
     "sample": "an image and a sentence in, a video out",
     "serve": "answer requests for videos: an API and a page",
-    "generate": "ask a server for a video",
+    "generate": "request a video from a server",
     "retry": "try failed clips of a dataset again",
     "calibrate": "compare normalisations of the motion heatmap on a dataset",
     "inspect": "write an HTML page that shows a dataset",
     "unlock": "release the lock of a dataset or run whose writer has ended elsewhere",
     "dataset": "stats, explain, verify, filter, recaption, merge, diff or export a dataset",
     "sprites": "generate moving-sprites videos with captions and true flow",
-    "demo": "the whole way on generated videos, in minutes",
-    "fetch": "bring a public checkpoint from the hub, as a model folder",
+    "demo": "the whole workflow on generated videos, in minutes",
+    "fetch": "download a public checkpoint from the hub as a model folder",
     "convert": "write a model folder from another project's checkpoint",
-    "doctor": "check this machine and say what to mend",
+    "doctor": "check this machine and say what to fix",
 }
 
 
@@ -49,7 +49,7 @@ def main() -> None:
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+    except BrokenPipeError:  # the reader of our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
@@ -66,16 +66,14 @@ def run(args: list[str]) -> int:
     name, rest = args[0], args[1:]
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
-        return _fail(
-            f"there is no command '{name}'." + (f" Did you mean {close[0]}?" if close else " See motif --help.")
-        )
+        return _fail(f"unknown command '{name}'." + (f" Did you mean {close[0]}?" if close else " See motif --help."))
     command: Callable[[list[str]], int | None] = importlib.import_module(f"infra.commands.{name}").main
     try:
         return command(rest) or 0
     except MotifError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was saved is kept, the same command goes on from there.", 130)
+        return _fail("interrupted; saved work is kept, run the same command again to continue.", 130)
 
 
 def _fail(message: str, status: int = 2) -> int:
@@ -86,4 +84,4 @@ def _fail(message: str, status: int = 2) -> int:
 def _usage() -> str:
     lines = ["usage: motif COMMAND [OPTIONS]", ""]
     lines += [f"  {name:<12} {text}" for name, text in COMMANDS.items()]
-    return "\n".join([*lines, "", "motif COMMAND --help tells more."])
+    return "\n".join([*lines, "", "Run motif COMMAND --help for details."])

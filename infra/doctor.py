@@ -1,4 +1,4 @@
-"""Checks of a machine: what is there, and what to do about what is not. Each check is one function."""
+"""Checks of a machine, with remedies. Each check is one function."""
 
 import importlib
 import importlib.metadata
@@ -17,13 +17,13 @@ from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
 
 _GB = 1e9
-# Below these a run is likely to fail: a part is some hundred MB, Ray wants a third of the memory for its store.
+# Below these a run is likely to fail: a part has some hundred MB, and Ray uses a third of the memory for its store.
 _LEAST_DISK_GB, _LEAST_MEMORY_GB, _LEAST_SHM_GB = 10, 4, 1
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found. ``wrong`` stops work of some kind, ``note`` is worth knowing; each says what to do."""
+    """One finding. ``wrong`` prevents some work, ``note`` is worth knowing; both have a remedy."""
 
     name: str
     state: Literal["good", "note", "wrong"]
@@ -32,7 +32,7 @@ class Finding:
 
 
 def examine(out: str, s3: str | None) -> Iterator[Finding]:
-    """Run all checks; ``out`` is where datasets are to lie, ``s3`` a bucket or folder to try."""
+    """Run all checks; ``out`` is the dataset folder, ``s3`` a bucket or folder to try."""
     checks: list[Callable[[], Iterator[Finding]]] = [
         _python,
         _packages,
@@ -61,7 +61,7 @@ def _packages() -> Iterator[Finding]:
         try:
             importlib.import_module(module)
             yield Finding(package, "good", importlib.metadata.version(package))
-        except Exception as error:  # noqa: BLE001 - whatever an import raises is what we are here to tell
+        except Exception as error:  # noqa: BLE001 - any failure is the finding
             yield Finding(
                 package, "wrong", f"{type(error).__name__}: {_first(error)}", f"pip install --force-reinstall {package}"
             )
@@ -90,12 +90,12 @@ def _gpus() -> Iterator[Finding]:
             f"GPU {index}",
             "note" if busy else "good",
             text,
-            "another process holds more than half of it: nvidia-smi tells which" if busy else "",
+            "another process uses more than half of its memory: nvidia-smi shows which" if busy else "",
         )
 
 
 def _decoders() -> Iterator[Finding]:
-    """Both decoders read a video that is made on the spot."""
+    """Both decoders read a freshly generated video."""
     import av
     import numpy as np
 
@@ -115,7 +115,7 @@ def _decoders() -> Iterator[Finding]:
     facts["frames"] = facts["count"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        brighter = np.arange(8, dtype=np.uint8)[:, None, None, None] * 25  # decord refuses a video that stands still
+        brighter = np.arange(8, dtype=np.uint8)[:, None, None, None] * 25  # decord rejects a static video
         path.write_bytes(encode_video(np.broadcast_to(brighter, (8, 64, 64, 3)), 8))
         for name in ("pyav", "decord"):
             worker = VideoWorker(DecodeLimits(decoders=(name,)))
@@ -143,7 +143,7 @@ def _memory() -> Iterator[Finding]:
     facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(facts["MemAvailable"].split()[0]) * 1024 / _GB
     enough = free >= _LEAST_MEMORY_GB
-    remedy = "" if enough else "close other programs; a run needs about 1 GB a core and 2 GB for its driver"
+    remedy = "" if enough else "close other programs; a run needs about 1 GB per core and 2 GB for its driver"
     yield Finding("memory", "good" if enough else "wrong", f"{free:.1f} GB free, {os.cpu_count()} cores", remedy)
 
 
@@ -172,15 +172,15 @@ def _existing(path: Path) -> Path:
 
 
 def _object_store(s3: str | None) -> Iterator[Finding]:
-    """Write, read and remove a small object; without a place to try, tell only which credentials would be used."""
+    """Write, read and remove a small object; without ``s3``, only report which credentials would be used."""
     import boto3
 
     if s3 is None:
         session = boto3.Session()
         credentials = session.get_credentials()
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS"
-        found = f"credentials by {credentials.method}, endpoint {endpoint}" if credentials else "no credentials"
-        yield Finding("S3", "note", found, "name a bucket to try it: motif doctor --s3 s3://BUCKET")
+        found = f"credentials from {credentials.method}, endpoint {endpoint}" if credentials else "no credentials"
+        yield Finding("S3", "note", found, "give a bucket to try: motif doctor --s3 s3://BUCKET")
         return
     folder, name = Folder(s3), f"motif-doctor-{uuid.uuid4().hex[:8]}"
     try:
@@ -188,7 +188,7 @@ def _object_store(s3: str | None) -> Iterator[Finding]:
         read = folder.read(name)
         folder.delete(name)
         good = read == b"hello"
-        yield Finding("S3", "good" if good else "wrong", f"{s3} can be written, read and cleared")
+        yield Finding("S3", "good" if good else "wrong", f"{s3} can be written, read and deleted")
     except (StorageError, OSError) as error:
         yield Finding("S3", "wrong", _first(error), "`motif` needs s3:PutObject, GetObject, DeleteObject, ListBucket")
 

@@ -1,8 +1,8 @@
-"""A process around commands that join Ray, for what Ray does to a process without a word.
+"""A parent process for commands that join Ray, which reports when Ray ends a process silently.
 
-Where Ray's own process on a machine (the raylet) is killed, Ray's library ends ours with status 1 at its next use of
-the object store: no exception is raised, nothing is cleaned up and nothing is said. So a command that joins Ray runs in
-a child of this process, which tells an end of Ray's doing from one of ours.
+When Ray's own process on a machine (the raylet) is killed, Ray's library exits our process with status 1 at its next
+use of the object store, without an exception, cleanup or message. So a command that joins Ray runs in a child of this
+process, which can distinguish an exit by Ray from our own.
 """
 
 import os
@@ -17,7 +17,7 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Guard:
-    """Made in a parent, it returns in the child only. The child says with :meth:`ends` that its end is its own."""
+    """Forks: the constructor only returns in the child, which calls :meth:`ends` before it exits by itself."""
 
     def __init__(self) -> None:
         parent = os.getpid()
@@ -33,7 +33,7 @@ class Guard:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def ends(self) -> None:
-        """Say that this process ends by what Python does, be it an error."""
+        """Mark the coming exit as our own, even after an error."""
         os.write(self._ends, b".")
 
 
@@ -45,19 +45,19 @@ def _wait(child: int, mask: set[signal.Signals]) -> int:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 return status
-        elif arrived.si_code <= 0:  # of a process; what a terminal sends reaches the child as well
+        elif arrived.si_code <= 0:  # sent by a process; signals of a terminal reach the child anyway
             os.kill(child, arrived.si_signo)
 
 
 def _end_as(status: int, ends: int) -> NoReturn:
-    """End as the child did; with a sentence where Ray has ended it."""
+    """Exit as the child did, with an error message if Ray ended it."""
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         if -code != signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
         os.kill(os.getpid(), -code)
-    # The writing end may be open in processes that the child has left behind: what was not written by now never is.
+    # Processes left behind by the child may hold the pipe's write end open, so the read must not block.
     os.set_blocking(ends, False)
     try:
         own = bool(os.read(ends, 1))

@@ -12,7 +12,7 @@ Options = TypeVar("Options")
 
 
 def parse(kind: type[Options], args: Sequence[str], prog: str, default: Options | None = None) -> Options:
-    """Read options into a dataclass. A wrong option is told in a short box, a value that breaks a rule in one line."""
+    """Read options into a dataclass. An unknown option is reported in a short box, an invalid value in one line."""
     config = (tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs)
     try:
         if default is None:
@@ -23,7 +23,7 @@ def parse(kind: type[Options], args: Sequence[str], prog: str, default: Options 
 
 
 def take_positional(args: Sequence[str], name: str, prog: str) -> tuple[str, list[str]]:
-    """The first argument, which must be there and be no option, and the rest."""
+    """The first argument, which is required and must not be an option, and the rest."""
     if not args or args[0].startswith("-"):
         if any(arg in ("-h", "--help") for arg in args):
             return "", list(args)
@@ -37,5 +37,5 @@ def plural(count: int, word: str) -> str:
 
 
 def report(line: str) -> None:
-    """Tell the user, beside the output proper."""
+    """Print a line for the user on stderr; stdout is for results."""
     print(line, file=sys.stderr, flush=True)

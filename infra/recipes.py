@@ -1,4 +1,4 @@
-"""Recipes on the command line: by name, as a function of the user's, or from the file that a run wrote."""
+"""Recipes on the command line: by name, as a user's function, or from a run's file."""
 
 import ast
 import difflib
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def summaries(module: str) -> dict[str, str]:
-    """The recipes of a module of ours, each with its first line. Read, not imported: that would take seconds."""
+    """The recipes of one of our modules, each with its summary line. Parsed, since importing would take seconds."""
     tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text())
     made = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     (table,) = (node for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "RECIPES")
@@ -27,7 +27,7 @@ def summaries(module: str) -> dict[str, str]:
 
 
 def usage(text: str, module: str) -> str:
-    """A command's usage, with the recipes of a module in the place of ``{recipes}``."""
+    """A command's usage, with the recipes of a module in place of ``{recipes}``."""
     return text.format(recipes="\n".join(f"  {name:<15} {line}" for name, line in summaries(module).items()))
 
 
@@ -40,7 +40,7 @@ def chosen(
             raise InputError(f"the recipe comes first: one of {', '.join(recipes)}, or --config FILE.json.")
         return named(args[0], recipes, kind), list(args[1:])
     if len(args) < 2:
-        raise InputError("--config: name the JSON file of a recipe.")
+        raise InputError("--config: give the JSON file of a recipe.")
     return from_file(args[1], kind), list(args[2:])
 
 
@@ -65,12 +65,12 @@ def named(name: str, recipes: Mapping[str, Callable[[], Config]], kind: type[Con
 
 
 def from_file(name: str, kind: type[Config]) -> Config:
-    """The configuration in a JSON file: alone, or in the record of a run."""
+    """The configuration in a JSON file, by itself or inside a run's record."""
     try:
         data: Any = json.loads(Path(name).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"--config {name} cannot be read: {error}.") from error
-    for key in ("recipe", "config"):  # where records of runs hold it, among other things
+    for key in ("recipe", "config"):  # its key in a run's record
         data = data.get(key, data) if isinstance(data, dict) else data
     config = load(json.dumps(data))
     if not isinstance(config, kind):

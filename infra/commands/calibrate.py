@@ -1,4 +1,4 @@
-"""``motif calibrate``: what each reading of the paper's normalisation makes of a dataset's clips."""
+"""``motif calibrate``: the effect of each reading of the paper's normalisation on a dataset's clips."""
 
 import dataclasses
 import json
@@ -18,9 +18,9 @@ class Options:
     """Compare the normalisations of the motion heatmap on clips whose flow intensity is stored; no flow is computed."""
 
     artifact: str | None = None
-    """Which heatmaps to take the intensity from, where the dataset has several."""
+    """Which heatmaps to take the intensity from, if the dataset has several."""
     limit: int | None = None
-    """At most so many clips."""
+    """Largest number of clips to read."""
 
 
 def main(args: list[str]) -> None:
@@ -28,7 +28,7 @@ def main(args: list[str]) -> None:
     place, rest = take_positional(args, "DATASET", "motif calibrate")
     options = parse(Options, rest, f"motif calibrate {place or 'DATASET'}")
     if options.limit is not None and options.limit < 1:
-        raise InputError(f"--limit {options.limit}: at least 1.")
+        raise InputError(f"--limit {options.limit}: must be at least 1.")
     found = calibrate(Folder(place), options.artifact, options.limit)
     _show(found)
     print(json.dumps({"dataset": place, **dataclasses.asdict(found)}))
@@ -38,7 +38,7 @@ def _show(found: Calibration) -> None:
     table = Table(title=f"{found.clips:,} clips")
     table.add_column("camera", no_wrap=True)
     table.add_column("normalisation", no_wrap=True)
-    for name in ("0.5 at px a frame", "cells above 0.5", "clips all dark", "mostly lit", "all lit", "mean weight"):
+    for name in ("0.5 at px per frame", "cells above 0.5", "clips all dark", "mostly lit", "all lit", "mean weight"):
         table.add_column(name, justify="right")
     for camera, effects in found.cameras.items():
         for name, effect in effects.items():
@@ -49,13 +49,13 @@ def _show(found: Calibration) -> None:
     console = Console(file=sys.stderr)
     console.print(table)
     lines = [
-        "A useful reading lights up what moves: few cells, few clips all dark but still ones, none all lit. The first "
-        "is the default. Take another with --features.heatmaps.normalisation.unit and .fraction."
+        "A useful reading lights up what moves: few cells are lit, only still clips are all dark, none is all lit. The "
+        "first is the default. Choose another with --features.heatmaps.normalisation.unit and .fraction."
     ]
     mostly = next(iter(found.effects.values())).mostly_lit_clips
     if len(found.cameras) == 1 and mostly:
         lines.append(
-            f"In {mostly:.1%} of the clips more than half of the cells are lit. Where a moving camera does that, "
+            f"In {mostly:.1%} of the clips more than half of the cells are lit. If a moving camera is the reason, "
             "compute heatmaps with --features.heatmaps.camera homography; this table then shows both."
         )
     for line in lines:

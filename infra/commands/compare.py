@@ -19,7 +19,7 @@ class Options:
     """Show runs side by side: settings that differ, losses, speed, and the first step at which losses differ."""
 
     runs: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Folders of runs, local or s3://; others are compared with the first."""
+    """Folders of runs, local or s3://; the first is the reference."""
     out: str = ""
     """Folder for compare.json and losses.png."""
     window: int | None = None
@@ -32,7 +32,7 @@ def main(args: list[str]) -> None:
     if len(options.runs) < 2:
         raise InputError("motif compare: name at least two runs. Usage: motif compare RUN RUN [...] [--out FOLDER].")
     if options.window is not None and options.window < 1:
-        raise InputError(f"--window {options.window}: at least 1 step.")
+        raise InputError(f"--window {options.window}: must be at least 1 step.")
     found = compare(options.runs, options.window)
     if options.out:
         out = Folder(options.out)
@@ -55,7 +55,7 @@ def _show(found: Comparison) -> None:
     for term in dict.fromkeys(term for run in found.runs for term in run.last):
         table.add_row(f"{term}, last step", *(_number(run.last.get(term)) for run in found.runs))
         table.add_row(f"{term}, last {found.window}", *(_number(run.smoothed.get(term)) for run in found.runs))
-    table.add_row("clips a second", *(f"{run.clips_per_s:.3g}" for run in found.runs))
+    table.add_row("clips per second", *(f"{run.clips_per_s:.3g}" for run in found.runs))
     table.add_row("losses", "", *(_trace(run) for run in found.runs[1:]))
     Console(file=sys.stderr).print(table)
 

@@ -18,22 +18,22 @@ class Options:
     """Write a model folder from a checkpoint: U-Net, autoencoder, text encoder, schedule."""
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
-    """The checkpoint, .ckpt or .safetensors, as VideoCrafter/VideoCrafter2 has it (model.ckpt)."""
+    """The checkpoint, .ckpt or .safetensors, such as model.ckpt of VideoCrafter/VideoCrafter2."""
     out: Annotated[Path, tyro.conf.Positional]
-    """The folder to write: a new one."""
+    """The folder to write, which must be new."""
 
 
 def main(args: list[str]) -> None:
     """Run the command."""
     kind, rest = take_positional(args, "videocrafter2", "motif convert")
     if kind and kind not in _KINDS:
-        raise InputError(f"motif convert {kind}: there is {', '.join(_KINDS)}.")
+        raise InputError(f"motif convert {kind}: unknown kind; choose from {', '.join(_KINDS)}.")
     options = parse(Options, rest, "motif convert videocrafter2")
     write(options.checkpoint, options.out)
 
 
 def write(checkpoint: Path, out: Path) -> None:
-    """Convert, and say where the folder is."""
+    """Convert and print the folder."""
     from models.videocrafter2.convert import convert  # diffusers and torch: seconds to import
 
     print(f"converting {checkpoint} ...", file=sys.stderr)

@@ -24,7 +24,7 @@ def main(args: list[str]) -> int | None:
         print("\n".join(["usage: motif dataset COMMAND DATASET [OPTIONS]", "", *lines]))
         return 0 if args else 2
     if args[0] not in _COMMANDS:
-        raise InputError(f"motif dataset {args[0]}: there is {', '.join(_COMMANDS)}.")
+        raise InputError(f"motif dataset {args[0]}: unknown subcommand; choose from {', '.join(_COMMANDS)}.")
     return _COMMANDS[args[0]](args[1:])
 
 
@@ -46,16 +46,16 @@ def _stats(args: list[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Explain:
-    """Say where artifacts come from, what a recipe would change, or what became of a clip."""
+    """Explain where artifacts come from, what a recipe would change, or the state of a clip."""
 
     recipe: str | None = None
-    """Say what this recipe would reuse and compute, and because of which settings."""
+    """Show what this recipe would reuse and compute, and which settings differ."""
     clip: str | None = None
-    """Tell all of the clips whose id begins so, or whose path contains this."""
+    """Show everything about clips whose id starts with this or whose path contains it."""
 
 
 def _explain(args: list[str]) -> None:
-    """where artifacts come from, what a recipe would change, what became of a clip"""  # noqa: D403
+    """where artifacts come from, what a recipe would change, the state of a clip"""  # noqa: D403
     place, rest = take_positional(args, "DATASET", "motif dataset explain")
     options = parse(_Explain, rest, "motif dataset explain DATASET")
     dataset = Folder(place)
@@ -70,18 +70,18 @@ def _explain(args: list[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Filter:
-    """Choose clips by rules and ids, and write the choice as a view: a small file, no copy of the data."""
+    """Select clips by rules and ids, and write the selection as a view: a small file without a copy of the data."""
 
     out: Path
     """The view, a JSON file."""
     where: tuple[str, ...] = ()
     """Rules a clip must meet, such as "moving_share>=0.01" "fps<=30"."""
     artifacts: tuple[str, ...] = ()
-    """What the view offers to training; by default all artifacts."""
+    """Artifacts that the view offers to training; by default all."""
     ids: Path | None = None
-    """A file with a clip id a line; other clips are left out."""
+    """A file with one clip id per line; other clips are left out."""
     weight: float = 1.0
-    """The view's share where several are mixed."""
+    """The view's weight in a mixture of several."""
 
 
 def _filter(args: list[str]) -> None:
@@ -93,7 +93,7 @@ def _filter(args: list[str]) -> None:
     view = _view(place, options.artifacts, options.where, options.ids, options.weight)
     count = view.clips().num_rows
     if not count:
-        raise InputError(f"no clip of {place} meets all of: {', '.join(options.where)}. Loosen a rule.")
+        raise InputError(f"no clip of {place} meets all of: {', '.join(options.where)}. Relax a rule.")
     view.save(Folder(str(options.out.parent)), options.out.name)
     report(f"{plural(count, 'clip')} in the view {options.out}")
     print(json.dumps({"view": str(options.out), "clips": count}))
@@ -113,28 +113,26 @@ def _view(place: str, artifacts: tuple[str, ...], where: tuple[str, ...], ids: P
 
 @dataclasses.dataclass(frozen=True)
 class _Verify:
-    """Read every byte of a dataset and say what is damaged or lacks; the exit status is 4 or 5 where something is."""
+    """Read every byte of a dataset and report damaged or missing data, with exit status 4 or 5."""
 
     repair: bool = False
-    """Move what is damaged to the folder `damaged`, so that `motif preprocess` computes it again."""
+    """Move damaged files to the folder `damaged`, so that `motif preprocess` computes them again."""
 
 
 def _verify(args: list[str]) -> int:
-    """read every byte and say what is damaged; with --repair set it aside"""  # noqa: D403
+    """read every byte and report damage; --repair moves damaged files away"""  # noqa: D403
     place, rest = take_positional(args, "DATASET", "motif dataset verify")
     options = parse(_Verify, rest, "motif dataset verify DATASET")
     found = verify.verify(Folder(place), repair=options.repair)
     for file, what in found.damaged.items():
         report(f"{file} is damaged: {what}")
     if found.set_aside:
-        report(f"they are kept in {found.set_aside}; run the last `motif preprocess` again to compute them anew")
+        report(f"moved to {found.set_aside}; run the last `motif preprocess` again to recompute them")
     elif found.damaged:
-        report(f"`motif dataset verify {place} --repair` sets them aside; then `motif preprocess` computes them again")
+        report(f"`motif dataset verify {place} --repair` moves them away; then `motif preprocess` computes them again")
     for what, lacking in (("clip", found.clips_lacking), ("caption", found.captions_lacking)):
         for name, count in lacking.items():
-            report(
-                f"{name} lacks {plural(count, what)}: run the `motif preprocess` that made it again, which adds them"
-            )
+            report(f"{name} lacks {plural(count, what)}: run its `motif preprocess` again to add them")
     _print(found, dataset=place)
     if found.set_aside:
         return 0
@@ -145,7 +143,7 @@ def _verify(args: list[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Recaption:
-    """Give clips that are written the captions of a manifest; their features stay."""
+    """Replace the captions of written clips with those of a manifest; features are kept."""
 
     manifest: str
     """A manifest with the same videos and other captions."""
@@ -153,18 +151,18 @@ class _Recaption:
 
 
 def _recaption(args: list[str]) -> None:
-    """give clips new captions; nothing but the captions' states is computed again"""  # noqa: D403
+    """give clips new captions; only the text states are computed again"""  # noqa: D403
     place, rest = take_positional(args, "DATASET", "motif dataset recaption")
     options = parse(_Recaption, rest, "motif dataset recaption DATASET")
     changed = recaption.recaption(Folder(place), options.manifest, options.columns)
     if changed:
-        report("run `motif preprocess` again for the states of the new captions")
+        report("run `motif preprocess` again to compute the text states of the new captions")
     print(json.dumps({"dataset": place, "recaptioned": changed}))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Merge:
-    """Write a new dataset with the clips of several."""
+    """Write a new dataset with the clips of several datasets."""
 
     out: str
     """The new dataset."""
@@ -180,7 +178,7 @@ def _merge(args: list[str]) -> None:
         raise InputError("motif dataset merge: name at least two datasets, then --out.")
     merged = merge.merge([Folder(place) for place in inputs], Folder(options.out))
     if merged.left_out:
-        report(f"left out, because not all datasets have them: {', '.join(merged.left_out)}")
+        report(f"left out because not all datasets have them: {', '.join(merged.left_out)}")
     _print(merged, dataset=options.out)
 
 
@@ -199,7 +197,7 @@ def _diff(args: list[str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Export:
-    """Write clips as mp4 files beside a metadata.jsonl, as a Hugging Face videofolder."""
+    """Write clips as mp4 files with a metadata.jsonl, as a Hugging Face videofolder."""
 
     out: str
     """Folder to write to; a local path or s3://."""
@@ -208,7 +206,7 @@ class _Export:
     ids: Path | None = None
     """A file with a clip id a line; other clips are left out."""
     arrays: tuple[str, ...] = ()
-    """Artifacts whose values are written too, as arrays/ID.npz, such as heatmaps."""
+    """Artifacts whose values are also written, as arrays/ID.npz, such as heatmaps."""
 
 
 def _export(args: list[str]) -> None:

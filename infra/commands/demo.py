@@ -1,4 +1,4 @@
-"""``motif demo``: the whole way on generated videos: sprites, preprocess, inspect, train, sample, a page."""
+"""``motif demo``: the whole workflow on generated videos: sprites, preprocess, inspect, train, sample, a page."""
 
 import json
 import time
@@ -19,19 +19,19 @@ from infra.toy import MODEL
 
 @dataclass(frozen=True)
 class Options:
-    """Generate videos, make a feature dataset of them, train the toy on with it, sample, and show it all on a page.
+    """Generate videos, make a feature dataset, train the toy model further on it, sample, and show it all on a page.
 
-    Run again, it does only what is missing.
+    A second run only does what is missing.
     """
 
     out: Path = Path("demo")
-    """Folder for all of it."""
+    """Folder for all files."""
     num: int = 64
     """How many videos."""
     seed: int = 0
     """The seed of the videos, and of the pictures to sample from."""
     steps: int = 100
-    """Steps to train on from the toy that comes with motif; with a greater number the run goes on."""
+    """Training steps from the toy model that comes with motif; a larger number continues the run."""
 
 
 def main(args: list[str]) -> None:
@@ -39,7 +39,7 @@ def main(args: list[str]) -> None:
     options = parse(Options, args, "motif demo")
     for name, least in (("num", 1), ("steps", 1), ("seed", 0)):
         if getattr(options, name) < least:
-            raise InputError(f"--{name} {getattr(options, name)}: at least {least}.")
+            raise InputError(f"--{name} {getattr(options, name)}: must be at least {least}.")
     demo = Demo(options.out, options.num, options.seed, options.steps)
     demo.claim()
     clock = Clock()
@@ -49,17 +49,17 @@ def main(args: list[str]) -> None:
         steps.write_features(demo, report)
     with clock.phase("inspect", f"a page of them, {demo.inspected}"):
         steps.write_inspection(demo)
-    with clock.phase("train", f"training on from the toy to step {demo.steps} in {demo.run}"):
+    with clock.phase("train", f"training the toy model further, to step {demo.steps}, in {demo.run}"):
         step = steps.train(demo, report)
-    with clock.phase("sample", f"videos of pictures that no training has seen in {demo.samples}"):
+    with clock.phase("sample", f"videos of held-out pictures in {demo.samples}"):
         plan = Plan(demo.seed)
         toy = write_samples(str(MODEL), Folder(str(demo.samples / "toy")), plan, report)
         run = write_samples(str(demo.run), Folder(str(demo.samples / "run")), plan, report)
-    with clock.phase("page", f"all of it on a page, {demo.page}"):
+    with clock.phase("page", f"everything on a page, {demo.page}"):
         write_page(demo, Made(toy, run))
     right, of = count_right(run)
     report(
-        f"\nLook at    {demo.page}    in a browser: {right} of {of} videos move as their sentence says.\n"
+        f"\nLook at    {demo.page}    in a browser: {right} of {of} videos move as prompted.\n"
         f"Run        motif serve {demo.run}\n"
         f"Your own   motif preprocess laptop --manifest FOLDER_OF_VIDEOS --out DATASET\n"
     )
@@ -69,15 +69,15 @@ def main(args: list[str]) -> None:
 
 
 class Clock:
-    """Tells which phase begins, and keeps how many seconds each took."""
+    """Reports the start of each phase and records its seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def phase(self, name: str, places: str) -> Iterator[None]:
+    def phase(self, name: str, title: str) -> Iterator[None]:
         """A phase of the demo."""
-        report(f"{len(self.seconds) + 1}. {places}")
+        report(f"{len(self.seconds) + 1}. {title}")
         started = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - started, 1)

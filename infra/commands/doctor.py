@@ -1,4 +1,4 @@
-"""``motif doctor``: this machine and its software, with a remedy for whatever is wrong."""
+"""``motif doctor``: this machine and its software, with a remedy for every problem."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,18 +13,18 @@ _SIGNS = {"good": "[green]good [/green]", "note": "[yellow]note [/yellow]", "wro
 
 @dataclass(frozen=True)
 class Options:
-    """Check versions, GPUs, decoders, memory, disk, S3 and Ray, and say what to mend."""
+    """Check versions, GPUs, decoders, memory, disk, S3 and Ray, and say what to fix."""
 
     out: str = "."
-    """Where datasets are to lie: its disk is checked."""
+    """Where datasets will be written; its disk is checked."""
     s3: str | None = None
-    """A bucket or folder, s3://..., to write, read and clear a small object in."""
+    """A bucket or folder, s3://..., in which a small object is written, read and deleted."""
     json: bool = False
     """Print the findings as JSON."""
 
 
 def main(args: list[str]) -> int:
-    """Run the command; status 2 where something must be mended."""
+    """Run the command; status 2 if something must be fixed."""
     options = parse(Options, args, "motif doctor")
     console = Console(highlight=False)
     findings = []

@@ -15,10 +15,10 @@ _REPOSITORIES = {"videocrafter2": ("VideoCrafter/VideoCrafter2", "model.ckpt")}
 
 @dataclass(frozen=True)
 class Options:
-    """Bring VideoCrafter2's checkpoint from the hub and write a model folder from it."""
+    """Download VideoCrafter2's checkpoint from the hub and write a model folder from it."""
 
     out: Path = Path(BASE_MODEL)
-    """The folder to write: a new one."""
+    """The folder to write, which must be new."""
 
 
 def main(args: list[str]) -> None:
@@ -26,10 +26,10 @@ def main(args: list[str]) -> None:
     kind, rest = take_positional(args, "videocrafter2", "motif fetch")
     options = parse(Options, rest, f"motif fetch {kind or 'videocrafter2'}")
     if kind not in _REPOSITORIES:
-        raise InputError(f"motif fetch {kind}: there is {', '.join(_REPOSITORIES)}.")
-    check_new(options.out)  # before gigabytes are brought
+        raise InputError(f"motif fetch {kind}: unknown model; choose from {', '.join(_REPOSITORIES)}.")
+    check_new(options.out)  # before gigabytes are downloaded
     repository, name = _REPOSITORIES[kind]
-    print(f"bringing {name} of {repository} ...", file=sys.stderr)
+    print(f"downloading {name} of {repository} ...", file=sys.stderr)
     write(_download(repository, name, options.out), options.out)
 
 
@@ -42,7 +42,7 @@ def _download(repository: str, name: str, out: Path) -> Path:
             return Path(hub.hf_hub_download(repository, name))
         except (HfHubHTTPError, LocalEntryNotFoundError) as error:
             raise WeightsError(
-                f"{name} of {repository} is not on this machine and the hub does not give it. On a machine with "
-                f"network run `hf download {repository} {name} --local-dir .`, bring {name} here and run "
+                f"{name} of {repository} is not on this machine and cannot be downloaded. On a machine with network "
+                f"access run `hf download {repository} {name} --local-dir .`, copy {name} here and run "
                 f"`motif convert videocrafter2 {name} {out}`."
             ) from error

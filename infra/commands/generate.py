@@ -1,4 +1,4 @@
-"""``motif generate``: ask a server for a video, wait for it, fetch it."""
+"""``motif generate``: request a video from a server, wait for it, download it."""
 
 import contextlib
 import io
@@ -20,41 +20,41 @@ from serving.client.client import Client, failed
 from serving.client.http import RefusedError
 from serving.video_api import Video
 
-_CANCEL_S = 5.0  # for the server's answers after Ctrl+C
+_CANCEL_S = 5.0  # for the server's responses after Ctrl+C
 _PATIENCE_S = 600.0  # with a server whose queue is full
 _QUARTER = 25  # percent between two lines of a log
 
 
 @dataclass(frozen=True)
 class Options:
-    """Ask a server for a video that begins with an image. Ctrl+C cancels it on the server, too."""
+    """Request a video that begins with an image from a server. Ctrl+C also cancels it on the server."""
 
     url: str = "http://127.0.0.1:8000"
-    """Where the server is."""
+    """The server's address."""
     image: Path | None = None
     """The first frame; a JPEG, PNG or WebP file, or a video, whose first frame is taken."""
     prompt: str = ""
-    """What is to happen."""
+    """What should happen in the video."""
     out: str = ""
-    """An .mp4 file, or a folder where there are several videos."""
+    """An .mp4 file, or a folder for several videos."""
     model: str | None = None
     """One of the server's models."""
     seed: int | None = None
-    """The seed of the first video; by default the server draws one, which is told at the end."""
+    """The seed of the first video; by default the server draws one, which is printed at the end."""
     num: int = 1
-    """Videos to ask for at once, of consecutive seeds."""
+    """Number of videos to request at once, with consecutive seeds."""
     num_frames: int | None = None
     """Frames of the video."""
     fps: float | None = None
-    """Frames a second."""
+    """Frames per second."""
     steps: int | None = None
     """Denoising steps."""
     guidance: float | None = None
-    """How much the prompt counts."""
+    """Classifier-free guidance scale; larger values follow the prompt more closely."""
     negative_prompt: str | None = None
-    """What is not to be seen."""
+    """What should not appear."""
     key: str = ""
-    """The server's key, where it asks for one; MOTIF_API_KEY is better, as no list of processes shows it."""
+    """The server's API key, if it requires one; MOTIF_API_KEY is safer, as process lists do not show it."""
 
 
 def main(args: list[str]) -> int:
@@ -72,7 +72,7 @@ def main(args: list[str]) -> int:
                 jobs.cancel(hasty)
             return 130
         except MotifError:
-            jobs.left("not fetched, and left on the server")
+            jobs.left("not downloaded, still on the server")
             raise
     seconds = {"seconds": round(time.perf_counter() - started, 2)}
     if options.num > 1:
@@ -87,13 +87,13 @@ def main(args: list[str]) -> int:
 
 
 def _targets(options: Options) -> list[Path]:
-    """The files to write; their folder is made before the server does any work."""
+    """The files to write; their folder is created before the server does any work."""
     if options.image is None or not options.prompt:
-        raise InputError("give --image and --prompt: the first frame, and what is to happen.")
+        raise InputError("give --image and --prompt: the first frame, and what should happen.")
     if not options.out or "://" in options.out:
-        raise InputError(f"--out '{options.out}': name an .mp4 file or a folder of this machine.")
+        raise InputError(f"--out '{options.out}': give an .mp4 file or a folder on this machine.")
     if options.num < 1:
-        raise InputError(f"--num {options.num}: at least 1.")
+        raise InputError(f"--num {options.num}: must be at least 1.")
     single = options.out.endswith(".mp4")
     if single and options.num > 1:
         raise InputError(f"--out {options.out}: {options.num} videos are to be written; name a folder.")
@@ -101,16 +101,16 @@ def _targets(options: Options) -> list[Path]:
     try:
         (out.parent if single else out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"--out {out}: its folder cannot be made: {error.strerror}.") from error
+        raise StorageError(f"--out {out}: its folder cannot be created: {error.strerror}.") from error
     targets = [out] if single else [out / f"{number:04}.mp4" for number in range(options.num)]
     if there := next((target for target in targets if target.exists()), None):
-        raise InputError(f"--out {out}: {there} is there already, and is not overwritten. Name another place.")
+        raise InputError(f"--out {out}: {there} exists already and is not overwritten. Give another path.")
     return targets
 
 
 def _picture(image: Path) -> Path | bytes:
-    """What the server takes: a picture's file as it is, of a video the first frame as a PNG."""
-    with contextlib.suppress(OSError), image.open("rb") as stream:  # whatever is wrong with it is told below
+    """What to upload: a picture file unchanged, or the first frame of a video as PNG."""
+    with contextlib.suppress(OSError), image.open("rb") as stream:  # read_image reports errors below
         if find_kind(stream.read(HEAD)):
             return image
     png = io.BytesIO()
@@ -119,7 +119,7 @@ def _picture(image: Path) -> Path | bytes:
 
 
 def _ask(client: Client, options: Options, jobs: "_Jobs") -> None:
-    """Create all jobs; where no seed is given, the first one's is the server's choice and the others follow it."""
+    """Create all jobs; without a seed, the server chooses the first one and the others follow it."""
     assert options.image is not None
     image, first = _picture(options.image), options.seed
     for number in range(options.num):
@@ -142,7 +142,7 @@ def _ask(client: Client, options: Options, jobs: "_Jobs") -> None:
 
 @dataclass
 class _Jobs:
-    """What has been asked for: ``open`` until it is fetched or has failed. All run at once, and are awaited in turn."""
+    """The requested jobs: ``open`` until downloaded or failed. All run at once and are awaited in turn."""
 
     targets: list[Path]
     open: list[Video] = field(default_factory=list)
@@ -151,7 +151,7 @@ class _Jobs:
     line: "_Line" = field(default_factory=lambda: _Line())
 
     def fetch(self, client: Client) -> None:
-        """Wait for each, and write what it came to."""
+        """Wait for each job and download its video."""
         for number, target in enumerate(self.targets, 1):
             many = f"video {number} of {len(self.targets)}, " if len(self.targets) > 1 else ""
             video = client.wait(self.open[0].id, partial(self.line.show, many))
@@ -165,11 +165,11 @@ class _Jobs:
         self.line.clear()
 
     def cancel(self, client: Client) -> None:
-        """Delete on the server what is still open."""
+        """Delete open jobs on the server."""
         count = len(self.open)
         try:
             while self.open:
-                with contextlib.suppress(RefusedError):  # it is gone already
+                with contextlib.suppress(RefusedError):  # already deleted
                     client.delete(self.open[-1].id)
                 self.open.pop()
         except MotifError as error:
@@ -178,13 +178,13 @@ class _Jobs:
         self.line.report(f"motif: interrupted; {plural(count - len(self.open), 'job')} cancelled on the server.")
 
     def left(self, what: str) -> None:
-        """Name the jobs that are still open, for whoever wants to fetch or delete them."""
+        """Report the ids of open jobs, so that the user can download or delete them."""
         if self.open:
             self.line.report(f"{what}: {', '.join(video.id for video in self.open)}")
 
 
 class _Line:
-    """How a job stands, on stderr: one line that changes on a terminal, elsewhere one a stage and quarter."""
+    """Progress on stderr: one changing line on a terminal, elsewhere a line per stage and quarter."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -206,11 +206,11 @@ class _Line:
             report(text)
 
     def report(self, line: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
         self.clear()
         report(line)
 
     def clear(self) -> None:
-        """Make place on a terminal."""
+        """Clear the line on a terminal."""
         if self._live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -12,18 +12,18 @@ from pipeline.report.page import ReportOptions, write_report
 
 @dataclass(frozen=True)
 class Options:
-    """Write one HTML page with clips, heatmaps over them, captions, histograms and rejects; it needs nothing else."""
+    """Write one HTML page with clips, heatmaps over them, captions, histograms and rejects; it is self-contained."""
 
     out: Path | None = None
     """The page; by default DATASET/inspect.html, or ./inspect.html for a dataset in an object store."""
     num: int = 24
-    """How many clips, from still to lively."""
+    """Number of clips, from still to lively."""
     seed: int = 0
-    """Another seed shows other clips."""
+    """Selects the clips."""
     where: tuple[str, ...] = ()
     """Rules a clip must meet, such as "moving_share>=0.1"."""
     heatmaps: str | None = None
-    """Which heatmaps to show, where the dataset has several."""
+    """Which heatmaps to show, if the dataset has several."""
 
 
 def main(args: list[str]) -> None:
@@ -31,7 +31,7 @@ def main(args: list[str]) -> None:
     place, rest = take_positional(args, "DATASET", "motif inspect")
     options = parse(Options, rest, f"motif inspect {place or 'DATASET'}")
     if options.num < 1:
-        raise InputError(f"--num {options.num}: at least 1.")
+        raise InputError(f"--num {options.num}: must be at least 1.")
     out = options.out or (Path("inspect.html") if is_remote(place) else local_path(place) / "inspect.html")
     write_report(Folder(place), out, ReportOptions(options.num, options.seed, options.where, options.heatmaps))
     report("Open this page in a browser:")

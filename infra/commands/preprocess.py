@@ -22,14 +22,14 @@ _USAGE = """usage: motif preprocess RECIPE --manifest M --out DATASET [--dry-run
 
 recipes:
 {recipes}
-  or package.module:function, a function of yours that returns pipeline.recipes.Preprocess
+  or package.module:function, your own function that returns pipeline.recipes.Preprocess
 
 motif preprocess RECIPE --help lists every field that can be overridden."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Generic[Recipe]):
-    """Compute the features that a recipe names for every clip of a manifest, reusing all that is there."""
+    """Compute a recipe's features for every clip of a manifest, reusing existing ones."""
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
     manifest: str
@@ -39,7 +39,7 @@ class Options(Generic[Recipe]):
     dry_run: bool = False
     """Print the resolved recipe and the plan, and stop."""
     limit: int | None = None
-    """Plan at most so many new clips."""
+    """Largest number of new clips to plan."""
     columns: ManifestColumns = ManifestColumns()
 
 
@@ -64,7 +64,7 @@ def main(args: list[str]) -> None:
 
 
 def finish(run: "Run", dataset: str) -> None:
-    """Execute a run and print its account as one JSON line, which is all that comes to stdout."""
+    """Execute a run and print its account as one JSON line, the only output on stdout."""
     from base import ray_session
 
     with ray_session.session():

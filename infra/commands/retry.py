@@ -1,4 +1,4 @@
-"""``motif retry``: failed clips once more, with the recipe and the manifest of the last run."""
+"""``motif retry``: retry failed clips with the recipe and manifest of the last run."""
 
 import dataclasses
 from typing import Annotated
@@ -22,7 +22,7 @@ class Options:
     """
 
     stage: str | None = None
-    """Only what failed at this stage: probe, decode, featurize, featurize:NAME."""
+    """Only failures of this stage: probe, decode, featurize, featurize:NAME."""
     error: str | None = None
     """Only failures of this class, such as Timeout."""
     dry_run: bool = False
@@ -43,7 +43,7 @@ def main(args: list[str]) -> None:
     if not found.slots and not found.parts:
         failed = RetryFilter().find(dataset)
         others = len(failed.slots) + sum(map(len, failed.parts.values()))
-        report("nothing has failed" + (" there; see `motif dataset stats` for what has" if others else ""))
+        report("no failures" + (" match; `motif dataset stats` lists all" if others else ""))
         return
     run = Run(dataclasses.replace(job, recipe=options.recipe, retry=chosen), report)
     if options.dry_run:

@@ -29,8 +29,8 @@ from models.tags import model_tags, request_tags
 
 _FORMATS = (".mp4", ".gif")
 _OTHER_FORMATS = (".apng", ".avi", ".mkv", ".mov", ".png", ".webm", ".webp")
-_WIDEST_GRID = 16_384  # pixels of a side: H.264 has room for no more
-_SEEDS = 2**63  # torch's generators take no larger ones
+_WIDEST_GRID = 16_384  # pixels per side: the limit of H.264
+_SEEDS = 2**63  # torch generators accept no larger ones
 
 
 @dataclass(frozen=True)
@@ -40,37 +40,37 @@ class Options:
     image: Path | None = None
     """The first frame; a JPEG, PNG or WebP file of any size, or a video, whose first frame is taken."""
     prompt: str | None = None
-    """What is to happen; "" where the picture is to say all."""
+    """What should happen; "" to leave it to the picture."""
     pairs: Path | None = None
-    """Instead of both: a CSV file with columns image and prompt, and optionally seed; or a folder with name.txt beside
-    name.png, .jpg, .webp or .mp4."""
+    """Instead of --image and --prompt: a CSV file with columns image, prompt and optionally seed; or a folder with
+    name.txt next to name.png, .jpg, .webp or .mp4."""
     out: str = ""
-    """An .mp4 or .gif file, or a folder where there are several videos; local or s3://."""
+    """An .mp4 or .gif file, or a folder for several videos; local or s3://."""
     grid: str = ""
-    """Also an .mp4 or .gif file of all videos side by side: a row an image, a column a prompt or seed."""
+    """Also write an .mp4 or .gif file of all videos side by side: one row per image, one column per prompt or seed."""
     negative_prompt: str = ""
-    """What is not to be seen."""
+    """What should not appear."""
     seed: int = 0
     """The seed of the first video; the same seed gives the same video."""
     num: int = 1
-    """Videos a pair, of consecutive seeds."""
+    """Videos per pair, with consecutive seeds."""
     fps: float | None = None
-    """Frame rate that the model is given; by default the usual one of its training clips."""
+    """Frame rate that the model is conditioned on; by default the usual rate of its training data."""
     frames: int | None = None
-    """Frames of a video, up to the model's own number, which is the default."""
+    """Frames per video, at most the model's own number, which is the default."""
     batch: int = 4
     """Videos sampled together on a GPU; a CPU takes one at a time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "float32"
     """Of the network; bfloat16 halves its memory."""
     compile: bool = False
-    """Compile the network: minutes at the first video, faster from then on."""
+    """Compile the network: the first video takes minutes longer, later ones are faster."""
     sampling: Annotated[SamplingChanges, tyro.conf.arg(name="")] = SamplingChanges()
 
 
 @dataclass(frozen=True)
 class _Video:
-    """A video to write: under which name, of which image, prompt and seed."""
+    """A video to write: its file name, image, prompt and seed."""
 
     name: str
     image: Path
@@ -99,10 +99,10 @@ def main(args: list[str]) -> None:
 
 
 class _Run:
-    """Samples in batches, and writes each video as soon as it is there."""
+    """Samples in batches and writes each batch as soon as it is ready."""
 
     def __init__(self, options: Options, model: Candidate, target: Folder) -> None:
-        self.sampling = checked_sampling(model.facts, options.sampling, model.name)  # before all weights are loaded
+        self.sampling = checked_sampling(model.facts, options.sampling, model.name)  # before any weights are loaded
         device = find_device(options.device)
         self.options, self.model, self.target = options, model, target
         self.generator = Generator.load(model.weights(), device, options.precision, options.compile)
@@ -112,7 +112,7 @@ class _Run:
         self.rate = 0.0
 
     def write(self, videos: Sequence[_Video]) -> None:
-        """Sample and write all; what was written is there whatever happens to the rest."""
+        """Sample and write all videos; written ones are kept if a later batch fails."""
         written = 0
         try:
             for first in range(0, len(videos), self.batch):
@@ -127,17 +127,17 @@ class _Run:
                 report(f"{written} of {plural(len(videos), 'video')} are written and kept in {self.target.uri}")
 
     def check_grid(self, rows: list[list[int]]) -> None:
-        """InputError where the grid has more pixels than a video can have."""
+        """InputError if the grid is larger than a video can be."""
         height, width = self.generator.size
         sides = (len(rows) * height, max(map(len, rows), default=0) * width)
         if max(sides) > _WIDEST_GRID:
             raise InputError(
                 f"--grid {self.options.grid}: {len(rows)} rows make {sides[0]} x {sides[1]} pixels, and a video has at "
-                f"most {_WIDEST_GRID} a side. Leave it out, or sample fewer."
+                f"most {_WIDEST_GRID} per side. Omit it, or sample fewer videos."
             )
 
     def write_grid(self, rows: list[list[int]]) -> None:
-        """All videos in one, where one is wanted."""
+        """Write all videos as one, if --grid is given."""
         if self.options.grid:
             folder, name = _split(self.options.grid)
             folder.write(name, encode(name, tile(self.kept, rows), self.rate, self.metadata))
@@ -158,8 +158,7 @@ class _Run:
             return self.generator.generate(requests, self.sampling, summary, self.options.frames)
         except torch.OutOfMemoryError as error:
             raise InputError(
-                f"--batch {self.options.batch}: the GPU's memory does not suffice. Set it lower, or --precision to "
-                "bfloat16."
+                f"--batch {self.options.batch}: the GPU has too little memory. Reduce it, or set --precision bfloat16."
             ) from error
 
     def _write(self, name: str, frames: UInt8[np.ndarray, "t h w 3"], request: Request) -> None:
@@ -172,20 +171,20 @@ class _Run:
 
 def _check(options: Options) -> None:
     if not options.out:
-        raise InputError("--out is missing: name an .mp4 or .gif file, or a folder.")
+        raise InputError("--out is missing: give an .mp4 or .gif file, or a folder.")
     for name in ("num", "batch"):
         if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)}: at least 1.")
+            raise InputError(f"--{name} {getattr(options, name)}: must be at least 1.")
     if options.fps is not None and not 0 < options.fps <= 240:
-        raise InputError(f"--fps {options.fps:g}: above 0, at most 240.")
+        raise InputError(f"--fps {options.fps:g}: must be above 0 and at most 240.")
     if (options.image is None) == (options.pairs is None):
         raise InputError("give --image and --prompt, or --pairs with a CSV file or a folder of both.")
     if options.image and options.prompt is None:
-        raise InputError('--prompt is missing: say what is to happen, or "" for whatever the picture suggests.')
+        raise InputError('--prompt is missing: say what should happen, or give "" to leave it to the picture.')
     if options.pairs and options.prompt is not None:
-        raise InputError("--prompt: with --pairs each image has a prompt of its own. Leave it out.")
+        raise InputError("--prompt: with --pairs each image has its own prompt. Omit it.")
     if options.grid == options.out:
-        raise InputError(f"--grid {options.grid}: this is where --out writes. Name another file.")
+        raise InputError(f"--grid {options.grid}: --out writes this file. Give another one.")
     for name, place in (("out", options.out), ("grid", options.grid)):
         suffix = Path(place).suffix.lower()
         if suffix in _OTHER_FORMATS or (name == "grid" and place and suffix not in _FORMATS):
@@ -193,28 +192,28 @@ def _check(options: Options) -> None:
 
 
 def _plan(options: Options) -> tuple[Folder, list[_Video]]:
-    """Where videos go, and which; every image is read once, so that a wrong one is told before anything is sampled."""
+    """Where to write which videos; reads every image once, so that errors show before sampling."""
     pairs = [Pair(options.image, options.prompt or "")] if options.image else read_pairs(options.pairs or Path())
     first = [(pair, options.seed if pair.seed is None else pair.seed) for pair in pairs]
     for seed in {seed for _, seed in first}:
         if not 0 <= seed <= _SEEDS - options.num:
-            raise InputError(f"seed {seed}: from 0 to {_SEEDS - options.num}.")
+            raise InputError(f"seed {seed}: must be from 0 to {_SEEDS - options.num}.")
     for image in {pair.image: None for pair in pairs}:
         read_image(image)
     wanted = [(pair, seed + more) for pair, seed in first for more in range(options.num)]
     target, names = Folder(options.out), [f"{number:04}.mp4" for number in range(len(wanted))]
     if Path(options.out).suffix.lower() in _FORMATS:
         if len(wanted) > 1:
-            raise InputError(f"--out {options.out}: {len(wanted)} videos are to be written; name a folder.")
+            raise InputError(f"--out {options.out}: {len(wanted)} videos will be written; give a folder.")
         target, name = _split(options.out)
         names = [name]
     elif not target.remote and target.path.is_file():
-        raise InputError(f"--out {options.out}: this is a file. Name an .mp4 or .gif file, or a folder.")
+        raise InputError(f"--out {options.out}: this is a file. Give an .mp4 or .gif file, or a folder.")
     return target, [_Video(n, pair.image, pair.prompt, seed) for n, (pair, seed) in zip(names, wanted, strict=True)]
 
 
 def _split(place: str) -> tuple[Folder, str]:
-    """The folder and the name of a file; InputError where there is a folder of that name."""
+    """The folder and name of a file; InputError if the path is a folder."""
     folder, slash, name = place.rpartition("/")
     if not Folder(place).remote and Folder(place).path.is_dir():
         raise InputError(f"{place} is a folder: give the name of a file in it.")

@@ -1,4 +1,4 @@
-"""``motif serve``: model folders behind an HTTP API, and a page for people."""
+"""``motif serve``: model folders behind an HTTP API and a web page."""
 
 import json
 import os
@@ -24,19 +24,19 @@ from serving.settings import Compute, Settings, read_keys
 
 _USAGE = "motif serve MODEL [NAME=MODEL ...] [OPTIONS]"
 _HERE = ("localhost", "127.0.0.1", "::1")
-_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # no addresses to call
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # not addresses to connect to
 
 
 @dataclass(frozen=True)
 class Options:
-    """Serve model folders, or the newest checkpoints of runs; the first is taken where a request names none."""
+    """Serve model folders, or the newest checkpoints of runs; the first is the default of requests."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for all, which asks for --keys."""
+    """Address to listen on; 0.0.0.0 for all, which requires --keys."""
     port: int = 8000
-    """From 1 to 65535."""
+    """Port to listen on, from 1 to 65535."""
     keys: Path | None = None
-    """A text file of bearer keys, one a line."""
+    """A text file of bearer keys, one per line."""
     write_config: Path | None = None
     """Write the config file of a cluster (`serve deploy FILE`) instead of serving."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
@@ -45,9 +45,9 @@ class Options:
     sampling: Annotated[SamplingChanges, tyro.conf.arg(name="")] = SamplingChanges()
 
     def __post_init__(self) -> None:
-        """Refuse what is no port."""
+        """Check the port."""
         if not 1 <= self.port <= 65535:
-            raise ValueError(f"port {self.port}: from 1 to 65535")
+            raise ValueError(f"port {self.port}: must be from 1 to 65535")
 
 
 def main(args: list[str]) -> int:
@@ -70,7 +70,7 @@ def _run(args: list[str]) -> None:
         if options.write_config:
             config, _ = resolving.result()
             options.write_config.write_text(_as_yaml(config, options))
-            report(f"{options.write_config} is written: `serve deploy {options.write_config}` on the cluster's head.")
+            report(f"{options.write_config} is written; run `serve deploy {options.write_config}` on its head node.")
             return
         _check_port(options)
         report("importing Ray")  # it takes seconds, as looking at the models does
@@ -80,7 +80,7 @@ def _run(args: list[str]) -> None:
     imported = round(time.perf_counter() - STARTED, 2)
     with Running(config, models, options.host, options.port, report) as running:
         stopping, at_once = threading.Event(), threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):  # only now: Ray sets its own when it starts
+        for number in (signal.SIGINT, signal.SIGTERM):  # only now: Ray installs its own handlers when it starts
             signal.signal(number, lambda *_: (at_once if stopping.is_set() else stopping).set())
         _tell(config, options, {"import": imported, **running.seconds})
         stopping.wait()
@@ -93,17 +93,17 @@ def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:
     summary = {"url": url, "models": [place.name for place in config.models], "seconds": phases}
     print(json.dumps(summary), flush=True)
     total = sum(phases[name] for name in ("import", "ray", "serve", "application"))
-    report(f"Ready after {total:.0f} s: {url} is a page, {url}/v1/videos the API. Ctrl+C ends it.")
+    report(f"Ready after {total:.0f} s: {url} is the page, {url}/v1/videos the API. Press Ctrl+C to stop.")
 
 
 def _settings(options: Options) -> Settings:
-    """InputError if options do not go together."""
+    """The server's settings; InputError if options are missing or inconsistent."""
     keys = read_keys(options.keys) if options.keys else options.settings.key_hashes
     here = options.host in _HERE
     if not keys and not here:
         raise InputError(
-            f"--host {options.host}: a server that others can reach asks for a key. Write some into a file and name it "
-            "with --keys, or leave --host out."
+            f"--host {options.host}: a server that others can reach requires API keys. Write some to a file and give "
+            "it with --keys, or omit --host."
         )
     hosts = options.settings.hosts or (_HERE if here and not keys else ())
     try:
@@ -115,7 +115,7 @@ def _settings(options: Options) -> Settings:
 
 
 def _anywhere(settings: Settings) -> Settings:
-    """The same from any working directory, as a config file is read."""
+    """With absolute paths, since a config file is read in another working directory."""
     return replace(
         settings,
         folder=_absolute(settings.folder),
@@ -131,18 +131,18 @@ def _absolute(path: str) -> str:
 def _check_port(options: Options) -> None:
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # of a name, Serve takes that one
+        family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # Serve prefers IPv4
         with socket.create_server(address, family=family):
             pass
-    except OSError as error:  # a name that nobody knows has numbers of its own
+    except OSError as error:  # an unknown host has its own error numbers
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise InputError(
-            f"--port {options.port}: {options.host} cannot be listened on there ({why}). Name another."
+            f"--port {options.port}: cannot listen on {options.host} at this port ({why}). Give another."
         ) from error
 
 
 def _as_yaml(config: Config, options: Options) -> str:
-    """A config file of Ray Serve."""
+    """A Ray Serve config file."""
     application = {
         "name": "motif",
         "route_prefix": "/",

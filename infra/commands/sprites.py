@@ -16,23 +16,23 @@ class Options:
     out: Path
     """Folder to write to."""
     num: int = 24
-    """How many clips."""
+    """Number of clips."""
     seed: int = 0
     """The world's seed; the same seed gives the same bytes."""
     height: int = 256
     width: int = 256
     frames: int = 17
     prompts_per_scene: int = 2
-    """Clips that share their first frame and differ in what the caption asks for."""
+    """Clips that share their first frame and differ in caption and motion."""
     kinds: tuple[MotionKind, ...] = KINDS
-    """What may happen in a clip; a kind that is named several times is drawn more often."""
+    """Kinds of motion in a clip; a kind given several times is drawn more often."""
 
 
 def main(args: list[str]) -> None:
     """Run the command."""
     options = parse(Options, args, "motif sprites")
     if options.num < 1 or options.prompts_per_scene < 1:
-        raise InputError(f"--num {options.num}, --prompts-per-scene {options.prompts_per_scene}: at least 1.")
+        raise InputError(f"--num {options.num}, --prompts-per-scene {options.prompts_per_scene}: must be at least 1.")
     try:
         world = World(options.height, options.width, options.frames, kinds=options.kinds)
     except ValueError as error:

@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 Recipe = TypeVar("Recipe")
 _RECIPES = "training.recipes"
-_NO_OUT = "--out is missing: name the run's folder."
+_NO_OUT = "--out is missing: give the run's folder."
 
 _USAGE = """usage: motif train RECIPE --data DATASET [DATASET ...] --out RUN [--workers N] [--dry-run] [OPTIONS]
        motif train --config RUN/config.json --data DATASET --out RUN [OPTIONS]
 
 recipes:
 {recipes}
-  or package.module:function, a function of yours that returns training.recipes.Train
+  or package.module:function, your own function that returns training.recipes.Train
 
-motif train RECIPE --help lists every field that can be overridden. The same command again goes on from the last
-checkpoint."""
+motif train RECIPE --help lists every field that can be overridden. Running the same command again continues from the
+last checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Generic[Recipe]):
-    """Train the network that a recipe names on feature datasets, or go on with the run that OUT holds."""
+    """Train a recipe's network on feature datasets, or continue the run in OUT."""
 
     data: tuple[str, ...] = ()
     """Datasets made by ``motif preprocess``, or views saved by ``motif dataset filter``; several are mixed."""
@@ -43,7 +43,7 @@ class Options(Generic[Recipe]):
     workers: int | None = None
     """Short for --hardware.workers: Ray Train workers, or 0 for this process."""
     base_model: str | None = None
-    """Short for --network.start: the model folder to start from; the same name as of ``motif preprocess``."""
+    """Short for --network.start: the model folder to start from; the same option as in ``motif preprocess``."""
     dry_run: bool = False
     """Check everything, print the resolved recipe and an estimate of memory and time, and stop."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
@@ -88,14 +88,14 @@ def main(args: list[str]) -> int:
 
 
 def _check_early(args: list[str]) -> None:
-    """Refuse what can be seen before torch is loaded, which takes long: a wrong recipe, missing options or datasets."""
+    """Check the recipe, options and datasets before torch is imported, which takes seconds."""
     if ":" not in args[0] and args[0] != "--config":
         chosen(args, dict.fromkeys(summaries(_RECIPES), str), str)
     if "-h" in args or "--help" in args:
         return
     data, dry = _values(args, "--data"), "--dry-run" in args or "--dry_run" in args
     if not data and not dry:
-        raise InputError("--data: name at least one dataset, made by `motif preprocess`.")
+        raise InputError("--data is missing: give at least one dataset made by `motif preprocess`.")
     if not (_values(args, "--out") or dry):
         raise InputError(_NO_OUT)
     for uri in data:
@@ -104,7 +104,7 @@ def _check_early(args: list[str]) -> None:
 
 
 def _values(args: list[str], name: str) -> list[str]:
-    """What is given to an option, as ``--name A B`` or ``--name=A``."""
+    """The values of an option, as ``--name A B`` or ``--name=A``."""
     found, inside = [], False
     for arg in args:
         if arg.startswith("--"):

@@ -1,4 +1,4 @@
-"""``motif unlock``: release the lock of a run that has ended and could not give it back."""
+"""``motif unlock``: release the lock of a run that ended without releasing it."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from infra.options import parse, report, take_positional
 class Options:
     """Release the lock of a dataset, or of a training run's folder, whose writer has ended on another machine.
 
-    The lock is watched first: a writer that is seen to live keeps it. One that lives unseen stops at its next write.
+    The lock is watched first: a writer seen to be alive keeps it. Any other live writer stops at its next write.
     """
 
 

@@ -1,4 +1,4 @@
-"""``motif validate``: the error of runs on held-out clips, where things move and overall."""
+"""``motif validate``: the error of runs on held-out clips, in moving regions and overall."""
 
 import json
 import sys
@@ -20,9 +20,9 @@ from training.validation.validate import Validation, ValidationJob, validate
 
 @dataclass(frozen=True)
 class Options:
-    """Measure runs on held-out clips by timestep: loss where things move, over loss overall (MotiF, figure 6).
+    """Measure runs on held-out clips by timestep: loss in moving regions over loss overall (MotiF, figure 6).
 
-    A run is the folder of a run (its newest checkpoint counts) or a model folder. Others are compared with the first.
+    A run is the folder of a run (its newest checkpoint is used) or a model folder. The first is the reference.
     """
 
     runs: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -32,7 +32,7 @@ class Options:
     out: str = ""
     """Folder for validation.json and validation.png."""
     allow_training_data: bool = False
-    """Measure also where a run was trained on some of these clips."""
+    """Also measure runs that were trained on some of these clips."""
     measuring: Annotated[Measuring, tyro.conf.arg(name="")] = Measuring()
 
 
@@ -44,7 +44,7 @@ def main(args: list[str]) -> None:
             "motif validate: RUN is missing. Usage: motif validate RUN [RUN ...] --data HELDOUT [OPTIONS]."
         )
     if not options.data:
-        raise InputError("--data is missing: name a dataset of clips that no run was trained on, or a view of one.")
+        raise InputError("--data is missing: give a dataset of clips that no run was trained on, or a view of one.")
     job = ValidationJob(options.runs, options.data, options.measuring, options.allow_training_data)
     found = validate(job, report)
     if options.out:

@@ -1,5 +1,5 @@
-"""The demo: the whole way on generated videos, and a page that shows it.
+"""The demo: the whole workflow on generated videos, and a page that shows it.
 
-``settings`` (where things lie, and whether they are of this demo), ``steps`` (videos, features, training), ``samples``
-(videos of what no training has seen), ``curve`` (the loss as SVG), ``page`` (all of it on one page).
+``settings`` (paths, and whether files belong to this demo), ``steps`` (videos, features, training), ``samples`` (videos
+of held-out pictures), ``curve`` (the loss as SVG), ``page`` (everything on one page).
 """

@@ -1,4 +1,4 @@
-"""A loss by step as inline SVG: no script, no outside host, and it follows the page's colours."""
+"""A loss by step as inline SVG: without scripts or external resources, in the page's colours."""
 
 from collections.abc import Sequence
 from html import escape
@@ -13,8 +13,8 @@ _WIDTH, _HEIGHT, _LEFT, _BELOW = 560, 190, 46, 24
 def curve(title: str, points: Sequence[tuple[float, float]], window: int = 1) -> str:
     """A figure of (step, loss) pairs, at least one.
 
-    With a ``window`` above 1 single values are faint, and over them lies the mean of so many: at most of a quarter of
-    all.
+    With a ``window`` above 1, single values are faint and a moving mean over ``window`` values (at most a quarter of
+    all) is drawn on top.
     """
     steps, values = (np.array(column, np.float64) for column in zip(*points, strict=True))
     window = max(1, min(window, len(points) // 4))
@@ -40,7 +40,7 @@ def _points(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _grid(top: float, last: float) -> str:
-    """Three lines with their loss, and where the steps begin and end."""
+    """Three grid lines labelled with their loss, and the first and last step."""
     floor = _HEIGHT - _BELOW
     marks = [(floor * (1 - share), share * top) for share in (0.0, 0.5, 1 / 1.05)]
     drawn = [

@@ -1,4 +1,4 @@
-"""The page of a demo: one HTML file with its videos in it, which asks no host for anything."""
+"""The page of a demo: one self-contained HTML file with its videos."""
 
 import base64
 import json
@@ -28,21 +28,21 @@ from pipeline.report.choose import Shown, choose
 from training.run.tracking import METRICS, read_metrics
 
 _CLIPS = 4
-_WINDOW = 25  # steps that the curve of the run is smoothed over
+_WINDOW = 25  # steps over which the run's loss curve is smoothed
 
 Scenes = Sequence[Sequence[Sample]]
 
 
 @dataclass(frozen=True)
 class Made:
-    """Videos of the same scenes and sentences, by the toy as it came and by the run of the demo."""
+    """Videos of the same scenes and prompts, by the toy model and by the demo's run."""
 
     toy: Scenes
     run: Scenes
 
 
 def count_right(scenes: Scenes) -> tuple[int, int]:
-    """How many videos move as they were asked to, and how many there are."""
+    """The number of videos that move as prompted, and of all."""
     samples = [sample for row in scenes for sample in row]
     return sum(sample.right for sample in samples), len(samples)
 
@@ -78,11 +78,11 @@ def _right(scenes: Scenes) -> str:
 
 
 def _scene(demo: Demo, run: Sequence[Sample], toy: Sequence[Sample]) -> str:
-    """A first frame, and beside it what both models make of it."""
+    """A first frame next to the videos of both models."""
     first = pictures.poster(read_image(demo.samples / "run" / run[0].image))
     rows = "".join(
         f"<h3>{words}</h3><div class='videos'>{''.join(_sample(demo.samples / name, one) for one in row)}</div>"
-        for words, name, row in (("after this run", "run", run), ("the toy as it came", "toy", toy))
+        for words, name, row in (("after this run", "run", run), ("before this run", "toy", toy))
     )
     return (
         f'<article class="scene"><figure class="first"><img src="{first}" alt="the first frame">'
@@ -108,7 +108,7 @@ def _clips(demo: Demo) -> str:
 
 
 def _clip(one: Shown, decoder: ClipDecoder) -> str:
-    """A training clip, and its heatmap over it."""
+    """A training clip, plain and with its heatmap."""
     frames = pictures.shrink(decoder.frames(one.clip))
     assert one.heatmap is not None
     videos = "".join(
@@ -120,7 +120,7 @@ def _clip(one: Shown, decoder: ClipDecoder) -> str:
 
 
 def _runs(demo: Demo, story: Story, steps: Sequence[dict[str, Any]]) -> str:
-    """What was trained when: the toy, and on from it this run."""
+    """Table rows of the toy's training and of this run."""
     run = json.loads((demo.run / CONFIG).read_text())
     ended = datetime.fromtimestamp((demo.run / METRICS).stat().st_mtime)
     clips = sum(data["clips"] for data in run["data"].values())
@@ -133,7 +133,7 @@ def _runs(demo: Demo, story: Story, steps: Sequence[dict[str, Any]]) -> str:
         f"{story.hours:.1f} h",
         story.command,
     )
-    this = ("this run, on from the toy", f"{ended:%Y-%m-%d %H:%M}", len(steps), clips, f"{seconds:.0f} s", "motif demo")
+    this = ("this run, from the toy", f"{ended:%Y-%m-%d %H:%M}", len(steps), clips, f"{seconds:.0f} s", "motif demo")
     return "".join(_row(*facts) for facts in (toy, this))
 
 

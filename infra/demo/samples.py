@@ -1,4 +1,4 @@
-"""Videos of held-out first frames: the same image and the same seed, another sentence each time."""
+"""Videos of held-out first frames: the same image and seed with several prompts."""
 
 import json
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from media.video_file import encode_video
 from models.find import find_candidates
 from models.generator import Generator, Request
 
-_TOLD = "samples.json"
+_RECORD = "samples.json"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to sample: so many scenes of a seed, each once for every one of ``WAYS``."""
+    """What to sample: ``scenes`` scenes of a seed, each in every direction of ``WAYS``."""
 
     seed: int = 0
     scenes: int = 3
@@ -31,7 +31,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sampled video: a file beside the others, what was asked for, and the direction it moves in (empty: none)."""
+    """A sampled video: its file, image, prompt, and the requested and measured direction (empty: none)."""
 
     file: str
     image: str
@@ -41,14 +41,14 @@ class Sample:
 
     @property
     def right(self) -> bool:
-        """Whether it does what was asked for."""
+        """Whether it moves as prompted."""
         return self.moved == self.way
 
 
 def write_samples(model: str, folder: Folder, plan: Plan, report: Callable[[str], None]) -> list[list[Sample]]:
-    """Videos by a model (a run or a model folder), a list of them a scene, in the order of ``WAYS``.
+    """Sample videos of a model (a run or a model folder): a list per scene, in the order of ``WAYS``.
 
-    Those that are there, of the same model at the same step, are left as they are.
+    Existing ones of the same model and step are kept.
     """
     (candidate,) = find_candidates([model])
     key = {"step": candidate.facts.step, "plan": asdict(plan)}
@@ -59,22 +59,22 @@ def write_samples(model: str, folder: Folder, plan: Plan, report: Callable[[str]
         found.append(_sample(generator, scene, (number, plan.sampling.of(candidate.facts.sampling)), folder))
         report(f"  {(number + 1) * len(WAYS)} of {plan.scenes * len(WAYS)} videos of step {candidate.facts.step}")
     saved = [[asdict(sample) for sample in row] for row in found]
-    folder.write(_TOLD, json.dumps({"key": key, "samples": saved}, indent=2).encode())
+    folder.write(_RECORD, json.dumps({"key": key, "samples": saved}, indent=2).encode())
     return found
 
 
 def _read(folder: Folder, key: dict[str, Any]) -> list[list[Sample]]:
-    """What an earlier demo sampled with the same key, if all of it is there."""
-    if not folder.exists(_TOLD):
+    """The samples of an earlier demo with the same key, if complete."""
+    if not folder.exists(_RECORD):
         return []
-    saved = json.loads(folder.read(_TOLD))
+    saved = json.loads(folder.read(_RECORD))
     found = [[Sample(**sample) for sample in row] for row in saved["samples"]]
     whole = all(folder.exists(name) for row in found for sample in row for name in (sample.file, sample.image))
     return found if whole and saved["key"] == key else []
 
 
 def _sample(generator: Generator, scene: HeldOut, how: tuple[int, Sampling], folder: Folder) -> list[Sample]:
-    """One scene's videos; ``how`` is its number, which is the seed of all of them, and the sampling."""
+    """One scene's videos; ``how`` is the scene's number, also the seed of its videos, and the sampling options."""
     number, sampling = how
     image = f"{number:02}.png"
     done, png = cv2.imencode(".png", cv2.cvtColor(scene.image, cv2.COLOR_RGB2BGR))

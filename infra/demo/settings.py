@@ -1,4 +1,4 @@
-"""Where a demo lies, and what it was made with."""
+"""The folders of a demo, and the settings it was made with."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ _MADE = ("sprites", "dataset", "run", "samples")
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo in a folder: so many videos of a seed, and so many steps of training on from the toy."""
+    """A demo in a folder: its number of videos, their seed, and its training steps."""
 
     out: Path
     num: int
@@ -30,7 +30,7 @@ class Demo:
 
     @property
     def dataset(self) -> Path:
-        """Their features."""
+        """The feature dataset of the videos."""
         return self.out / "dataset"
 
     @property
@@ -45,24 +45,24 @@ class Demo:
 
     @property
     def samples(self) -> Path:
-        """Videos that were sampled."""
+        """Sampled videos."""
         return self.out / "samples"
 
     @property
     def page(self) -> Path:
-        """The page of the whole."""
+        """The page of the demo."""
         return self.out / "index.html"
 
     def claim(self) -> None:
-        """Make the folder this demo's.
+        """Claim the folder for this demo.
 
-        What an earlier demo of other videos or of another toy made is deleted. InputError where the folder holds
-        something else.
+        Files of an earlier demo with other videos or another toy are deleted. InputError if the folder holds
+        anything else.
         """
         folder, card = Folder(str(self.out)), self._card()
         if not folder.exists(_CARD):
             if folder.files() or folder.folders():
-                raise InputError(f"--out {self.out}: the folder is not empty and holds no demo. Choose a new one.")
+                raise InputError(f"--out {self.out}: the folder is neither empty nor a demo. Choose a new one.")
         elif self._read(folder) == card:
             return
         for name in _MADE:
@@ -70,7 +70,7 @@ class Demo:
         folder.write(_CARD, json.dumps(card, indent=2).encode())
 
     def _card(self) -> dict[str, Any]:
-        """What all of it depends on, as plain JSON; the number of steps may grow."""
+        """Everything that files depend on, as plain JSON; steps are left out, as they may grow."""
         story = read_story()
         facts = {"num": self.num, "seed": self.seed, "world": asdict(WORLD), "toy": [story.date, story.steps]}
         return dict(json.loads(json.dumps(facts)))
@@ -78,5 +78,5 @@ class Demo:
     def _read(self, folder: Folder) -> Any:
         try:
             return json.loads(folder.read(_CARD))
-        except ValueError:  # torn by a crash: as good as none
+        except ValueError:  # truncated by a crash: treated as missing
             return None

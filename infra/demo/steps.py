@@ -1,4 +1,4 @@
-"""What a demo does: videos, features and a page of them, training on from the toy. What is there is left as it is."""
+"""The steps of a demo: videos, features and a page of them, training. Existing files are kept."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ PROMPTS_PER_SCENE = 4
 
 
 def write_videos(demo: Demo) -> None:
-    """Generate the videos; the manifest is written last, so one that is there tells that all are."""
+    """Generate the videos; the manifest is written last, so its presence means that all exist."""
     if not (demo.videos / "manifest.csv").is_file():
         write_sprites(demo.videos, WORLD, demo.num, demo.seed, PROMPTS_PER_SCENE)
 
@@ -40,7 +40,7 @@ def write_inspection(demo: Demo) -> None:
 
 
 def training(steps: int) -> Train:
-    """The toy's training, going on from its weights: at a lower rate, in the precision that any CPU is fast in."""
+    """The toy's training recipe, starting from its weights, with a lower learning rate and in float32."""
     recipe = toy()
     return replace(
         recipe,
@@ -53,5 +53,5 @@ def training(steps: int) -> Train:
 
 
 def train(demo: Demo, report: Report) -> int:
-    """Train on, or go on with that; returns the step that the run is at."""
+    """Train, or continue training; returns the run's step."""
     return launch(TrainJob(training(demo.steps), (str(demo.dataset),), Folder(str(demo.run))), report).step

@@ -1,8 +1,8 @@
-"""The toy: a small model that comes with the code, trained on moving sprites, and the settings that made it.
+"""The toy: a small model that comes with the code, trained on moving sprites, and its training settings.
 
-``MODEL`` is its model folder; README.md beside it has the commands, the seeds and what was measured. ``data`` and
-``training`` are the settings: recipes, on the command line too. ``heldout`` has first frames that no training has seen,
-``motion`` tells which way a video moves, ``measure`` how often that is what was asked for.
+``MODEL`` is its model folder; README.md next to it has the commands, seeds and measurements. ``data`` and
+``training`` are the settings: recipes, on the command line too. ``heldout`` has held-out first frames,
+``motion`` finds the direction in which a video moves, ``measure`` how often that is the prompted one.
 """
 
 import json
@@ -15,10 +15,10 @@ MODEL = _HERE / "model"
 
 @dataclass(frozen=True)
 class Story:
-    """How the toy came about: when, by which command, on how many clips, in how many steps and hours.
+    """How the toy was trained: date, command, number of clips, steps and hours.
 
-    ``right`` is the share of held-out videos that moved in the one of eight directions that was asked for; ``loss``
-    its loss by step, each the mean over the steps since the one before.
+    ``right`` is the share of held-out videos that moved in the prompted one of eight directions; ``loss`` has (step,
+    mean loss since the previous entry).
     """
 
     date: str
@@ -31,6 +31,6 @@ class Story:
 
 
 def read_story() -> Story:
-    """The facts that were committed with the model."""
+    """The record that was committed with the model."""
     saved = json.loads((_HERE / "story.json").read_text())
     return Story(**saved | {"loss": tuple((int(step), float(loss)) for step, loss in saved["loss"])})

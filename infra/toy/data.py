@@ -16,9 +16,9 @@ _CELL = 24
 
 
 def clips() -> Preprocess:
-    """8 frames of 192 x 192, every second one of a video, in 8 x 8 cells of 32 channels.
+    """8 frames of 192 x 192, every second frame of a video, as latents of 8 x 8 cells with 32 channels.
 
-    The recipe ``sprites`` has eight times as many places: too many to learn from within an hour on a core.
+    The recipe ``sprites`` has eight times as many positions, too many to train on one core within an hour.
     """
     return replace(
         sprites(),

@@ -1,4 +1,4 @@
-"""First frames that no training has seen, and what is asked of them."""
+"""Held-out first frames, which no training has seen, and their prompts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,13 +11,13 @@ from pipeline.sprites.render import render
 from pipeline.sprites.world import SPEEDS, Motion, Scene, Sprite, World, draw_scene, stays_inside
 
 WAYS = ("right", "left", "up", "down")
-# Scenes of a dataset are drawn from (seed, number): these numbers no dataset reaches.
+# Scenes of a dataset are drawn from (seed, number); no dataset reaches these numbers.
 _FIRST = 2**31
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A first frame, RGB, and the sprite in it that is to move."""
+    """A first frame (RGB) and the sprite in it that should move."""
 
     image: UInt8[np.ndarray, "h w 3"]
     sprite: Sprite
@@ -29,14 +29,14 @@ class HeldOut:
         return self.sprite.centre[0] * short, self.sprite.centre[1] * short
 
     def prompt(self, way: str) -> str:
-        """The sentence that asks for a direction."""
+        """The prompt for a direction."""
         return f"the {self.sprite.name} moves {way}"
 
 
 def held_out(world: World, num: int, seed: int, ways: Sequence[str] = WAYS) -> list[HeldOut]:
     """The first ``num`` scenes of a seed in which a sprite has room to move in all of these ways.
 
-    No other sprite has its colour: of two red ones the toy often moves the wrong one.
+    No other sprite has its colour: with two red sprites the toy often moves the wrong one.
     """
     return list(islice(_scenes(world, seed, ways), num))
 

@@ -1,6 +1,6 @@
-"""How often a model moves sprites as it is asked to: ``python -m infra.toy.measure [MODEL]``.
+"""How often a model moves sprites as prompted: ``python -m infra.toy.measure [MODEL]``.
 
-MODEL is a run or a model folder of the toy's size; by default the toy itself. Ends in one JSON line.
+MODEL is a run or a model folder of the toy's size; by default the toy itself. Prints one JSON line.
 """
 
 import json
@@ -21,7 +21,7 @@ _SCENES, _SEED = 16, 1
 
 
 def measure(generator: Generator, scenes: int, report: Callable[[str], None]) -> dict[str, int]:
-    """How many of ``scenes`` held-out scenes move in each of the eight directions when asked for it.
+    """For each of the eight directions, how many of ``scenes`` held-out scenes move in it when prompted to.
 
     The noise is the same for all directions of a scene. A direction counts if it is the nearest of the eight.
     """

@@ -1,20 +1,20 @@
-"""Which way a sprite goes in a video, so that a page or a test can say whether it does what its sentence asks for."""
+"""Measures the direction of a sprite in a video, to check whether it moves as prompted."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from pipeline.sprites.world import DIRECTIONS
 
-_LEAST = 24.0  # grey levels of 255: less is what sampling leaves of a background that should stand still
-_STILL = 0.004  # share of the frame: where less of it has changed, nothing has moved
+_LEAST = 24.0  # grey levels of 255: smaller changes are sampling noise in the background
+_STILL = 0.004  # share of the frame: if less of it has changed, nothing has moved
 
 
 def travel(frames: UInt8[np.ndarray, "t h w 3"], start: tuple[float, float]) -> Float[np.ndarray, " 2"] | None:
-    """How far a sprite has come that begins at ``start``, (y, x) in pixels; None where nothing moves.
+    """Displacement (y, x) in pixels of a sprite that begins at ``start``; None if nothing moves.
 
-    What differs between the first frame and a later one is the place that the sprite has left and the one that it has
-    reached, so the centre of the difference lies half-way between. Taken over the last third of the video. Unlike
-    optical flow this asks for no texture, of which a small model's sprites keep little.
+    The first frame differs from a later one where the sprite was and where it is now, so the centre of the difference
+    lies half-way between. Averaged over the last third of the video. Unlike optical flow this needs no texture, of
+    which a small model's sprites keep little.
     """
     first, last = frames[0].astype(np.float32), frames[-max(1, len(frames) // 3) :].astype(np.float32)
     changed = np.maximum(np.abs(last - first).mean(-1) - _LEAST, 0).mean(0)
@@ -26,6 +26,6 @@ def travel(frames: UInt8[np.ndarray, "t h w 3"], start: tuple[float, float]) -> 
 
 
 def direction(frames: UInt8[np.ndarray, "t h w 3"], start: tuple[float, float]) -> str:
-    """Which of the eight directions of the sprites' world that is; empty where nothing moves."""
+    """The nearest of the sprites' eight directions; empty if nothing moves."""
     way = travel(frames, start)
     return "" if way is None else max(DIRECTIONS, key=lambda name: float(np.dot(way, DIRECTIONS[name])))

@@ -9,7 +9,7 @@ from training.recipes import SPRITES, Hardware, Saves, Train, sprites
 
 
 def toy() -> Train:
-    """The recipe ``sprites``, twice as wide at full resolution; lambda 5, since little moves and time is short."""
+    """The recipe ``sprites``, twice as wide at full resolution; lambda 5, as little moves and training is short."""
     return replace(
         sprites(),
         network=replace(SPRITES, block_out_channels=(64, 64)),

@@ -33,7 +33,7 @@ def test_the_version(motif: Motif) -> None:
 def test_the_installed_script_answers() -> None:
     done = subprocess.run([Path(sys.executable).parent / "motif", "preproces"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "motif: there is no command 'preproces'. Did you mean preprocess?\n"
+    assert done.stderr == "motif: unknown command 'preproces'. Did you mean preprocess?\n"
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,21 @@ def test_the_installed_script_answers() -> None:
         (["preprocess", "sprites", "--manifest", "no.csv", "--out", "d"], "no.csv': there is no such file or folder"),
         (
             ["preprocess", "sprites", "--manifest", "m.csv", "--out", "d", "--height", "250"],
-            "height 250: a multiple of 8",
+            "height 250: must be a multiple of 8",
         ),
         (["preprocess", "sprites", "--manifest", "~nobody.csv", "--out", "d"], "there is no such file or folder"),
-        (["preprocess", "sprites", "--manifest", "m.csv", "--out", "d", "--limit", "0"], "--limit 0: at least 1"),
+        (
+            ["preprocess", "sprites", "--manifest", "m.csv", "--out", "d", "--limit", "0"],
+            "--limit 0: must be at least 1",
+        ),
         (["preprocess", "--config", "no.json", "--manifest", "m.csv", "--out", "d"], "no.json cannot be read"),
         (["preprocess", "motif", "--manifest", "m.csv", "--out", "d"], "`motif fetch videocrafter2 --out"),
         (["retry"], "DATASET is missing"),
-        (["retry", "nowhere"], "nowhere is no dataset"),
-        (["inspect", "nowhere"], "nowhere is no dataset"),
-        (["calibrate", "nowhere"], "nowhere is no dataset"),
-        (["dataset", "stats", "nowhere"], "nowhere is no dataset"),
-        (["dataset", "frobnicate"], "there is stats, explain"),
+        (["retry", "nowhere"], "nowhere is not a dataset"),
+        (["inspect", "nowhere"], "nowhere is not a dataset"),
+        (["calibrate", "nowhere"], "nowhere is not a dataset"),
+        (["dataset", "stats", "nowhere"], "nowhere is not a dataset"),
+        (["dataset", "frobnicate"], "choose from stats, explain"),
         (["dataset", "merge", "one", "--out", "two"], "at least two datasets"),
         (["sprites", "--out", "s", "--num", "0"], "--num 0"),
         (["demo", "--num", "0"], "--num 0"),
@@ -78,7 +81,7 @@ def test_a_mistake_gets_one_line_and_status_2(
     [
         ("--store.clips-a-part", "0", "clips_a_part 0: must be a multiple of clips_a_row_group"),
         ("--store.clips-a-part", "-16", "clips_a_part -16: must be a multiple of clips_a_row_group"),
-        ("--store.clips-a-row-group", "0", "clips_a_row_group 0: at least 1"),
+        ("--store.clips-a-row-group", "0", "clips_a_row_group 0: must be at least 1"),
         ("--decode.decoders", "nope", "decoders 'nope': use pyav, decord or package.module:function"),
         ("--decode.decoders", "mine:", "decoders 'mine:': use pyav, decord or package.module:function"),
     ],

@@ -33,14 +33,14 @@ def test_retry_tries_what_failed_and_nothing_else(motif: Motif, failed: tuple[Pa
     dataset, _ = failed
     status, out, error = motif("retry", dataset, "--error", "Timeout")
     assert (status, out) == (0, "")
-    assert "nothing has failed there; see `motif dataset stats`" in error
+    assert "no failures match; `motif dataset stats`" in error
     status, out, error = motif("retry", dataset, "--dry-run")
     assert status == 0
     assert "probe 1" in error
     status, out, _ = motif("retry", dataset, "--stage", "probe", "--error", "MissingFile")
     account = json.loads(out)
     assert (status, account["written"], account["reused"], account["failed"]) == (0, 1, 3, 0)
-    assert motif("retry", dataset)[2] == "nothing has failed\n"
+    assert motif("retry", dataset)[2] == "no failures\n"
     assert "those of the manifest that were never tried" in " ".join(
         motif("retry", "--help")[1].replace("│", " ").split()
     )
@@ -51,7 +51,7 @@ def test_stats_explain_and_calibrate(motif: Motif, sprites_dataset: Path) -> Non
     assert "flow.estimator: dis" in motif("dataset", "explain", sprites_dataset)[1]
     status, out, _ = motif("dataset", "explain", sprites_dataset, "--recipe", "sprites")
     assert status == 0
-    assert "makes a new dataset (another --out), because\n  frames: 8 -> 16\n  height: 128 -> 256" in out
+    assert "needs a new dataset (another --out), because\n  frames: 8 -> 16\n  height: 128 -> 256" in out
     status, out, error = motif("calibrate", sprites_dataset, "--limit", "4")
     assert json.loads(out)["clips"] == 4
     assert "0.15 diagonal" in error.replace("\n", " ") or "0.15" in error
@@ -69,7 +69,7 @@ def test_filter_writes_a_view_and_refuses_an_empty_one(motif: Motif, sprites_dat
     for command in (["dataset", "stats"], ["dataset", "explain"], ["inspect"], ["calibrate"], ["retry"]):
         status, _, error = motif(*command, view)
         assert status == 2
-        assert f"{view} is a view of {sprites_dataset}; name the dataset." in error
+        assert f"{view} is a view of {sprites_dataset}; give the dataset." in error
     view.unlink()
     status, _, error = motif("dataset", "filter", sprites_dataset, "--where", "mean_intensity>=999", "--out", view)
     assert status == 2
@@ -85,7 +85,7 @@ def test_inspect_refuses_rules_that_no_clip_meets(motif: Motif, sprites_dataset:
     page.write_text("as it was")
     status, _, error = motif("inspect", sprites_dataset, "--out", page, "--where", "moving_share>=2")
     assert status == 2
-    assert f"no clip of {sprites_dataset} meets all of: moving_share>=2. Loosen a rule." in error
+    assert f"no clip of {sprites_dataset} meets all of: moving_share>=2. Relax a rule." in error
     assert page.read_text() == "as it was"
 
 

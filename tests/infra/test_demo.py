@@ -130,7 +130,7 @@ def test_a_demo_of_other_videos_starts_over(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="the folder is not empty and holds no demo"):
+    with pytest.raises(InputError, match="the folder is neither empty nor a demo"):
         Demo(tmp_path, 1, 0, 1).claim()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -138,10 +138,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--num", "0"], "--num 0: at least 1"),
-        (["--steps", "0"], "--steps 0: at least 1"),
-        (["--seed", "-1"], "--seed -1: at least 0"),
-        (["--out", "taken"], "--out taken: the folder is not empty"),
+        (["--num", "0"], "--num 0: must be at least 1"),
+        (["--steps", "0"], "--steps 0: must be at least 1"),
+        (["--seed", "-1"], "--seed -1: must be at least 0"),
+        (["--out", "taken"], "--out taken: the folder is neither empty"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(

@@ -91,7 +91,7 @@ def test_nothing_is_overwritten(motif: Motif, server: Server, star: Path, tmp_pa
         (tmp_path / there).write_bytes(b"mine")
         status, told, said = motif(*asked, "--out", tmp_path / out, *more)
         assert (status, told) == (2, "")
-        assert f"{tmp_path / there} is there already, and is not overwritten. Name another place." in said
+        assert f"{tmp_path / there} exists already and is not overwritten. Give another path." in said
         assert (tmp_path / there).read_bytes() == b"mine"
     assert owned(server) == []
 
@@ -107,7 +107,7 @@ def test_of_a_video_the_first_frame_is_sent(motif: Motif, star: Path, tmp_path: 
     png = body[body.index(b"\x89PNG") : body.index(b"IEND") + 8]
     assert (decode_picture(png) == read_image(tmp_path / "a.mp4")).all()
     status, _, said = motif("generate", "--image", __file__, "--prompt", "x", "--out", tmp_path / "b.mp4")
-    assert (status, "test_generate_command.py: this is no picture or video that can be read" in said) == (2, True)
+    assert (status, "test_generate_command.py: not a readable picture or video" in said) == (2, True)
 
 
 def start(server: Server, star: Path, *more: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -220,9 +220,9 @@ def test_what_the_server_refuses(motif: Motif, server: Server, star: Path, tmp_p
     [
         ([], "give --image and --prompt"),
         (["--image", "star.png"], "give --image and --prompt"),
-        (["--image", "star.png", "--prompt", "x"], "name an .mp4 file or a folder"),
-        (["--image", "star.png", "--prompt", "x", "--out", "s3://bucket/a.mp4"], "of this machine"),
-        (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "0"], "--num 0: at least 1"),
+        (["--image", "star.png", "--prompt", "x"], "give an .mp4 file or a folder"),
+        (["--image", "star.png", "--prompt", "x", "--out", "s3://bucket/a.mp4"], "on this machine"),
+        (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "0"], "--num 0: must be at least 1"),
         (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "2"], "name a folder"),
         (["--image", "none.png", "--prompt", "x", "--out", "{}/a.mp4"], "image none.png: there is no such file"),
         (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--url", "here"], "url 'here'"),

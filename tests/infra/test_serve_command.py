@@ -131,10 +131,10 @@ def test_addresses(host: str, url: str, model: Path, capsys: pytest.CaptureFixtu
 
 
 def test_addresses_that_are_none(motif: Motif, model: Path) -> None:
-    with pytest.raises(InputError, match=r"no-such-host\.invalid cannot be listened on there \([A-Z][a-z ]+"):
+    with pytest.raises(InputError, match=r"cannot listen on no-such-host\.invalid at this port \([A-Z][a-z ]+"):
         command._check_port(Options(host="no-such-host.invalid"))
     status, _, said = motif("serve", model, "--port", "99999")
-    assert (status, "port 99999: from 1 to 65535" in said) == (2, True)
+    assert (status, "port 99999: must be from 1 to 65535" in said) == (2, True)
 
 
 def test_a_config_file_names_whole_paths(

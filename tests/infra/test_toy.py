@@ -85,7 +85,7 @@ def test_kinds_narrow_the_world() -> None:
     assert {clip.motion.kind for clip in draw_clips(WORLD, 20, 0)} == {"moves"}
     everything = World(192, 192)
     assert len({clip.motion.kind for clip in draw_clips(everything, 60, 0)}) == 4
-    with pytest.raises(ValueError, match="kinds: none is named; name some of moves, stops, swaps, enters"):
+    with pytest.raises(ValueError, match="kinds: none is given; give some of moves, stops, swaps, enters"):
         replace(WORLD, kinds=())
 
 

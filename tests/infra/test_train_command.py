@@ -40,10 +40,10 @@ def test_training_twice_goes_on(motif: Motif, dataset: str, tmp_path: Path) -> N
     assert "step      2 of 2" in said
     status, out, said = motif(*arguments(dataset, run, "--steps", "3"))
     assert (status, json.loads(out)["step"]) == (0, 3)
-    assert "going on from step 2" in said
+    assert "resuming from step 2" in said
     status, out, said = motif(*arguments(dataset, run, "--steps", "3"))
     assert status == 0
-    assert "is at step 3 already" in said
+    assert "is already at step 3" in said
 
 
 def test_the_record_of_a_run_starts_another(motif: Motif, dataset: str, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_dry_run_writes_nothing(motif: Motif, dataset: str, tmp_path: Path) ->
     assert status == 0, said
     assert json.loads(out)["steps"] == 200
     assert "12 clips" in said
-    assert "GiB a worker" in said
+    assert "GiB per worker" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -108,7 +108,7 @@ def test_what_is_missing_is_named(motif: Motif, dataset: str, tmp_path: Path) ->
     for args, told in (
         (["train", "sprites", "--out", str(tmp_path / "run")], "--data"),
         (["train", "sprites", "--data", dataset], "--out"),
-        (["train", "sprites", "--data", str(tmp_path), "--out", str(tmp_path / "run")], "is no dataset"),
+        (["train", "sprites", "--data", str(tmp_path), "--out", str(tmp_path / "run")], "is not a dataset"),
         (["train", "sprits"], "Did you mean sprites?"),
     ):
         status, _, said = motif(*args)
@@ -128,11 +128,11 @@ assert "torch" not in sys.modules
     lines = {
         "train sprits": "Did you mean sprites?",
         "train --steps 3": "the recipe comes first",
-        "train sprites --out x": "--data: name at least one",
+        "train sprites --out x": "--data is missing: give at least one",
         "train sprites --data a --steps 2": "--out is missing",
-        f"train sprites --data {nowhere} --out x": f"{nowhere} is no dataset",
-        f"train sprites --out=x --data={nowhere}": f"{nowhere} is no dataset",
-        f"train sprites --dry-run --data {nowhere}": f"{nowhere} is no dataset",
+        f"train sprites --data {nowhere} --out x": f"{nowhere} is not a dataset",
+        f"train sprites --out=x --data={nowhere}": f"{nowhere} is not a dataset",
+        f"train sprites --dry-run --data {nowhere}": f"{nowhere} is not a dataset",
     }
     done = subprocess.run([sys.executable, "-c", code, *lines], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -155,7 +155,7 @@ def test_an_interrupt_tells_where_the_same_command_goes_on(
     monkeypatch.setattr("infra.commands.train.report", report)
     status, out, _ = motif(*arguments(dataset, tmp_path / "run", "--steps", "5", "--saves.every", "2"))
     assert (status, out) == (130, "")
-    assert said[-1] == "motif: interrupted at step 3; the same command goes on from step 2."
+    assert said[-1] == "motif: interrupted at step 3; the same command resumes from step 2."
     status, out, _ = motif(*arguments(dataset, tmp_path / "other", "--steps", "5"))
     assert (status, out) == (130, "")
-    assert said[-1] == "motif: interrupted at step 3, before a checkpoint; the same command starts anew."
+    assert said[-1] == "motif: interrupted at step 3, before a checkpoint; the same command starts over."

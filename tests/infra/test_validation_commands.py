@@ -53,14 +53,14 @@ def test_compare(motif: Motif, room: Path, tmp_path: Path) -> None:
     [
         (["validate"], "RUN is missing"),
         (["validate", "a"], "--data is missing"),
-        (["validate", "none", "--data", "held"], "none: there is no run and no model there"),
-        (["validate", "a", "--data", "none"], "none is no dataset"),
+        (["validate", "none", "--data", "held"], "none: neither a run nor a model"),
+        (["validate", "a", "--data", "none"], "none is not a dataset"),
         (["validate", "a", "--data", "data"], "a was trained on 12 of its 12 clips"),
         (["validate", "a", "--data", "empty.json"], "no clip is left"),
-        (["validate", "a", "--data", "held", "--threshold", "2"], "threshold 2.0: from 0"),
+        (["validate", "a", "--data", "held", "--threshold", "2"], "threshold 2.0: must be from 0"),
         (["compare", "a"], "name at least two runs"),
-        (["compare", "a", "none"], "none: there is no run"),
-        (["compare", "a", "b", "--window", "0"], "--window 0: at least 1 step"),
+        (["compare", "a", "none"], "none: not a run"),
+        (["compare", "a", "b", "--window", "0"], "--window 0: must be at least 1 step"),
     ],
 )
 def test_a_mistake_gets_one_line(
