@@ -1,4 +1,4 @@
-"""The network of a run: which one, from which weights, and whether the data fits it."""
+"""The network of a run: builds it, loads its initial weights, and checks that it fits the data."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from models.folder import find_part, load_backbone, load_facts, load_network, lo
 from models.video_model import BACKBONES, Backbone, VideoModel
 from training.data.source import ENCODERS, SourceFacts
 
-# What the paper's data looks like, for a dry run without data.
+# The shapes of the paper's data, for a dry run without data.
 PAPER = SourceFacts(
     latents={}, scaling_factor=0.18215, shape=(4, 16, 40, 64), pixels=(320, 512), text={}, text_shape=(77, 1024),
     image_shape=(257, 1280),
@@ -22,7 +22,7 @@ PAPER = SourceFacts(
 
 
 def build_network(backbone: Backbone, facts: SourceFacts, seed: int) -> VideoModel:
-    """The network with its first weights, on the CPU, float32. InputError where the start does not fit."""
+    """The network with its initial weights, on the CPU, in float32. InputError if they do not fit."""
     if not backbone.start:
         torch.manual_seed(seed)
         return backbone.new(facts.shapes)
@@ -33,10 +33,10 @@ def build_network(backbone: Backbone, facts: SourceFacts, seed: int) -> VideoMod
 
 
 def check_start(backbone: Backbone, facts: SourceFacts) -> None:
-    """InputError where the network cannot fit the data, or the model to start from is missing or was made for other."""
+    """InputError if the network cannot fit the data, or if its start model is missing or does not match the data."""
     if backbone.name not in BACKBONES:
         raise InputError(
-            f"network: {backbone.name} is no known backbone, so its model could not be read again. Add a line to "
+            f"network: {backbone.name} is not registered, so its model could not be loaded again. Add a line to "
             "BACKBONES in models/video_model.py."
         )
     backbone.check(facts.shapes)
@@ -45,20 +45,20 @@ def check_start(backbone: Backbone, facts: SourceFacts) -> None:
     folder = local_path(backbone.start)
     if not folder.exists():
         raise InputError(
-            f"{no_base_model('--base-model', backbone.start)} An empty --base-model starts from random weights."
+            f"{no_base_model('--base-model', backbone.start)} Give an empty --base-model to start from random weights."
         )
     check_facts(backbone.start, folder, facts)
     if load_backbone(folder) != backbone.name:
         raise InputError(
             f"network.start {backbone.start}: its backbone is {load_backbone(folder)}, the recipe's {backbone.name}. "
-            "Start from a model of that backbone, or take a recipe of the model's."
+            "Start from a model of that backbone, or use a recipe with the model's."
         )
     if misfit := backbone.misfit(load_network_config(folder)):
         raise InputError(misfit)
 
 
 def check_facts(name: str, folder: Path | Weights, data: SourceFacts) -> None:
-    """InputError where the model in a folder was made for another latent space, size or encoder than the data's."""
+    """InputError if a model and the data differ in latent space, size or encoders."""
     model = load_facts(folder)
     for kind, part in ENCODERS.items():
         first = Recorded(getattr(model, kind), _find(folder, part))

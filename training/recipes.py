@@ -1,6 +1,6 @@
-"""What a training run is. A recipe is a function that returns a complete configuration.
+"""The configuration of a training run. A recipe is a function that returns a complete configuration.
 
-``motif train NAME`` takes one of these, ``motif train package.module:function`` one of yours. The paper's ablations
+``motif train NAME`` uses one of these, ``motif train package.module:function`` one of yours. The paper's ablations
 (tables 2, 3 and A2) are its main recipe with one field changed.
 """
 
@@ -29,17 +29,17 @@ class Saves:
     keep: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse runs that keep nothing."""
+        """Check the values."""
         for name in ("every", "keep"):
             if getattr(self, name) < 1:
-                raise ValueError(f"saves.{name} {getattr(self, name)}: at least 1")
+                raise ValueError(f"saves.{name} {getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Videos sampled while training: of how many clips, and every how many steps (0: never).
+    """Videos sampled during training: of ``num`` clips, every ``every`` steps (0: never).
 
-    The first are sampled before the first step. Its checkpoints are sampled so too, where nobody says otherwise.
+    The first are sampled before the first step. These settings are also the default for sampling its checkpoints.
     """
 
     every: int = 1000
@@ -48,10 +48,10 @@ class Samples:
     guidance: float = 7.5
 
     def __post_init__(self) -> None:
-        """Refuse numbers that sample nothing."""
+        """Check the values."""
         for name, least in (("every", 0), ("num", 1), ("steps", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"samples.{name} {getattr(self, name)}: at least {least}")
+                raise ValueError(f"samples.{name} {getattr(self, name)}: must be at least {least}")
         try:
             self.sampling()
         except ValueError as error:
@@ -64,28 +64,28 @@ class Samples:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where and how a step is computed; it changes rounding and the draws of the network's own dropout, nothing else.
+    """Where and how a step is computed; it only affects rounding and the network's own dropout.
 
-    ``micro_batch`` clips go through the network at a time on each worker; the rest of the global batch is accumulated.
+    Each worker runs ``micro_batch`` clips at a time and accumulates gradients over its part of the global batch.
     """
 
     workers: int = 8
-    """Ray Train workers, one a GPU (or a core, without GPUs); 0: this process, no Ray."""
+    """Ray Train workers, one per GPU (or CPU core, without GPUs); 0: this process, without Ray."""
     micro_batch: int = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     parallel: Literal["ddp", "fsdp"] = "ddp"
     checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them."""
+    """Gradient checkpointing: recompute activations in the backward pass to save memory."""
     compile: bool = False
     max_restarts: int = 3
-    """How often a run whose worker died goes on from its last checkpoint before it gives up."""
+    """How often a run resumes from its last checkpoint after a worker died."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers of nothing."""
+        """Check the values."""
         for name, least in (("workers", 0), ("micro_batch", 1), ("max_restarts", 0)):
             if getattr(self, name) < least:
-                raise ValueError(f"hardware.{name} {getattr(self, name)}: at least {least}")
+                raise ValueError(f"hardware.{name} {getattr(self, name)}: must be at least {least}")
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,16 @@ class Train:
     artifacts: Artifacts = Artifacts()
     optimiser: Optimiser = Optimiser()
     batch: int = 64
-    """Clips a step, over all workers."""
+    """Clips per step, over all workers."""
     steps: int = 32_000
     window: int = 2048
     """Clips of each dataset that the workers hold in memory together, in whole row groups.
 
-    With several workers up to half more. Batches mix two thirds of them. At 320 x 512 a clip is 0.9 MB.
+    Up to half more with several workers. Batches mix two thirds of them. A clip of 320 x 512 takes 0.9 MB.
     0: the order of earlier versions."""
     fps_max: float | None = 32.0
-    """Clips faster than this are called this fast, as with DynamiCrafter's ``fps_max``: 4 to 32 frames a second is what
-    VideoCrafter2 was trained on, and a few videos of a screen at 1000 would be far from all others. None: no limit."""
+    """Frame rates are capped at this, as with DynamiCrafter's ``fps_max``: VideoCrafter2 was trained on 4 to 32 frames
+    per second, and a few screen recordings at 1000 would be outliers. None: no limit."""
     text_dropout: float = 0.1
     seed: int = 0
     hardware: Hardware = Hardware()
@@ -116,7 +116,7 @@ class Train:
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
 
     def __post_init__(self) -> None:
-        """Check what concerns several fields; each part checks itself."""
+        """Check rules across fields; each part checks itself."""
         share = max(1, self.hardware.workers)
         if self.batch < 1 or self.batch % share:
             raise ValueError(
@@ -124,25 +124,27 @@ class Train:
                 f"set batch to {share * max(1, round(self.batch / share))}"
             )
         if self.steps < 1:
-            raise ValueError(f"steps {self.steps}: at least 1")
+            raise ValueError(f"steps {self.steps}: must be at least 1")
         if self.window < 0:
-            raise ValueError(f"window {self.window}: a number of clips, or 0 for the order of earlier versions")
+            raise ValueError(f"window {self.window}: must be a number of clips, or 0 for the order of earlier versions")
         if self.fps_max is not None and not self.fps_max > 0:
-            raise ValueError(f"fps_max {self.fps_max}: frames a second, above 0, or None")
+            raise ValueError(f"fps_max {self.fps_max}: must be frames per second above 0, or None")
         if self.seed < 0:
-            raise ValueError(f"seed {self.seed}: 0 or more")
+            raise ValueError(f"seed {self.seed}: must be 0 or more")
         if self.samples.steps > self.schedule.steps:
-            raise ValueError(f"samples.steps {self.samples.steps}: at most schedule.steps, {self.schedule.steps}")
+            raise ValueError(
+                f"samples.steps {self.samples.steps}: must be at most schedule.steps, {self.schedule.steps}"
+            )
         if self.hardware.parallel == "fsdp" and self.hardware.workers < 2:
-            raise ValueError("hardware.parallel fsdp: cuts a network among workers; set hardware.workers to 2 or more")
+            raise ValueError("hardware.parallel fsdpshards a network over workers; set hardware.workers to 2 or more")
         if not 0 <= self.text_dropout <= 1:
-            raise ValueError(f"text_dropout {self.text_dropout}: a share from 0 to 1")
+            raise ValueError(f"text_dropout {self.text_dropout}: must be a share from 0 to 1")
 
 
 def motif() -> Train:
     """The paper: VideoCrafter2's U-Net, x-cat, v-prediction, lambda 1, batch 64 on 8 GPUs, 32 000 steps.
 
-    Estimated: 49 GiB a GPU, and 29 hours where A100s work at 40 %. So do all its ablations below.
+    Estimated: 49 GiB per GPU, and 29 hours on A100s at 40 % utilisation. The same holds for its ablations below.
     """
     return Train(schedule=Schedule(rescale=0.7), hardware=Hardware(checkpointing=True))
 
@@ -153,7 +155,7 @@ def no_motif() -> Train:
 
 
 def inverse_motif() -> Train:
-    """Table 2: the loss weighted where nothing moves."""
+    """Table 2: the loss weighted towards still regions."""
     return replace(motif(), loss=MotionFocal(inverse=True))
 
 
@@ -183,9 +185,9 @@ def xcat_cxattn() -> Train:
 
 
 def one_gpu() -> Train:
-    """The paper's run on one 80 GB GPU: the same global batch by accumulation, activations computed again.
+    """The paper's run on one 80 GB GPU: the same global batch by gradient accumulation, with gradient checkpointing.
 
-    Estimated: 38 GiB, and nine and a half days where an A100 works at 40 %.
+    Estimated: 38 GiB, and nine and a half days on an A100 at 40 % utilisation.
     """
     return replace(motif(), hardware=Hardware(workers=1, micro_batch=4, checkpointing=True))
 
@@ -193,13 +195,13 @@ def one_gpu() -> Train:
 SPRITES = VideoCrafter2(
     start="", block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16, norm_num_groups=8
 )
-"""The U-Net of the toy size, with random weights."""
+"""A toy-sized U-Net with random weights."""
 
 
 def sprites() -> Train:
     """The toy size on moving sprites: random weights, a small U-Net, any CPU, minutes.
 
-    Estimated: under 1 GiB; about a second a step on two cores.
+    Estimated: under 1 GiB; about a second per step on two cores.
     """
     return Train(
         network=SPRITES,

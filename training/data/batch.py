@@ -1,4 +1,4 @@
-"""A batch: what one forward pass of the network takes, collated from clips and their random numbers."""
+"""A batch: the input of one forward pass, collated from clips and their random numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from training.data.draws import Draws
 
-# Log-variances beyond these are clamped by diffusers too: their exponentials leave float32.
+# The clamping range of diffusers: exponentials of larger log-variances overflow float32.
 _LOGVAR = (-30.0, 20.0)
 
 
@@ -19,8 +19,8 @@ _LOGVAR = (-30.0, 20.0)
 class Batch:
     """Clips ready for the network, float32.
 
-    ``latents`` are a sample of the posterior, scaled; ``text`` holds the empty prompt's states where text was dropped;
-    ``image_tokens`` is None where the model takes none.
+    ``latents`` are a scaled sample of the posterior; ``text`` holds the empty prompt's states where it was dropped;
+    ``image_tokens`` is None if the model takes none.
     """
 
     latents: Float[Tensor, "b c t h w"]
@@ -34,7 +34,7 @@ class Batch:
 
     @property
     def conditions(self) -> dict[str, Tensor | None]:
-        """All that a model may be told of the clips, by the names of :data:`models.video_model.CONDITIONS`."""
+        """All conditions of a model, by the names of :data:`models.video_model.CONDITIONS`."""
         return {
             "text": self.text,
             "fps": self.fps,
@@ -47,7 +47,7 @@ class Batch:
         return len(self.clip_ids)
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device; copies from pinned memory run beside the computation."""
+        """The batch on a device; copies from pinned memory overlap with computation."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
@@ -66,7 +66,7 @@ def collate(
     empty_text: Float[np.ndarray, "l d"],
     scaling_factor: float,
 ) -> Batch:
-    """A batch of clips as :meth:`training.data.source.Source.read` gives them, each with its draws."""
+    """A batch of clips as returned by :meth:`training.data.source.Source.read`, each with its draws."""
     text = [empty_text if draw.drop_text else sample["text"] for sample, draw in zip(samples, draws, strict=True)]
     tokens = [sample["tokens"] for sample in samples if "tokens" in sample]
     return Batch(

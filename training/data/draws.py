@@ -1,7 +1,7 @@
-"""The random numbers of one training sample: they depend on (seed, step, place in the global batch) alone.
+"""The random numbers of one training sample: they depend only on (seed, step, place in the global batch).
 
-So a run that resumes, or that runs on another number of workers, sees the same noise on the same clips. Drawn on the
-CPU: a seed means the same on every device.
+So a resumed run, or one with another number of workers, sees the same noise on the same clips. Drawn on the CPU, so
+that a seed gives the same numbers on every device.
 """
 
 from dataclasses import dataclass

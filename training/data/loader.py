@@ -1,4 +1,4 @@
-"""The batches of a run, step by step, made ahead by a thread while the network computes."""
+"""The batches of a run, prefetched by a thread while the network computes."""
 
 import math
 import queue
@@ -13,15 +13,15 @@ from training.data.mixture import Mixture, Pick
 from training.data.order import Place, make_order
 from training.data.source import Source
 
-# Which worker a group falls to varies from batch to batch: with half more, each is read by two workers of eight, not by
-# three.
+# The worker that needs a row group varies from batch to batch: with half more groups kept, each group is read by two
+# workers of eight instead of three.
 _SLACK = 1.5
-_AHEAD = 3  # steps; more would only hold memory
+_AHEAD = 3  # steps; more would only use memory
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of each global batch a worker computes: that of ``rank`` of ``world``, ``micro`` clips at a time."""
+    """A worker's part of each global batch: that of ``rank`` among ``world`` workers, ``micro`` clips at a time."""
 
     rank: int
     world: int
@@ -30,32 +30,32 @@ class Share:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What all workers know of the global batch: its size, and what its random numbers depend on."""
+    """The settings of the global batch that all workers share: its size, and the sources of its randomness."""
 
     batch: int
     seed: int
     process: Process
     text_dropout: float = 0.1
     window: int = 2048
-    """Clips of each dataset that the workers hold together (with several, up to half more); 0: the earlier order."""
+    """Clips of each dataset that all workers hold in total (with several workers up to half more); 0: the old order."""
 
 
 @dataclass(frozen=True)
 class StepData:
-    """All that a worker needs for one step, and the cursor with which the next step begins."""
+    """A worker's data for one step, and the cursor of the next step."""
 
     step: int
     micro_batches: tuple[Batch, ...]
     cursor: tuple[int, ...]
     epoch: float
-    """How often the first dataset has been seen by the end of the step."""
+    """Epochs of the first dataset by the end of the step."""
 
 
 class Batches:
-    """Makes a worker's micro-batches of a step after step, from the cursor given.
+    """Builds a worker's micro-batches step by step, starting from a cursor.
 
-    The clips of a global batch are dealt out by row group, so that a worker reads few groups; which clips they are,
-    and their noise, does not depend on the number of workers.
+    The clips of a global batch are distributed by row group, so that a worker reads few groups. The clips and their
+    noise do not depend on the number of workers.
     """
 
     def __init__(self, sources: Sequence[Source], plan: BatchPlan, share: Share, cursor: Sequence[int] = ()) -> None:
@@ -94,13 +94,13 @@ class Batches:
 
 
 def _groups_of_a_worker(held: int, world: int, weight: float) -> int:
-    """How many of the groups in use a worker keeps: its part, more of a dataset that is itself a part of a mixture."""
+    """How many of the groups in use a worker keeps: its share, and more for a dataset with a small weight."""
     part = 1 / (world * weight) if weight else 1.0
     return held if part >= 1 else min(held, math.ceil(_SLACK * held * part))
 
 
 class Prefetcher:
-    """The data of the steps ``first`` to ``last - 1``, made a few steps ahead by a thread.
+    """The data of the steps ``first`` to ``last - 1``, built a few steps ahead by a thread.
 
     Use it in a ``with`` block: leaving it ends the thread. An error of the thread is raised by ``next``.
     """
@@ -140,11 +140,11 @@ class Prefetcher:
                 if not self._put(data):
                     return
             self._put(StopIteration())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the loop must hear of it
+        except BaseException as error:  # noqa: BLE001 - any error is raised again in the loop
             self._put(error)
 
     def _put(self, item: StepData | BaseException) -> bool:
-        """Hand over; False where nobody wants it any more."""
+        """Put an item into the queue; False once the prefetcher is stopped."""
         while not self._stop.is_set():
             try:
                 self._queue.put(item, timeout=0.1)

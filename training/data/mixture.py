@@ -1,7 +1,7 @@
-"""Which clips make the global batch of a step: several datasets by weight, one shape a batch.
+"""The choice of clips for a global batch: several datasets by weight, one latent shape per batch.
 
 The choice depends on (seed, step) and on how many clips of each dataset were taken before, which is the cursor that
-a checkpoint keeps. It knows nothing of workers, so it is the same for any number of them.
+a checkpoint stores. It does not depend on the number of workers.
 """
 
 from collections.abc import Hashable, Sequence
@@ -22,9 +22,9 @@ class Pick:
 
 
 class Mixture:
-    """Draws global batches. ``shapes`` and ``weights`` are of the datasets; a batch takes datasets of one shape.
+    """Draws global batches. ``shapes`` and ``weights`` are per dataset; a batch only mixes datasets of one shape.
 
-    A shape is drawn by the sum of the weights of its datasets, then each clip's dataset by weight among these.
+    First a shape is drawn by the total weight of its datasets, then each clip's dataset by weight among these.
     """
 
     def __init__(self, shapes: Sequence[Hashable], weights: Sequence[float], batch: int, seed: int) -> None:

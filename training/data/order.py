@@ -1,10 +1,10 @@
-"""The endless order in which a dataset's clips are seen: shuffled anew each epoch, computed and not stored.
+"""The endless order of a dataset's clips: reshuffled each epoch, computed instead of stored.
 
-The n-th clip depends on (seed, n) alone, so a run goes on at any n without reading what came before.
+The n-th clip depends only on (seed, n), so a run can resume at any n without replaying the order.
 
-A row group is read at once and its clips are neighbours of the dataset, often of one video, so they must not meet in a
-batch. :class:`SpreadOrder` gives the clips of a group out at even intervals; :class:`BlockOrder` is the order of
-earlier versions, kept for runs that began with it.
+A row group is read as a whole, but its clips are neighbours, often of one video, and should not share a batch.
+:class:`SpreadOrder` spreads the clips of a group evenly; :class:`BlockOrder` is the order of earlier versions, kept
+for runs that began with it.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-# Keeps this stream of random numbers apart from all others of the same seed.
+# Separates these random numbers from others with the same seed.
 _STREAM = 1
 _SPREAD_STREAM = 5
-# Groups whose clips mix, of those that are held: one is wanted again only after a third more have been read meanwhile.
+# Share of the held groups whose clips are mixed; the rest is slack before a group is needed again.
 _REACH = 2 / 3
 
 
@@ -47,14 +47,14 @@ def make_order(rows: Sequence[np.ndarray], seed: int, stream: int, held: int) ->
 
 
 class SpreadOrder:
-    """Row groups in random order; the clips of each come at even intervals while ``held`` groups or fewer are in use.
+    """Row groups in random order, with the clips of each at even intervals; at most ``held`` groups are in use.
 
     With G groups of n clips in the random order of an epoch, the clips of group j stand at (j + w (r + u_j) / n) mod G,
     where r numbers its clips in a random order, u_j is a random phase in 0 to 1 and w = 2/3 ``held``: two clips of a
     group are w / n groups apart, which is w clips. The mod lets an epoch end as evenly as it runs.
 
-    ``rows`` holds the rows to use of each group, none for a group that a filter empties. ``stream`` tells datasets of
-    one run apart. Every clip comes once an epoch. Memory: 8 bytes a clip.
+    ``rows`` holds the rows to use of each group, possibly none. ``stream`` distinguishes the datasets of a run. Every
+    clip comes once per epoch. Memory: 8 bytes per clip.
     """
 
     def __init__(self, rows: Sequence[np.ndarray], seed: int, stream: int = 0, held: int = 256) -> None:
@@ -93,9 +93,9 @@ class SpreadOrder:
 
 
 class BlockOrder:
-    """The order of earlier versions: groups in random order, the clips of ``window`` of them mixed among each other.
+    """The order of earlier versions: groups in random order, the clips of ``window`` of them shuffled together.
 
-    A batch of 64 holds all clips of eight groups of eight. ``rows`` and ``stream`` are as for :class:`SpreadOrder`.
+    With groups of eight, a batch of 64 holds whole groups. ``rows`` and ``stream`` as in :class:`SpreadOrder`.
     """
 
     def __init__(self, rows: Sequence[np.ndarray], seed: int, stream: int = 0, window: int = 8) -> None:

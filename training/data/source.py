@@ -1,4 +1,4 @@
-"""One dataset of a training run: a view resolved, its facts checked against the run, its clips read by place."""
+"""One dataset of a training run: resolves a view, checks its artifacts, and reads its clips by place."""
 
 import hashlib
 from collections import OrderedDict
@@ -22,14 +22,14 @@ from training.data.order import Place
 
 _KEPT_GROUPS = 24
 ENCODERS: dict[str, Part] = {"latents": "vae", "text": "text_encoder", "image": "image_encoder"}
-"""The kinds of artifacts that an encoder makes, and what a model folder calls that encoder."""
+"""The kinds of artifacts that encoders produce, and each encoder's name in a model folder."""
 
 
 @dataclass(frozen=True)
 class Artifacts:
     """Which artifact of each kind to train on; empty: the only one of its kind.
 
-    With a ``normalisation`` the heatmap is computed anew from the stored flow intensity.
+    With ``normalisation``, heatmaps are recomputed from the stored flow intensity.
     """
 
     latents: str = ""
@@ -41,7 +41,7 @@ class Artifacts:
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What a model must agree with: the latent space, its shape, the text states, the image tokens."""
+    """What a model must match: the latent space, its shape, the text states, the image tokens."""
 
     latents: dict[str, Any]
     scaling_factor: float
@@ -54,19 +54,19 @@ class SourceFacts:
     image: dict[str, Any] = field(default_factory=dict)
     image_shape: tuple[int, int] | None = None
     encoders: dict[str, Weights] = field(default_factory=dict)
-    """Where the weights of the kinds of :data:`ENCODERS` came from."""
+    """The sources of the encoders' weights, by the kinds of :data:`ENCODERS`."""
 
     @property
     def shapes(self) -> DataShapes:
-        """What a network must fit."""
+        """The shapes that a network must fit."""
         return DataShapes(self.shape, self.text_shape, self.image_shape)
 
 
 class Source:
     """Clips of a dataset folder, or of a view saved by ``motif dataset filter``.
 
-    Frame rates above ``fps_max`` are given as ``fps_max``; ``rates`` are those of the clips to use.
-    InputError where an artifact is missing, where heatmap and latent grids differ or where no clip is left.
+    Frame rates are capped at ``fps_max``; ``rates`` are the rates of the usable clips.
+    InputError if an artifact is missing, heatmap and latent grids differ, or no clip is left.
     """
 
     def __init__(self, uri: str, artifacts: Artifacts, *, image: bool = False, fps_max: float | None = None) -> None:
@@ -96,10 +96,10 @@ class Source:
         self.fps_max = fps_max or np.inf
         self.rows, self.rates = self._usable(view)
         self.kept_groups = _KEPT_GROUPS
-        """Row groups held in memory, those used last; more than that are read again."""
+        """Number of row groups held in memory (least recently used ones are dropped)."""
         self._groups: OrderedDict[int, dict[int, Sample]] = OrderedDict()
 
-    # -- what is there -----------------------------------------------------------------------------------------------
+    # -- choosing artifacts and clips --------------------------------------------------------------------------------
 
     def _choose(self, artifacts: Artifacts, of_view: tuple[str, ...], *, image: bool) -> dict[str, str]:
         kinds = ["latents", "heatmaps", "text", *(["image"] if image else [])]
@@ -113,7 +113,7 @@ class Source:
                 raise InputError(f"{self.uri}: {error} (--artifacts.{kind})") from error
             if self._kind(chosen[kind]) != kind:
                 raise InputError(
-                    f"--artifacts.{kind} {chosen[kind]}: in {self.uri} that is of kind {self._kind(chosen[kind])}."
+                    f"--artifacts.{kind} {chosen[kind]}: in {self.uri} it has kind {self._kind(chosen[kind])}."
                 )
         return chosen
 
@@ -166,9 +166,9 @@ class Source:
         return rows, np.minimum(table.column("fps").to_numpy(), self.fps_max)
 
     def lack(self) -> str | None:
-        """One line on the clips that are left out because they lack an artifact, and what to do; None: there are none.
+        """A line about clips left out because they lack an artifact, with a remedy; None if there are none.
 
-        Those that a view's rules leave out are counted in where they lack something.
+        Clips that a view's rules leave out count as well if they lack one.
         """
         view = open_view(self.uri)
         used = [*view.artifacts, *(name for kind, name in self.names.items() if kind != "text")]
@@ -176,18 +176,18 @@ class Source:
         lacking = count_lacking(self.dataset, tuple(names), view.ids)
         if not lacking:
             return None
-        told = ", ".join(f"{count:,} lack {name}" for name, count in lacking.items())
+        counts = ", ".join(f"{count:,} lack {name}" for name, count in lacking.items())
         return (
-            f"{self.uri}: of its clips {told}, and are left out. Run the `motif preprocess` that made them again, and "
-            "`motif retry` for clips that failed."
+            f"{self.uri}: of its clips {counts}, and are left out. Run its `motif preprocess` again, and "
+            "`motif retry` for failed clips."
         )
 
     def encoder(self, kind: str) -> Weights | None:
-        """Where the weights that made an artifact came from; None for encoders that have none."""
+        """The source of the weights of an artifact's encoder; None for encoders without weights."""
         return self.facts.encoders.get(kind)
 
     def digest(self) -> str:
-        """What a run sees of the dataset: which artifacts, and which clips in which row groups, in 16 hex digits."""
+        """A hash, in 16 hex digits, of the artifacts and of the clips in each row group."""
         found = hashlib.sha256()
         for kind, name in sorted(self.names.items()):
             found.update(f"{kind} {self.catalog.artifacts[name].fingerprint}\n".encode())
@@ -203,7 +203,7 @@ class Source:
         return sum(len(group) for group in self.rows)
 
     def groups_in(self, clips: int) -> int:
-        """How many row groups hold ``clips`` clips, filtered ones counted in; at least one, but none of no clips."""
+        """How many row groups hold ``clips`` clips, counting filtered ones; at least 1, or 0 for 0 clips."""
         largest = max(group.rows for group in self.reader.groups)
         return max(1, clips // largest) if clips else 0
 
@@ -220,9 +220,9 @@ class Source:
         return sample
 
     def _group(self, number: int) -> dict[int, Sample]:
-        """The clips to use of a row group by row, with their text; the groups used last are kept."""
+        """The usable clips of a row group by row, with their text; recently used groups are cached."""
         if number not in self._groups:
-            while len(self._groups) >= self.kept_groups:  # before another is read, so that there are never more
+            while len(self._groups) >= self.kept_groups:  # before reading, so that there are never more
                 self._groups.popitem(last=False)
             self._groups[number] = self._read_group(number)
         self._groups.move_to_end(number)
@@ -254,7 +254,7 @@ class Source:
 
 
 def open_view(uri: str) -> View:
-    """The view that a URI names: a saved one (``.json``), or the whole of a dataset folder."""
+    """The view of a URI: a saved one (``.json``), or a whole dataset folder."""
     if not uri.endswith(".json"):
         return View(uri, ())
     path = PurePosixPath(uri)

@@ -1,1 +1,1 @@
-"""What happens at every step: loss, gradients, optimiser, moving average, over one worker or many."""
+"""The training step: loss, gradients, optimiser, moving average, on one worker or many."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Optimiser:
-    """AdamW. The paper gives the rate; AdamW and the clipped norm are DynamiCrafter's, the decay torch's default.
+    """AdamW. The learning rate is the paper's, AdamW and clipping are DynamiCrafter's, weight decay is torch's.
 
-    ``warmup`` steps of linearly rising rate come first; ``ema`` is the decay of the weights' moving average, which is
-    what is saved to be used (0: the weights themselves).
+    The rate rises linearly over ``warmup`` steps. ``ema`` is the decay of the weights' moving average, which is saved
+    as the model (0: the weights themselves).
     """
 
     lr: float = 5e-5
@@ -24,18 +24,18 @@ class Optimiser:
     ema: float = 0.9999
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Check the values."""
         if not 0 < self.lr < float("inf"):
-            raise ValueError(f"optimiser.lr {self.lr}: above 0")
+            raise ValueError(f"optimiser.lr {self.lr}: must be above 0")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"optimiser.betas {self.betas}: each from 0 to below 1")
+            raise ValueError(f"optimiser.betas {self.betas}: each must be from 0 to below 1")
         for name in ("weight_decay", "warmup"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"optimiser.{name} {getattr(self, name)}: 0 or more")
+                raise ValueError(f"optimiser.{name} {getattr(self, name)}: must be 0 or more")
         if not 0 <= self.ema < 1:
-            raise ValueError(f"optimiser.ema {self.ema}: from 0 (none) to below 1")
+            raise ValueError(f"optimiser.ema {self.ema}: must be from 0 (none) to below 1")
         if not self.clip_norm > 0:
-            raise ValueError(f"optimiser.clip_norm {self.clip_norm}: above 0")
+            raise ValueError(f"optimiser.clip_norm {self.clip_norm}: must be above 0")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -64,13 +64,13 @@ class Ema:
 
     @torch.no_grad()
     def update(self, parameters: Iterable[Tensor], step: int) -> None:
-        """Take in the parameters after a step."""
+        """Update the average with the parameters after a step."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.average, [parameter.detach() for parameter in parameters], 1 - decay)
 
     @contextmanager
     def swapped(self, parameters: Iterable[Tensor]) -> Iterator[None]:
-        """While it lasts, the parameters hold the average."""
+        """Within the context, the parameters hold the average."""
         held = list(parameters)
         self._swap(held)
         try:

@@ -1,4 +1,4 @@
-"""One worker among others: who it is, how the network is spread over all, and what they tell each other."""
+"""Data parallelism: a worker's rank, how the network is distributed, and communication between workers."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from models.video_model import VideoModel
 
 @dataclass(frozen=True)
 class World:
-    """A worker's place among all. One worker alone needs no process group."""
+    """A worker's rank and the number of workers. A single worker needs no process group."""
 
     device: torch.device
     rank: int = 0
@@ -35,7 +35,7 @@ class World:
         return [float(value) for value in tensor / self.size]
 
     def share(self, value: Any) -> Any:
-        """The first worker's value, on all of them."""
+        """Broadcast the first worker's value to all workers."""
         if self.size == 1:
             return value
         box = [value]
@@ -44,36 +44,36 @@ class World:
 
 
 def distribute(network: VideoModel, world: World, parallel: Literal["ddp", "fsdp"], *, half: bool) -> nn.Module:
-    """Spread a network over the workers: replicated (DDP), or with parameters and moments cut up (FSDP2)."""
+    """Distribute a network over the workers: replicated (DDP), or with parameters and moments sharded (FSDP2)."""
     if world.size == 1:
         return network
     if parallel == "ddp":
         devices = [world.device] if world.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
-    # Seconds to import: one worker does without.
+    # Takes seconds to import, and a single worker does not need it.
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    # A block's output is a view at times; the parent's forward does nothing in place with it.
+    # A block's output may be a view; the parent's forward does not modify it in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(world.device.type, (world.size,))
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32)
     for unit in network.sharded_units():
         fully_shard(unit, mesh=mesh, mp_policy=policy)
-    # The root, too: what it kept after a forward pass without a backward pass would be used in the next step as it is.
-    # Its inputs stay as they are, or times would be rounded to bfloat16: networks cast what is to be cast themselves.
+    # The root, too: else parameters gathered by a forward pass without a backward pass would be stale in the next step.
+    # Inputs are not cast, or times would be rounded to bfloat16: networks cast what they need themselves.
     exact = replace(policy, cast_forward_inputs=False)
     fully_shard(network, mesh=mesh, mp_policy=exact, reshard_after_forward=True)
     return network
 
 
 @contextmanager
-def gradients_stay_here(network: nn.Module, *, stay: bool) -> Iterator[None]:
-    """While it lasts, gradients are not averaged over the workers: the last pass of an accumulation does that."""
+def no_gradient_sync(network: nn.Module, *, skip: bool) -> Iterator[None]:
+    """With ``skip``, gradients are not averaged over the workers: only the last pass of an accumulation does that."""
     if isinstance(network, nn.parallel.DistributedDataParallel):
-        with network.no_sync() if stay else nullcontext():
+        with network.no_sync() if skip else nullcontext():
             yield
     else:
         if synchronise := getattr(network, "set_requires_gradient_sync", None):  # FSDP2's
-            synchronise(not stay)
+            synchronise(not skip)
         yield

@@ -1,4 +1,4 @@
-"""How fast a step was: its seconds, the wait for its data, clips a second, memory, and the share of a GPU's peak."""
+"""The speed of a step: seconds, wait for data, clips per second, memory, and model FLOPs utilisation (MFU)."""
 
 import math
 import time
@@ -11,15 +11,15 @@ import torch
 
 from training.data.loader import StepData
 
-# Dense bfloat16 FLOPs a second from the makers' data sheets, by a part of the device's name.
+# Dense bfloat16 FLOP/s from the vendors' data sheets, by a part of the device's name.
 _PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
-# A forward pass and a backward pass of twice its cost; what is computed again to save memory is no progress.
+# A forward pass, and a backward pass of twice its cost; recomputation for checkpointing does not count.
 _PASSES = 3
 
 
 @dataclass
 class Meter:
-    """Clocks steps. ``share`` is the part of the global batch that this worker computes."""
+    """Times steps. ``share`` is this worker's part of the global batch."""
 
     device: torch.device
     clips: int
@@ -29,7 +29,7 @@ class Meter:
     waited: float = 0.0
 
     def next(self, steps: Iterator[StepData]) -> StepData:
-        """The next step's data, the wait for it clocked; a step begins here."""
+        """Start a step and return its data, timing the wait."""
         self.started = time.perf_counter()
         data = next(steps)
         self.waited = time.perf_counter() - self.started
@@ -38,7 +38,7 @@ class Meter:
     def read(self) -> dict[str, float]:
         """The step since :meth:`next`. ``mfu`` only where the device's peak is known."""
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # the optimiser may still be at work
+            torch.cuda.synchronize(self.device)  # the optimiser's kernels may still be running
         seconds = time.perf_counter() - self.started
         values = {"seconds": seconds, "data_wait": self.waited, "clips_per_s": self.clips / seconds}
         if self.device.type == "cuda":
@@ -50,7 +50,7 @@ class Meter:
 
 @dataclass
 class Pace:
-    """The time that is left, from the last steps: their median, since a first step is slow. Samples come on top."""
+    """The remaining time, from the median of the last steps, since first steps are slow. Sampling is not included."""
 
     last: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
@@ -68,7 +68,7 @@ def _in_words(seconds: float) -> str:
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """The peak of a GPU, where it is known."""
+    """The peak FLOP/s of a GPU, or None if unknown."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)

@@ -1,4 +1,4 @@
-"""All that training changes, whole on one worker however it is spread, and back."""
+"""Gathers the training state on one worker, however it is distributed, and loads it again."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ _WHOLE = gather.StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def whole_state(state: TrainState) -> dict[str, Tensor]:
-    """All of it as named tensors on the CPU; collective."""
+    """The full state as named tensors on the CPU; collective."""
     found = {f"network.{name}": value for name, value in _weights(state).items()}
     if state.ema:
         with state.ema.swapped(state.network.parameters()):
             found |= {f"ema.{name}": value.clone() for name, value in _weights(state).items()}
     moments: dict[str, Any] = gather.get_optimizer_state_dict(state.network, state.optimiser, options=_WHOLE)
-    for name, values in moments.get("state", {}).items():  # empty but on the first worker
+    for name, values in moments.get("state", {}).items():  # empty except on the first worker
         found |= {f"optimiser.{name}.{key}": value for key, value in values.items()}
     return {name: value.contiguous() for name, value in found.items()}
 
@@ -29,7 +29,7 @@ def _weights(state: TrainState) -> dict[str, Tensor]:
 
 
 def load_state(state: TrainState, saved: dict[str, Tensor]) -> None:
-    """Give the workers of any world what :func:`whole_state` found; collective."""
+    """Load the output of :func:`whole_state` on any number of workers; collective."""
     parts: dict[str, dict[str, Any]] = {"network": {}, "ema": {}, "optimiser": {}}
     for name, value in saved.items():
         part, _, rest = name.partition(".")
@@ -42,7 +42,7 @@ def load_state(state: TrainState, saved: dict[str, Tensor]) -> None:
         gather.set_model_state_dict(state.network, parts["ema"], options=_WHOLE)
         state.ema = Ema(state.network.parameters(), state.ema.decay)
     gather.set_model_state_dict(state.network, parts["network"], options=_WHOLE)
-    # Asked for the whole state, all workers but the first would get nothing.
+    # With the full-state option only the first worker would get them.
     groups = gather.get_optimizer_state_dict(state.network, state.optimiser)["param_groups"]
     whole = {"state": parts["optimiser"], "param_groups": groups}
     gather.set_optimizer_state_dict(state.network, state.optimiser, whole, options=_WHOLE)

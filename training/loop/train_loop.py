@@ -1,4 +1,4 @@
-"""The training loop: step after step to the last one, and what is due every so many steps."""
+"""The training loop: steps, and periodic actions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from training.loop.train_step import StepResult, TrainStep
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: the next step to compute, and how many clips of each dataset were taken."""
+    """The state of a run: the next step to compute, and how many clips of each dataset were taken."""
 
     step: int = 0
     cursor: tuple[int, ...] = ()
@@ -19,18 +19,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Periodic:
-    """Something to do after every ``every`` steps, and after the last one. It is given where the run stands then."""
+    """An action after every ``every`` steps, and after the last one. It receives the run's progress."""
 
     every: int
     action: Callable[[Progress], None]
 
     def is_due(self, step: int, last: int) -> bool:
-        """Whether it is to be done after so many steps."""
+        """Whether the action is due after ``step`` steps."""
         return step % self.every == 0 or step == last
 
 
 class TrainLoop:
-    """Takes steps from ``progress`` on until ``last`` of them are done."""
+    """Runs steps from ``progress`` until ``last`` are done."""
 
     def __init__(self, train_step: TrainStep, meter: Meter, progress: Progress, last: int) -> None:
         self.train_step = train_step
@@ -44,7 +44,7 @@ class TrainLoop:
         after_step: Callable[[StepData, StepResult], None],
         periodic: Sequence[Periodic],
     ) -> Progress:
-        """Take every step that is left; ``after_step`` is called after each, then what is due, in its order."""
+        """Run all remaining steps; after each, call ``after_step``, then the periodic actions that are due."""
         while self.progress.step < self.last:
             data = self.meter.next(batches)
             result = self.train_step.step(data)

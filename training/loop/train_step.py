@@ -10,7 +10,7 @@ from training.data.draws import layer_seed
 from training.data.loader import StepData
 from training.loop.objective import Objective
 from training.loop.optimiser import Ema, Optimiser
-from training.loop.parallel import World, gradients_stay_here
+from training.loop.parallel import World, no_gradient_sync
 
 
 @dataclass
@@ -24,7 +24,7 @@ class TrainState:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step gave: means over the global batch, ``terms`` by name, and the gradient's norm before clipping."""
+    """The result of a step: means over the global batch, ``terms`` by name, and the gradient norm before clipping."""
 
     loss: float
     terms: dict[str, float]
@@ -32,13 +32,13 @@ class StepResult:
     lr: float
 
     def metrics(self) -> dict[str, float]:
-        """All of it by name."""
+        """All values by name."""
         return {"loss": self.loss, **self.terms, "grad_norm": self.grad_norm, "lr": self.lr}
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """Computes steps. ``half`` runs the network in bfloat16 where that is safe (autocast)."""
+    """Computes steps. ``half`` runs the network under bfloat16 autocast."""
 
     state: TrainState
     objective: Objective
@@ -48,7 +48,7 @@ class TrainStep:
     half: bool = False
 
     def step(self, data: StepData) -> StepResult:
-        """One step on this worker's data. Raises NotFinite, with nothing changed, where it comes to no number."""
+        """One step on this worker's data. Raises NotFinite, without any update, if loss or gradient is not finite."""
         network, optimiser = self.state.network, self.state.optimiser
         names, means = self._gradients(data)
         norm = nn.utils.clip_grad_norm_(network.parameters(), self.options.clip_norm)
@@ -74,9 +74,9 @@ class TrainStep:
         clips = sum(len(part) for part in parts)
         for number, part in enumerate(parts):
             batch = part.to(self.world.device)
-            # Dropout is drawn from the global generator, which must not remember earlier steps.
+            # Dropout uses the global generator, whose state must not depend on earlier steps.
             torch.manual_seed(layer_seed(self.seed, data.step, self.world.rank, number))
-            with gradients_stay_here(self.state.network, stay=number < len(parts) - 1):
+            with no_gradient_sync(self.state.network, skip=number < len(parts) - 1):
                 with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.half):
                     terms = self.objective(self.state.network, batch)
                 torch.autograd.backward(terms.total.sum() / clips)
@@ -87,7 +87,7 @@ class TrainStep:
     def _describe(self, data: StepData, result: StepResult) -> str:
         clips = [clip for part in data.micro_batches for clip in part.clip_ids]
         return (
-            f"step {data.step}: the loss is {result.loss:g} and the gradient's norm {result.grad_norm:g}. Nothing of "
-            f"this step was applied; the last checkpoint is good. This worker had clips {', '.join(clips[:3])} ... . "
-            "Go on from there with a lower --optimiser.lr, or with --hardware.precision float32."
+            f"step {data.step}: the loss is {result.loss:g} and the gradient norm {result.grad_norm:g}. This step "
+            f"was not applied, and the last checkpoint is valid. This worker had clips {', '.join(clips[:3])} ... . "
+            "Continue from it with a lower --optimiser.lr, or with --hardware.precision float32."
         )

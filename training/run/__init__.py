@@ -1,1 +1,1 @@
-"""A training run around its loop: what it is, how it is launched, resumed, watched and saved."""
+"""A training run around its loop: job, launch, resuming, tracking and checkpoints."""

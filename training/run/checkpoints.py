@@ -1,9 +1,9 @@
-"""Checkpoints of a run: all that the next step depends on, complete or absent.
+"""Checkpoints of a run: everything the next step depends on, written atomically.
 
 RUN/checkpoints/step-00001000/
-model/                  model folder of the network to use (the moving average, where there is one)
+model/                  model folder of the network to use (the moving average, if there is one)
 training.safetensors    weights, moments of AdamW, step counts
-progress.json           step and cursor; written last, so a folder without it is no checkpoint
+progress.json           step and cursor; written last, so a folder without it is incomplete
 """
 
 import contextlib
@@ -34,7 +34,7 @@ _TRAINING = "training.safetensors"
 
 
 class Checkpoints:
-    """The checkpoints of a run's folder; the ``keep`` newest stay."""
+    """The checkpoints of a run's folder; the ``keep`` newest are kept."""
 
     def __init__(self, run: Folder, keep: int, fence: Fence | None = None) -> None:
         self.run = run
@@ -47,7 +47,7 @@ class Checkpoints:
         return checkpoint_names(self.run)
 
     def latest(self) -> Progress | None:
-        """Where the newest checkpoint stands."""
+        """The progress of the newest checkpoint, or None."""
         names = self.names()
         if not names:
             return None
@@ -56,10 +56,10 @@ class Checkpoints:
 
     def save(self, progress: Progress, state: TrainState, card: ModelCard, world: World) -> None:
         """Write a checkpoint. All workers call it; the first one writes. StorageError on all of them if that fails,
-        Incomplete where the run's lock is lost.
+        Incomplete if the run's lock is lost.
         """
         card = replace(card, facts=replace(card.facts, step=progress.step))
-        from training.loop.state import whole_state  # seconds to import: to see where a run stands does without
+        from training.loop.state import whole_state  # takes seconds to import, and reading progress does not need it
 
         whole = whole_state(state)
         error: StorageError | Incomplete | None = None
@@ -88,14 +88,14 @@ class Checkpoints:
                     (place if inside == "." else place / inside).put(path)
             place.write(PROGRESS, json.dumps(asdict(progress)).encode())
         except StorageError:
-            with contextlib.suppress(StorageError):  # the first one says why
+            with contextlib.suppress(StorageError):  # the first error says why
                 place.delete_all()
             raise
         for name in self.names()[: -self.keep]:
             (self.folder / name).delete_all()
 
     def restore(self, progress: Progress, state: TrainState) -> None:
-        """Load the checkpoint of that step, for workers of any world."""
+        """Load the checkpoint of that step, for any number of workers."""
         from training.loop.state import load_state
 
         place = self.folder / f"step-{progress.step:08}"
@@ -105,14 +105,14 @@ class Checkpoints:
                     saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             except (SafetensorError, OSError) as error:
                 raise StorageError(
-                    f"{place.uri}: {_TRAINING} cannot be read ({error}). Delete this checkpoint's folder: the run then "
-                    "goes on from the one before it."
+                    f"{place.uri}: {_TRAINING} cannot be read ({error}). Delete this checkpoint's folder to resume "
+                    "from the one before it."
                 ) from error
         load_state(state, saved)
 
 
 def _holding(network: VideoModel, weights: dict[str, Tensor]) -> VideoModel:
-    """A network of the same sizes that holds these very tensors."""
+    """A network of the same architecture that holds these tensors, without a copy."""
     with torch.device("meta"):
         copy = type(network).from_config(network.config)
     copy.load_state_dict(weights, assign=True)
@@ -121,7 +121,7 @@ def _holding(network: VideoModel, weights: dict[str, Tensor]) -> VideoModel:
 
 @contextlib.contextmanager
 def _scratch(folder: Folder) -> Iterator[Path]:
-    """A folder for files in the making, on the same disk where the target is local."""
+    """A temporary folder, on the same disk as a local target."""
     if not folder.remote:
         folder.path.mkdir(parents=True, exist_ok=True)
         for left in folder.path.glob(".saving-*"):  # by a run that was killed while it saved

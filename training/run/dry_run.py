@@ -1,4 +1,4 @@
-"""A run that is checked and estimated and not started: data, steps, memory, time. Touches no GPU."""
+"""Checks a run and estimates data, steps, memory and time without starting it. Uses no GPU."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from training.run.job import TrainJob, check_resume, open_sources
 from training.run.tracking import check_trackers
 
 _GIB = 2**30
-# Dense bf16 on an A100, and the share of it that a network with convolutions and attention may hope for.
+# Dense bf16 FLOP/s of an A100, and a realistic utilisation for a network of convolutions and attention.
 _A100_FLOPS = 312e12
 _MFU = 0.4
 
 
 def dry_run(job: TrainJob, report: Callable[[str], None]) -> None:
-    """Check a job as :func:`training.run.launch.launch` would and tell what it takes; data may be left out."""
+    """Check a job as :func:`training.run.launch.launch` would and report its cost; data may be left out."""
     job = job.resolved().as_begun()
     config = job.config
     facts = PAPER
@@ -32,7 +32,7 @@ def dry_run(job: TrainJob, report: Callable[[str], None]) -> None:
         for line in _data_lines(config, sources, done):
             report(line)
     else:
-        report("data       none given: estimated for the paper's, 16 frames of 320 x 512")
+        report("data       none given: estimates are for the paper's data, 16 frames of 320 x 512")
     for line in estimate_lines(config, facts):
         report(line)
 
@@ -55,28 +55,28 @@ def estimate_lines(config: Train, facts: SourceFacts) -> list[str]:
     flops = found.step_flops * passes
     seconds = flops / (_A100_FLOPS * _MFU)
     hours = seconds * config.steps / 3600
-    speed = f"{seconds:.2f} s a step, {hours:,.1f} h for {config.steps:,} steps on A100s of which {_MFU:.0%} is used"
+    speed = f"{seconds:.2f} s per step, {hours:,.1f} h for {config.steps:,} steps on A100s at {_MFU:.0%} utilisation"
     share = workers if hardware.parallel == "fsdp" else 1
     held = (found.weights + found.gradients + found.optimizer + found.ema) / share + found.activations
-    kept = "computed again in the backward pass" if hardware.checkpointing else "kept"
+    kept = "recomputed in the backward pass" if hardware.checkpointing else "kept"
     return [
         f"network    {found.parameters / 1e6:,.1f} M parameters, {config.network.name}, {config.network.summary()}",
-        f"workers    {workers}, each {passes} x {_at_once(config)} clips a step, {hardware.precision}",
-        f"memory     {held / _GIB:,.1f} GiB a worker: weights {found.weights / _GIB:,.1f}, gradients "
+        f"workers    {workers}, each {passes} x {_at_once(config)} clips per step, {hardware.precision}",
+        f"memory     {held / _GIB:,.1f} GiB per worker: weights {found.weights / _GIB:,.1f}, gradients "
         f"{found.gradients / _GIB:,.1f}, AdamW {found.optimizer / _GIB:,.1f}, average {found.ema / _GIB:,.1f}, "
         f"activations {found.activations / _GIB:,.1f} ({kept})",
-        f"compute    {flops / 1e12:,.1f} TFLOP a step and worker"
+        f"compute    {flops / 1e12:,.1f} TFLOP per step and worker"
         + (f": {speed}" if hardware.precision == "bfloat16" else ""),
     ]
 
 
 def _at_once(config: Train) -> int:
-    """Clips of a worker's forward pass."""
+    """Clips in one forward pass of a worker."""
     return min(config.hardware.micro_batch, config.batch // max(1, config.hardware.workers))
 
 
 def measure(config: Train, facts: SourceFacts) -> Estimate:
-    """The full network on the meta device: nothing is allocated."""
+    """Estimate with the full network on the meta device, without allocating memory."""
     with torch.device("meta"):
         network = config.network.new(facts.shapes)
     if config.hardware.checkpointing:

@@ -1,4 +1,4 @@
-"""Where a run's frozen encoders are: its model's card names them, and sampled videos are decoded with one of them."""
+"""Finds a run's frozen encoders, for its model card and for decoding sampled videos."""
 
 import torch
 
@@ -15,9 +15,9 @@ _ARTIFACTS: dict[Part, str] = {part: kind for kind, part in ENCODERS.items()}
 
 
 def find_encoder(part: Part, start: str, source: Source) -> Weights | None:
-    """The weights of an encoder: the start model's if they are on this machine, else those the dataset was made with.
+    """The weights of an encoder: the start model's if they are on this machine, else the dataset's.
 
-    Both have the same tensors, which was checked before; the dataset may have been made where its weights still were.
+    Both have the same tensors, as checked before; the dataset's may be on the machine where it was made.
     """
     named = source.encoder(_ARTIFACTS[part])
     try:
@@ -32,6 +32,6 @@ def _is_here(weights: Weights) -> bool:
 
 
 def find_latent_space(start: str, source: Source, device: torch.device) -> LatentSpace:
-    """The latent space of a dataset; WeightsError where it needs weights that are missing."""
+    """The latent space of a dataset; WeightsError if its weights are missing."""
     facts = source.facts
     return open_latent_space(facts.latents, facts.scaling_factor, find_encoder("vae", start, source), device)

@@ -1,4 +1,4 @@
-"""A training run's description, and what must hold before it starts or goes on."""
+"""A training run's description, and the checks before it starts or resumes."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ from training.recipes import Train
 from training.run.checkpoints import Checkpoints
 from training.run.encoders import find_encoder
 
-# What may differ between a run and its continuation. Hardware changes rounding and the network's own dropout alone; the
-# rate may have to be lowered where a run diverged.
+# Settings that may change when a run is resumed. Hardware only affects rounding and the network's own dropout; the
+# learning rate may have to be lowered after a run diverged.
 _MAY_CHANGE = (
     "steps",
     "hardware",
@@ -33,7 +33,7 @@ _MAY_CHANGE = (
     "optimiser.warmup",
     "optimiser.clip_norm",
 )
-# Settings that runs of earlier versions have not written down, and what these versions did.
+# Settings that runs of earlier versions did not record, with their values then.
 _EARLIER: dict[str, Any] = {"window": 0, "fps_max": None}
 
 
@@ -45,10 +45,10 @@ class TrainJob:
     data: tuple[str, ...]
     out: Folder
     fence: Fence | None = None
-    """The lock that its workers write under."""
+    """The lock that its workers hold while they write."""
 
     def resolved(self) -> "TrainJob":
-        """The same job from whatever folder it is looked at: workers have another one than the user."""
+        """The same job with absolute paths, since workers have another working directory."""
         network = self.config.network
         if network.start:
             network = replace(network, start=str(local_path(network.start)))
@@ -57,9 +57,9 @@ class TrainJob:
         return replace(self, config=replace(self.config, network=network), data=data, out=out)
 
     def as_begun(self) -> "TrainJob":
-        """The same job; where its folder holds a run of an earlier version, with what that version did.
+        """The same job; to resume a run of an earlier version, with that version's settings.
 
-        So such a run goes on with its own order of clips, and its configuration says from then on which that is.
+        Such a run keeps its order of clips, which its configuration records from then on.
         """
         if not self.out.uri or not self.out.exists(CONFIG) or Checkpoints(self.out, 1).latest() is None:
             return self
@@ -69,12 +69,12 @@ class TrainJob:
 
 
 def open_sources(job: TrainJob) -> list[Source]:
-    """The datasets of a job. InputError where one is unusable or two of them do not go together."""
+    """The datasets of a job. InputError if one is unusable or two do not match."""
     if not job.data:
-        raise InputError("--data: name at least one dataset, made by `motif preprocess`.")
+        raise InputError("--data is missing: give at least one dataset made by `motif preprocess`.")
     if len(set(job.data)) < len(job.data):
         raise InputError(
-            f"--data {' '.join(job.data)}: name each dataset once; a view's weight gives it a larger share."
+            f"--data {' '.join(job.data)}: give each dataset once; use a view's weight for a larger share."
         )
     image = job.config.network.takes_image_tokens
     sources = [Source(uri, job.config.artifacts, image=image, fps_max=job.config.fps_max) for uri in job.data]
@@ -88,7 +88,7 @@ def open_sources(job: TrainJob) -> list[Source]:
 
 
 def _unlike(first: SourceFacts, other: SourceFacts) -> Iterator[tuple[str, Any, Any]]:
-    """What two datasets do not agree in: name, the first one's, the other one's."""
+    """Fields in which two datasets differ: name, value in the first, value in the other."""
     for field in ("scaling_factor", "text_shape"):
         if getattr(first, field) != getattr(other, field):
             yield field, getattr(first, field), getattr(other, field)
@@ -102,33 +102,33 @@ def _unlike(first: SourceFacts, other: SourceFacts) -> Iterator[tuple[str, Any, 
 
 
 def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
-    """Where the run in the job's folder stands. InputError where that folder holds something else."""
+    """The progress of the run in the job's folder. InputError if the folder holds anything else."""
     if not job.out.exists(CONFIG):
-        if job.out.files() or set(job.out.folders()) - {"runs"}:  # where its lock lies
-            raise InputError(f"--out {job.out.uri}: the folder is not empty and holds no run. Choose another.")
+        if job.out.files() or set(job.out.folders()) - {"runs"}:  # the folder of its lock
+            raise InputError(f"--out {job.out.uri}: the folder is neither empty nor a run. Choose another.")
         return Progress()
     described = read_description(job.out)
     described["config"] = _EARLIER | described["config"]
     progress = Checkpoints(job.out, job.config.saves.keep).latest()
     if progress is None:
-        return Progress()  # nothing was computed yet, so anything may still change
+        return Progress()  # nothing was saved yet, so any setting may change
     for field, before, after in _differences(described, json.loads(json.dumps(describe(job, sources)))):
         name = field.removeprefix("config.")
         if not (name.startswith(_MAY_CHANGE) or name.endswith(".uri")):
             raise InputError(
-                f"--out {job.out.uri} holds a run with {name} {before}, not {after}. Set it back to go on with that "
-                "run, or choose another folder (--network.start RUN/checkpoints/.../model goes on from its weights)."
+                f"--out {job.out.uri} holds a run with {name} {before}, not {after}. Restore it to resume that "
+                "run, or choose another folder (--network.start RUN/checkpoints/.../model starts from its weights)."
             )
     return progress
 
 
 def write_description(job: TrainJob, sources: Sequence[Source]) -> None:
-    """Write the resolved configuration beside the run: from then on the folder is that run's."""
+    """Write the resolved configuration into the run's folder."""
     job.out.write(CONFIG, json.dumps(describe(job, sources), indent=2).encode())
 
 
 def describe(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:
-    """A run as plain JSON: what is written beside it and compared when it goes on."""
+    """A run as plain JSON, as stored in its folder and compared on resume."""
     data = {
         f"{number}": {"uri": source.uri, "clips": len(source), "digest": source.digest()}
         for number, source in enumerate(sources)
@@ -144,7 +144,7 @@ def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any
 
 
 def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
-    """What the model of a run is made for, and where its frozen encoders are."""
+    """The card of a run's model: its data settings and frozen encoders."""
     source = sources[0]
     facts, start = source.facts, config.network.start
     slowest, usual, fastest = frame_rates(sources)
@@ -168,9 +168,9 @@ def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
 
 
 def frame_rates(sources: Sequence[Source]) -> tuple[float, float, float]:
-    """The 5th percentile, the median and the 95th percentile of the clips' frame rates, as often as they are seen.
+    """The 5th, 50th and 95th percentiles of the clips' frame rates, weighted by how often each is seen.
 
-    A few clips at 1000 frames a second, or at one, move none of them.
+    Percentiles are robust against a few outliers, such as 1000 frames per second.
     """
     rates = np.concatenate([source.rates for source in sources])
     seen = np.concatenate([np.full(len(source.rates), source.weight / len(source.rates)) for source in sources])

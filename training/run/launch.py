@@ -1,4 +1,4 @@
-"""A run from its check to its last step: in this process, or on workers of Ray Train."""
+"""Launches a run after checks, in this process or on Ray Train workers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,9 +17,9 @@ from training.run.worker import Worker
 
 
 def launch(job: TrainJob, report: Callable[[str], None]) -> Progress:
-    """Run a job to its last step, or on from where it stopped; checks it before anything is started.
+    """Check a job, then run or resume it to its last step.
 
-    A KeyboardInterrupt of a run in this process tells where it stopped and where it would go on.
+    A KeyboardInterrupt of a run in this process carries a message with its last step and last checkpoint.
     """
     job = job.resolved().as_begun()
     sources = open_sources(job)
@@ -28,7 +28,7 @@ def launch(job: TrainJob, report: Callable[[str], None]) -> Progress:
     check_start(job.config.network, sources[0].facts)
     progress = check_resume(job, sources)
     if progress.step >= job.config.steps:
-        report(f"{job.out.uri} is at step {progress.step} already; a greater --steps goes on.")
+        report(f"{job.out.uri} is already at step {progress.step}; give a larger --steps to continue.")
         return progress
     for lack in filter(None, (source.lack() for source in sources)):
         report(lack)
@@ -37,7 +37,7 @@ def launch(job: TrainJob, report: Callable[[str], None]) -> Progress:
         write_description(job, sources)
         if job.config.hardware.workers == 0:
             return _here(Worker(job, World(device), report, sources))
-        from training.run.ray_train import train_on_ray  # where there is no Ray, the rest works
+        from training.run.ray_train import train_on_ray  # only here: the rest works without Ray
 
         train_on_ray(job, report)
     done = Checkpoints(job.out, job.config.saves.keep).latest()
@@ -53,7 +53,7 @@ def _here(worker: Worker) -> Progress:
 
 
 def _device(job: TrainJob) -> torch.device:
-    """The device of this process; with workers of Ray Train it is theirs that counts."""
+    """The device of this process; Ray Train workers find their own."""
     hardware = job.config.hardware
     theirs = hardware.workers and hardware.device == "cuda"
     return find_device("auto" if theirs else hardware.device, "hardware.device")

@@ -1,6 +1,6 @@
-"""The workers of a run under Ray Train: replaced when they die, heard while they live.
+"""The workers of a run under Ray Train: restarts, and forwarding of their messages.
 
-Ray Train's controller and the teller import this module, too: what only workers need, they import themselves.
+Ray Train's controller and the message actor import this module, too; workers import torch code themselves.
 """
 
 import pickle
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from training.run.job import TrainJob
 
 Report = Callable[[str], None]
-# A worker that waits longer than this for the others has lost one of them without anybody noticing.
-# A checkpoint is written meanwhile, tens of gigabytes for the full model.
+# Timeout of collectives, after which another worker counts as lost. Workers also wait this long while the first one
+# writes a checkpoint, tens of gigabytes for the full model.
 _PATIENCE_S = 1800
 _POLL_S = 0.5
 
 
 def train_on_ray(job: "TrainJob", report: Report) -> None:
-    """Join or start a cluster and run the workers there to the last step."""
+    """Join or start a cluster and run the workers to the last step."""
     with ray_session.session():
         ray_session.connect()
         _fit(job, report)
 
 
 def _fit(job: "TrainJob", report: Report) -> None:
-    """Run the workers under Ray Train; an error of ours that a worker met is raised here."""
+    """Run the workers under Ray Train; a MotifError of a worker is raised again here."""
     hardware = job.config.hardware
     gpu = hardware.device == "cuda" or (hardware.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
     _check_room(hardware.workers, gpu=gpu)
@@ -51,7 +51,7 @@ def _fit(job: "TrainJob", report: Report) -> None:
         torch_config=TorchConfig(backend="nccl" if gpu else "gloo", timeout_s=_PATIENCE_S),
         scaling_config=ScalingConfig(num_workers=hardware.workers, use_gpu=gpu),
         run_config=RunConfig(
-            # Each launch is a run of its own to Ray; what a run goes on from are our checkpoints.
+            # Each launch is a separate run for Ray; we resume from our own checkpoints.
             name=datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"),
             storage_path=path,
             storage_filesystem=filesystem,
@@ -70,27 +70,27 @@ def _fit(job: "TrainJob", report: Report) -> None:
         raise getattr(errors, kind, MotifError)(message)
     if ended is not None:
         raise Incomplete(
-            f"workers died {hardware.max_restarts + 1} times ({_cause(ended)}). Look at the memory and the Ray "
-            "logs, then run the same command again: it goes on from the last checkpoint."
+            f"workers died {hardware.max_restarts + 1} times ({_cause(ended)}). Check memory and the Ray "
+            "logs, then run the same command again to resume from the last checkpoint."
         ) from ended
 
 
 def _check_room(workers: int, *, gpu: bool) -> None:
-    """InputError where the cluster could never hold so many workers: Ray would wait for them without end."""
+    """InputError if the cluster is too small for the workers: Ray would wait forever."""
     kind = "GPU" if gpu else "CPU"
     there = int(ray.cluster_resources().get(kind, 0))
     if workers > there:
         raise InputError(
-            f"hardware.workers {workers}: the cluster has {there} {kind}s, one worker needs one. Ask for at most "
-            f"{there}, or add nodes."
+            f"hardware.workers {workers}: the cluster has {there} {kind}s, and each worker needs one. Use at most "
+            f"{there} workers, or add nodes."
         )
 
 
 def _work(given: dict[str, Any]) -> None:
-    """What each worker of Ray Train runs; an error that would come again is told, others may go with the next try."""
+    """The function of each Ray Train worker. Reports errors that a restart cannot fix, and raises others."""
     messages = given["teller"]
     if ray.get(messages.failure.remote()):
-        return  # a restart after an error that would come again
+        return  # a restart after an error that it cannot fix
     from training.loop.parallel import World
     from training.run.worker import Worker
 
@@ -99,11 +99,11 @@ def _work(given: dict[str, Any]) -> None:
     try:
         job = pickle.loads(given["job"])
         Worker(job, world, lambda line: messages.tell.remote(line) if world.first else None).run()
-    except NotFinite as error:  # from the means of all workers: each of them ends here, and none needs another try
+    except NotFinite as error:  # raised on all workers alike, so each ends here without a restart
         ray.get(messages.fail.remote(type(error).__name__, str(error)))
     except (InputError, Incomplete) as error:
         ray.get(messages.fail.remote(type(error).__name__, str(error)))
-        raise  # for Ray to end the others, which may wait for this one
+        raise  # so that Ray ends the others, which may wait for this one
 
 
 class _Messages:
@@ -129,7 +129,7 @@ class _Messages:
 
 @contextmanager
 def _repeating(messages: Any, report: Report) -> Iterator[None]:
-    """Repeat what the workers tell, while it lasts."""
+    """Within the context, report the workers' messages."""
     ended = threading.Event()
 
     def listen() -> None:
@@ -149,7 +149,7 @@ def _repeating(messages: Any, report: Report) -> Iterator[None]:
 
 
 def _cause(error: ray.train.TrainingFailedError) -> str:
-    """The last line of what the first failed worker said."""
+    """The last line of the first failed worker's error."""
     failures = getattr(error, "worker_failures", {})
     said = str(next(iter(failures.values()), error)).strip().splitlines()
     return said[-1] if said else type(error).__name__

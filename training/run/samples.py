@@ -1,4 +1,4 @@
-"""Videos sampled while training: the same few clips each time, so that progress can be seen."""
+"""Videos sampled during training, of the same few clips each time to show progress."""
 
 import json
 import time
@@ -24,27 +24,27 @@ from training.loop.train_step import TrainState
 from training.recipes import Train
 from training.run.encoders import find_latent_space
 
-# Keep these draws apart from those of any step and of any dataset.
+# Separate these draws from those of any step or dataset.
 _NO_STEP = 2**32 - 1
 _NO_DATASET = 2**32 - 1
 _LINE_EVERY_S = 5.0
 
 
 class Sampler:
-    """Samples ``samples.num`` clips of a run's first dataset; which ones depends on the seed alone.
+    """Samples ``samples.num`` clips of a run's first dataset; which ones depends only on the seed.
 
-    WeightsError at once where their latents cannot be decoded. ``report`` takes lines for the user.
+    WeightsError immediately if their latents cannot be decoded. ``report`` takes lines for the user.
     """
 
     def __init__(self, config: Train, source: Source, world: World, report: Callable[[str], None]) -> None:
         self.config, self.source, self.world = config, source, world
         self.report = report if world.first else _unsaid
         self.space = find_latent_space(config.network.start, source, world.device) if world.first else None
-        # Read once: later on another thread reads from the source.
+        # Read now: later another thread reads from the source.
         self.batch, self.prompts = self._batch()
 
     def write(self, state: TrainState, run: Folder, step: int) -> None:
-        """Sample with the weights that would be saved; all workers call it, the first one writes."""
+        """Sample with the weights that would be saved; called by all workers, written by the first."""
         batch = self.batch
         started = time.perf_counter()
         title = f"samples of step {step}"
@@ -91,7 +91,7 @@ class Sampler:
 
 
 class Passes:
-    """Tells how many passes of a sampling are done: a line every few seconds, none for a fast one."""
+    """Reports the progress of sampling: a line every few seconds, none for a fast one."""
 
     def __init__(self, title: str, report: Callable[[str], None]) -> None:
         self.title, self.report = title, report
@@ -105,14 +105,14 @@ class Passes:
 
 
 def _unsaid(line: str) -> None:
-    """For workers whose lines nobody reads."""
+    """Discard the messages of other workers."""
     del line
 
 
 def _write(
     place: Folder, videos: UInt8[np.ndarray, "b t h w 3"], prompts: list[str], fps: list[float], step: int
 ) -> None:
-    """One mp4 a clip, and what was asked for."""
+    """Write one mp4 per clip, and the prompts."""
     samples = []
     for number, (frames, prompt, rate) in enumerate(zip(videos, prompts, fps, strict=True)):
         place.write(f"{number:02}.mp4", encode_video(frames, rate))

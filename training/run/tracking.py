@@ -1,4 +1,4 @@
-"""What a run tells while it runs: a line a step in metrics.jsonl, TensorBoard, and trackers that are installed."""
+"""Metrics of a run: a line per step in metrics.jsonl, TensorBoard, and optional trackers."""
 
 import hashlib
 import json
@@ -17,24 +17,24 @@ _MLFLOW = "mlflow.json"
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Where numbers go."""
+    """A destination of metrics."""
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Numbers of a step; the first one's is 0."""
+        """Log the values of a step; the first step is 0."""
 
     def flush(self) -> None:
-        """Make what came so far safe."""
+        """Write all values so far."""
 
     def close(self) -> None:
-        """No more will come."""
+        """Finish."""
 
 
 class Metrics:
-    """metrics.jsonl of a run: one line a step, the same lines however often the run was interrupted.
+    """metrics.jsonl of a run: one line per step, without gaps or repeats after interruptions.
 
-    ``step`` counts from 0, as all trackers do: the steps done before it, one less than in the step's line on the
-    terminal and in the checkpoint written after it.
-    Local runs append; in an object store, which cannot append, the file is written anew at each :meth:`flush`.
+    ``step`` counts from 0, as in all trackers: one less than on the terminal and in the name of the checkpoint after
+    the step.
+    Local files are appended to; in an object store the file is rewritten at each :meth:`flush`.
     """
 
     def __init__(self, run: Folder, step: int) -> None:
@@ -51,7 +51,7 @@ class Metrics:
                 stream.write(line + "\n")
 
     def flush(self) -> None:
-        """Make all lines so far safe."""
+        """Write all lines so far."""
         if self.run.remote:
             self.run.write(METRICS, _joined(self.lines))
 
@@ -66,7 +66,7 @@ def read_metrics(run: Folder) -> list[dict[str, Any]]:
 
 
 def _lines(run: Folder) -> list[str]:
-    """Whole lines; a run that was killed may leave a torn last one."""
+    """Complete lines; a killed run may leave a partial last one."""
     if not run.exists(METRICS):
         return []
     return run.read(METRICS).decode().split("\n")[:-1]
@@ -80,12 +80,12 @@ _TIMES = ("seconds", "data_wait", "clips_per_s", "memory_gb", "mfu")
 
 
 def _short(name: str, value: float) -> float:
-    """Times need no more than four digits; losses keep all, since runs are compared by them."""
+    """Round times to four digits; losses keep all, since runs are compared by them."""
     return float(f"{value:.4g}") if name in _TIMES else value
 
 
 class TensorBoard:
-    """TensorBoard's event files, in ``tensorboard`` of the run's folder; a remote run gets them at each flush."""
+    """TensorBoard's event files, in ``tensorboard`` of the run's folder; uploaded at each flush if it is remote."""
 
     def __init__(self, run: Folder, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -101,14 +101,14 @@ class TensorBoard:
             self.writer.add_scalar(f"{room}/{name}", value, step)
 
     def flush(self) -> None:
-        """Write what is left."""
+        """Write pending events."""
         self.writer.flush()
         if self.folder.remote:
             for path in self.local.iterdir():
                 self.folder.write(path.name, path.read_bytes())
 
     def close(self) -> None:
-        """Write what is left and end."""
+        """Write pending events and close."""
         self.flush()
         self.writer.close()
         if self.folder.remote:
@@ -116,7 +116,7 @@ class TensorBoard:
 
 
 class Wandb:
-    """Weights & Biases, where the package is installed."""
+    """Weights & Biases, if installed."""
 
     def __init__(self, run: Folder, config: dict[str, Any]) -> None:
         wandb = _import("wandb")
@@ -137,11 +137,11 @@ class Wandb:
 
 
 class MlFlow:
-    """MLflow, where the package is installed."""
+    """MLflow, if installed."""
 
     def __init__(self, run: Folder, config: dict[str, Any]) -> None:
         self.mlflow = _import("mlflow")
-        if run.exists(_MLFLOW):  # the run goes on, there too
+        if run.exists(_MLFLOW):  # resume the MLflow run, too
             self.mlflow.start_run(run_id=json.loads(run.read(_MLFLOW))["run_id"])
         else:
             started = self.mlflow.start_run(run_name=run.uri.rstrip("/").rsplit("/", 1)[-1])
@@ -170,14 +170,14 @@ def _import(name: str) -> Any:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """InputError where a tracker's package is missing."""
+    """InputError if a tracker's package is missing."""
     for name in names:
         if name != "tensorboard":
             _import(name)
 
 
 def open_trackers(names: Sequence[str], run: Folder, step: int, config: dict[str, Any]) -> list[Tracker]:
-    """The trackers of a run that begins or goes on at ``step``. InputError where a package is missing."""
+    """The trackers of a run that starts or resumes at ``step``. InputError if a package is missing."""
     trackers: list[Tracker] = []
     for name in names:
         if name == "tensorboard":

@@ -1,4 +1,4 @@
-"""One worker of a run: builds or restores what is trained, and what its loop needs."""
+"""One worker of a run: builds or restores the training state and runs the loop."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ from training.run.tracking import Metrics, Tracker, open_trackers
 class Worker:
     """A worker of a job in its world. ``report`` takes lines for the user.
 
-    ``sources`` are the job's where they are open already; a worker in another process opens them itself.
+    ``sources`` are the job's opened datasets; by default the worker opens them itself.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Worker:
         self.state = self._build()
         if start.step:
             self.checkpoints.restore(start, self.state)
-            report(f"going on from step {start.step} of {job.out.uri}")
+            report(f"resuming from step {start.step} of {job.out.uri}")
         self.loop = self._loop(start)
 
     def _build(self) -> TrainState:
@@ -71,7 +71,7 @@ class Worker:
         return TrainLoop(train_step, Meter(device, config.batch, 1 / self.world.size, cost), start, config.steps)
 
     def run(self) -> Progress:
-        """Take every step that is left. Whenever this ends, what the last checkpoint holds is kept."""
+        """Run all remaining steps. However this ends, the last checkpoint is kept."""
         with ExitStack() as stack:
             trackers = self._trackers(stack)
             if trackers:
@@ -85,7 +85,7 @@ class Worker:
             return self.loop.run(batches, partial(self._log, trackers), periodic)
 
     def batches(self) -> Prefetcher:
-        """The data of the steps that are left."""
+        """The data of the remaining steps."""
         config = self.config
         plan = BatchPlan(config.batch, config.seed, config.schedule, config.text_dropout, config.window)
         share = Share(self.world.rank, self.world.size, config.hardware.micro_batch)
@@ -94,7 +94,7 @@ class Worker:
         return Prefetcher(batches, start.step, config.steps, pin=self.world.device.type == "cuda")
 
     def _trackers(self, stack: ExitStack) -> list[Tracker]:
-        """The first worker's; the resolved configuration is written beside them."""
+        """The trackers, on the first worker only."""
         if not self.world.first:
             return []
         description = describe(self.job, self.sources)
@@ -131,16 +131,16 @@ class Worker:
         self.sampler.write(self.state, self.job.out, progress.step)
 
     def stopped(self) -> str:
-        """Where an interrupt found this, and where the same command would go on."""
+        """A message about an interrupted run and where the same command would resume."""
         saved = self.checkpoints.latest()
         if saved is None:
-            return f"interrupted at step {self.loop.progress.step}, before a checkpoint; the same command starts anew."
-        return f"interrupted at step {self.loop.progress.step}; the same command goes on from step {saved.step}."
+            return f"interrupted at step {self.loop.progress.step}, before a checkpoint; the same command starts over."
+        return f"interrupted at step {self.loop.progress.step}; the same command resumes from step {saved.step}."
 
 
 def legend(config: Train) -> str:
-    """What the numbers of a step's line mean."""
+    """Explains the numbers of a step's line."""
     return (
-        f"loss = {config.loss.formula()}; norm: of the gradient before it is clipped to "
+        f"loss = {config.loss.formula()}; norm: gradient norm before clipping to "
         f"{config.optimiser.clip_norm:g}; waited: seconds of the step spent waiting for data"
     )

@@ -1,4 +1,4 @@
-"""Runs side by side: what was set otherwise, what came of it, and from which step on their losses part."""
+"""Compares runs: differing settings, losses, speed, and the first step at which losses differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,9 +14,9 @@ from models.run_folder import read_description
 from training.run.tracking import METRICS, read_metrics
 from training.validation.figure import GREY, SMALL, Look, entitle, label, name_runs, new_figure, png, tidy
 
-# Losses of single steps are noise, since each has its own clips and timesteps; more steps than this hide the course.
+# Losses of single steps are noisy, since each has other clips and timesteps; longer windows would hide trends.
 _LONGEST_WINDOW, _WINDOWS_A_RUN = 100, 10
-# What a line of metrics holds beside the loss and its terms.
+# Fields of a metrics line other than the loss terms.
 _OTHERS = frozenset(
     {"step", "loss", "grad_norm", "lr", "epoch", "seconds", "data_wait", "clips_per_s", "memory_gb", "mfu"}
 )
@@ -24,21 +24,21 @@ _OTHERS = frozenset(
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What came of a run. Smoothed: the mean over the last ``window`` steps."""
+    """The results of a run. ``smoothed`` holds means over the last ``window`` steps."""
 
     name: str
     uri: str
     data: dict[str, int]
-    """Its datasets, and the clips of each."""
+    """Its datasets with their numbers of clips."""
     steps: int
     last: dict[str, float]
     smoothed: dict[str, float]
     clips_per_s: float
     """Median over steps."""
     first_difference: int | None
-    """The first step whose loss is not the first run's, bit for bit; None where all steps of both are alike."""
+    """The first step whose loss differs from the first run's in any bit; None if all are equal."""
     shared_steps: int
-    """Steps that this run and the first one both took."""
+    """Number of steps that this run and the first one share."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``settings`` holds the fields that differ, each with the value of every run."""
+    """A comparison of runs. ``settings`` holds the fields that differ, each with every run's value."""
 
     settings: dict[str, tuple[Any, ...]]
     runs: tuple[RunSummary, ...]
@@ -64,16 +64,16 @@ class Comparison:
 
 
 def compare(uris: Sequence[str], window: int | None = None) -> Comparison:
-    """Compare runs with the first one; ``window`` is the number of steps to smooth over, by default found by itself.
+    """Compare runs with the first one; ``window`` is the number of steps to smooth over, by default chosen by length.
 
-    InputError where a folder holds no run, or a run that has not taken a step.
+    InputError if a folder is not a run, or its run has not taken a step.
     """
     folders = [Folder(uri.rstrip("/")) for uri in uris]
     configs = [read_description(folder) for folder in folders]
     metrics = [read_metrics(folder) for folder in folders]
     for folder, lines in zip(folders, metrics, strict=True):
         if not lines:
-            raise InputError(f"{folder.uri}: {METRICS} has no step yet. Wait for the first one, or name another run.")
+            raise InputError(f"{folder.uri}: {METRICS} has no steps yet. Wait for the first one, or give another run.")
     steps = min(map(len, metrics))
     window = window or max(1, min(_LONGEST_WINDOW, steps // _WINDOWS_A_RUN))
     names = [run_name(folder.uri) for folder in folders]
@@ -110,7 +110,7 @@ def _summary(
 
 
 def _terms(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The terms that a run's loss is made of."""
+    """The names of a run's loss terms."""
     return [name for name in lines[-1] if name not in _OTHERS]
 
 
@@ -142,7 +142,7 @@ def _flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 
 def smooth(values: Float[np.ndarray, " s"], window: int) -> Float[np.ndarray, " s"]:
-    """The mean of each value and those before it, ``window`` in all; of fewer at the start."""
+    """Moving mean over the last ``window`` values, fewer at the start."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - window, 0)
@@ -151,7 +151,7 @@ def smooth(values: Float[np.ndarray, " s"], window: int) -> Float[np.ndarray, " 
 
 
 def curves_figure(found: Comparison) -> bytes:
-    """The terms of every run's loss by step, smoothed, with the single steps faint behind; a panel a term. PNG."""
+    """The terms of every run's loss by step, smoothed over faint single steps, one panel per term. PNG."""
     terms = list(dict.fromkeys(term for curve in found.curves for term in curve.terms))
     figure = new_figure(1.6 + 2.1 * len(terms))
     panels = figure.subplots(len(terms), 1, sharex=True, squeeze=False)[:, 0]
@@ -159,7 +159,7 @@ def curves_figure(found: Comparison) -> bytes:
     entitle(panels[0], "Training loss", f"squared error of the prediction; {window}")
     for axes, term in zip(panels, terms, strict=True):
         if term == "motion":
-            note = "weighted by motion as the run does, lambda left out"
+            note = "weighted by motion as in training, without lambda"
             axes.set_title(note, fontsize=SMALL, color=GREY, loc="left", x=0)
         tops = []
         for number, (run, curve) in enumerate(zip(found.runs, found.curves, strict=True)):

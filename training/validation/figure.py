@@ -1,4 +1,4 @@
-"""The ratio by timestep as a picture, and the look that all pictures of runs share."""
+"""The figure of the ratio by timestep, and the common style of figures."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from training.validation.ratio import Estimate, RunRatio
 from training.validation.validate import Validation
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; markers tell lines apart in grey.
+# Okabe and Ito's colour-blind safe palette; markers distinguish lines in greyscale.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#666666"
@@ -21,14 +21,14 @@ SMALL, _TEXT, _TITLE = 9, 10, 12
 
 @dataclass(frozen=True)
 class Look:
-    """How a run is drawn."""
+    """Colour and marker of a run."""
 
     colour: str
     marker: str
 
     @classmethod
     def of(cls, number: int) -> "Look":
-        """The look of the run of that number; markers move on once the colours are used up."""
+        """The look of a run by its number; markers shift when colours repeat."""
         return cls(_COLOURS[number % len(_COLOURS)], _MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)])
 
 
@@ -45,7 +45,7 @@ def png(figure: Figure) -> bytes:
 
 
 def tidy(axes: Axes, x: str, y: str) -> None:
-    """Name the axes, and leave away what carries no data."""
+    """Label the axes and remove decoration."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(colors=GREY, labelsize=SMALL)
@@ -54,16 +54,16 @@ def tidy(axes: Axes, x: str, y: str) -> None:
 
 
 def entitle(axes: Axes, title: str, below: str) -> None:
-    """A title over the topmost panel, and a line below it on what the numbers come from."""
+    """A title over the top panel, and a subtitle."""
     axes.set_title(below, fontsize=SMALL, color=GREY, loc="left", x=0, pad=10)
     axes.figure.suptitle(title, fontsize=_TITLE, fontweight="bold", x=0.01, ha="left")
 
 
 def label(name: str, most: int = 48) -> str:
-    """A run's name as a label: its end where it is long, with no sign that matplotlib takes for more than a letter."""
+    """A run's name as a label: shortened to its end, and escaped for matplotlib."""
     shown = name if len(name) <= most else f"...{name[3 - most :]}"
     plain = shown.replace("$", r"\$")
-    return f" {plain}" if plain.startswith("_") else plain  # a label that starts so is left out of legends
+    return f" {plain}" if plain.startswith("_") else plain  # matplotlib leaves labels with a leading _ out of legends
 
 
 def name_runs(axes: Axes) -> None:
@@ -72,7 +72,7 @@ def name_runs(axes: Axes) -> None:
 
 
 def ratio_figure(found: Validation) -> bytes:
-    """Ratios above, differences to the first run below where there are several runs; bands are 95 % intervals. PNG."""
+    """Ratios above and, for several runs, differences to the first run below; bands are 95 % intervals. PNG."""
     several = len(found.runs) > 1
     figure = new_figure(5.8 if several else 4.2)
     shares = (3, 1.4) if several else (1,)
@@ -80,7 +80,7 @@ def ratio_figure(found: Validation) -> bytes:
     left_out = f" ({found.clips_without_mask} without motion left out)" if found.clips_without_mask else ""
     entitle(
         panels[0],
-        f"Error of the {found.prediction}-prediction where things move, relative to overall",
+        f"Error of the {found.prediction}-prediction in moving regions, relative to overall",
         f"{found.clips:,} held-out clips{left_out}; mask: heatmap > {found.options.threshold:g}; bands: 95 % intervals",
     )
     for number, run in enumerate(found.runs):

@@ -1,4 +1,4 @@
-"""Squared errors of a network on held-out clips, at chosen timesteps, with noise that every run sees alike."""
+"""Squared errors of a network on held-out clips, at chosen timesteps, with the same noise for every run."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,36 +28,36 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure. The paper gives neither threshold nor timesteps; these are our choice."""
+    """Options of validation. The paper gives neither threshold nor timesteps; these are our choice."""
 
     threshold: float = 0.5
-    """A cell is in the mask where its heatmap is above this."""
+    """A cell is in the mask if its heatmap is above this."""
     timesteps: tuple[int, ...] = tuple(range(50, 1000, 100))
-    """Steps of the noise schedule, rising."""
+    """Timesteps of the noise schedule, in increasing order."""
     limit: int | None = None
-    """At most so many clips, drawn with the seed."""
+    """Largest number of clips, drawn with the seed."""
     batch: int = 8
     """Pairs of clip and timestep in one forward pass."""
     seed: int = 0
-    """Of the noise, of the clips under a limit, of the resamples."""
+    """Seed of the noise, the choice of clips, and the resamples."""
     resamples: int = 1000
-    """Of the bootstrap behind the intervals."""
+    """Bootstrap resamples for the intervals."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU computes in bfloat16."""
     artifacts: Artifacts = Artifacts()
-    """Which artifacts of the held-out dataset to use, where it has several of a kind."""
+    """Which artifacts of the held-out dataset to use, if it has several of a kind."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
+        """Check the values."""
         if not 0 <= self.threshold < 1:
-            raise ValueError(f"threshold {self.threshold}: from 0 to below 1, the range of a heatmap")
+            raise ValueError(f"threshold {self.threshold}: must be from 0 to below 1, the range of a heatmap")
         if not self.timesteps or sorted(set(self.timesteps)) != list(self.timesteps) or self.timesteps[0] < 0:
-            raise ValueError(f"timesteps {self.timesteps}: one or more, from 0 on, each once, in rising order")
+            raise ValueError(f"timesteps {self.timesteps}: give one or more distinct steps, in increasing order")
         for name in ("batch", "resamples"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: at least 1")
+                raise ValueError(f"{name} {getattr(self, name)}: must be at least 1")
         if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit {self.limit}: at least 1, or leave it out for all clips")
+            raise ValueError(f"limit {self.limit}: must be at least 1, or omit it for all clips")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class HeldOut:
 
 
 def held_out_draws(seed: int, clip_id: str, timestep: int, shape: tuple[int, ...]) -> Draws:
-    """The random numbers of a clip at a timestep: they depend on these alone, and the text is never dropped."""
+    """The random numbers of a clip at a timestep: they depend on nothing else, and the text is never dropped."""
     key = int(digest("validation", seed, clip_id, timestep)[:15], 16)
     noise, posterior = torch.randn((2, *shape), generator=torch.Generator().manual_seed(key))
     return Draws(timestep, noise, posterior, drop_text=False)
@@ -94,9 +94,9 @@ def held_out_draws(seed: int, clip_id: str, timestep: int, shape: tuple[int, ...
 def measure(
     network: nn.Module, process: Process, clips: HeldOut, options: Options, report: Callable[[str], None]
 ) -> ClipErrors:
-    """The errors of a network in evaluation mode on the options' device.
+    """Measure the errors of a network in evaluation mode on the options' device.
 
-    NotFinite where the network answers with something that is no number.
+    NotFinite if a prediction is not finite.
     """
     device = find_device(options.device)
     objective = Objective(process, MotionFocal())
@@ -115,8 +115,8 @@ def measure(
     if not np.isfinite(found).all():
         clip, step = np.argwhere(~np.isfinite(found))[0][:2]
         raise NotFinite(
-            f"the network's answer for clip {clips.clip_ids[clip]} at timestep {options.timesteps[step]} is not a "
-            "number: its weights are damaged. Validate an older checkpoint."
+            f"the network's prediction for clip {clips.clip_ids[clip]} at timestep {options.timesteps[step]} is not "
+            "finite: its weights are damaged. Validate an older checkpoint."
         )
     inside, overall = found[..., 0], found[..., 1]
     cells_inside, cells = (found[:, 0, column].astype(int) for column in (2, 3))

@@ -1,6 +1,6 @@
-"""How much harder moving parts are: mean loss inside the motion mask over mean loss overall (MotiF, figure 6).
+"""The relative error of moving regions: mean loss inside the motion mask over mean loss overall (MotiF, figure 6).
 
-All that is asked of a run is a reduction of sums kept for each clip, so resampling clips costs one matrix product.
+Every statistic reduces sums kept per clip, so bootstrap resampling of clips costs one matrix product.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from base.errors import InputError
 
-# Keeps these random numbers apart from all others of the same seed.
+# Separates these random numbers from others with the same seed.
 _STREAM = 11
 _LEVEL = 0.95
 
@@ -20,7 +20,7 @@ _LEVEL = 0.95
 class ClipErrors:
     """Squared errors of a run on held-out clips, summed over the cells of each clip's latent grid.
 
-    A cell is a place in time, height and width; its error is the mean over channels.
+    A cell is a position in time, height and width; its error is the mean over channels.
     """
 
     clip_ids: tuple[str, ...]
@@ -33,7 +33,7 @@ class ClipErrors:
 
     @property
     def moving(self) -> Bool[np.ndarray, " n"]:
-        """Clips that have a mask; the others say nothing about moving parts and are left out of all that follows."""
+        """Clips with a non-empty mask; the others are left out of all statistics."""
         return self.cells_inside > 0
 
 
@@ -48,7 +48,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Losses:
-    """Of one timestep: mean squared error overall and in the mask, their ratio, its difference to the first run's."""
+    """At one timestep: mean squared error overall and in the mask, their ratio, its difference to the first run's."""
 
     timestep: int
     loss: float
@@ -70,16 +70,16 @@ class RunRatio:
 def compare_ratios(runs: Sequence[tuple[str, ClipErrors]], resamples: int, seed: int) -> tuple[RunRatio, ...]:
     """The ratio of each run, and its difference to the first run's, with intervals of a paired bootstrap over clips.
 
-    All runs must have been measured on the same clips with the same noise; each resample takes the same clips of all
-    of them, so what makes a clip hard for every run cancels in the difference. InputError where no clip has a mask.
+    All runs must have been measured on the same clips with the same noise; each resample uses the same clips for
+    all, so that a clip's difficulty cancels in the difference. InputError if no clip has a mask.
     """
     first = runs[0][1]
     assert all((e.clip_ids, e.timesteps) == (first.clip_ids, first.timesteps) for _, e in runs), "runs are paired"
     moving = int(first.moving.sum())
     if not moving:
         raise InputError(
-            f"none of the {len(first.clip_ids)} clips has a cell of its heatmap above the threshold: nothing moves "
-            "there. Lower --threshold, or hold out other clips."
+            f"none of the {len(first.clip_ids)} clips has a heatmap cell above the threshold, so nothing moves. "
+            "Lower --threshold, or hold out other clips."
         )
     weights = np.concatenate([np.ones((1, moving)), _resampled(moving, resamples, seed)])
     ratios = [_with_mean(_ratio(errors, weights)) for _, errors in runs]
@@ -89,7 +89,7 @@ def compare_ratios(runs: Sequence[tuple[str, ClipErrors]], resamples: int, seed:
 
 
 def _resampled(clips: int, resamples: int, seed: int) -> Float[np.ndarray, "r n"]:
-    """How often each clip is in each resample."""
+    """The count of each clip in each resample."""
     drawn = np.random.default_rng([seed, _STREAM]).multinomial(clips, np.full(clips, 1 / clips), size=resamples)
     return np.asarray(drawn, np.float64)
 
@@ -111,7 +111,7 @@ def _means(
 
 
 def _with_mean(values: Float[np.ndarray, "r k"]) -> Float[np.ndarray, "r k1"]:
-    """One column more: the mean over timesteps."""
+    """With another column: the mean over timesteps."""
     return np.concatenate([values, values.mean(axis=1, keepdims=True)], axis=1)
 
 
@@ -126,7 +126,7 @@ def _run(
 
 
 def _estimates(values: Float[np.ndarray, "r k1"]) -> list[Estimate]:
-    """The first row is what was measured, the others are resamples."""
+    """Estimates from the measured first row and resamples in the other rows."""
     tail = (1 - _LEVEL) / 2
     low, high = np.quantile(values[1:], (tail, 1 - tail), axis=0)
     return [Estimate(float(v), float(a), float(b)) for v, a, b in zip(values[0], low, high, strict=True)]

@@ -1,4 +1,4 @@
-"""Whether models can be validated together: on the same task, with fitting data, on clips none was trained on."""
+"""Checks that models can be validated together: same task, matching data, and clips that none was trained on."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from training.validation.measure import HeldOut
 
 
 def find_comparable(uris: Sequence[str]) -> list[Candidate]:
-    """The models that folders hold; InputError where there is none, or where their processes differ."""
+    """The models in folders; InputError if one has none, or if their processes differ."""
     found = find_candidates(uris)
     for candidate, uri in zip(found[1:], uris[1:], strict=True):
         _check_same_task((uris[0], found[0].facts), (uri, candidate.facts))
@@ -22,18 +22,18 @@ def find_comparable(uris: Sequence[str]) -> list[Candidate]:
 def _check_same_task(first: tuple[str, ModelFacts], other: tuple[str, ModelFacts]) -> None:
     (uri, facts), (other_uri, others) = first, other
     ours, theirs = to_json(facts.schedule), to_json(others.schedule)
-    # The kind first: of two kinds, no other field says more.
+    # The kind first: if it differs, other fields do not matter.
     for field in sorted(ours.keys() | theirs.keys(), key=lambda name: (name != "type", name)):
         one, two = ours.get(field), theirs.get(field)
         if one != two:
             raise InputError(
-                f"schedule.{field}: {uri} has {one}, {other_uri} has {two}, so their errors at one timestep answer "
-                "different questions and cannot be compared. Validate them one by one."
+                f"schedule.{field}: {uri} has {one}, {other_uri} has {two}, so their errors at a timestep "
+                "cannot be compared. Validate them one by one."
             )
 
 
 def check_fit(candidates: Sequence[Candidate], clips: HeldOut, timesteps: Sequence[int]) -> None:
-    """InputError where a model was made for other features, or its schedule has not so many steps."""
+    """InputError if a model does not match the features, or its schedule has too few steps."""
     for candidate in candidates:
         check_facts(candidate.name, candidate.weights(), clips.source.facts)
         steps = candidate.facts.schedule.steps
@@ -44,20 +44,20 @@ def check_fit(candidates: Sequence[Candidate], clips: HeldOut, timesteps: Sequen
 
 
 def check_held_out(candidates: Sequence[Candidate], clips: HeldOut, report: Callable[[str], None]) -> None:
-    """InputError where a run was trained on clips that are to be held out; says so where that cannot be known.
+    """InputError if a run was trained on held-out clips; reports when that is unknown.
 
-    A clip is known by its content, so a copy of a dataset is found out too.
+    Clips are identified by content, so copies of a dataset are detected.
     """
     held = set(clips.clip_ids)
     for candidate in candidates:
         if not candidate.trained_on:
-            report(f"{candidate.name} lies in no run's folder: whether it was trained on these clips is not known.")
+            report(f"{candidate.name} is not in a run's folder: whether it was trained on these clips is unknown.")
         for uri in candidate.trained_on:
             shared = len(held & _clips_of(uri, candidate.name, report))
             if shared:
                 raise InputError(
                     f"--data {clips.source.uri}: {candidate.name} was trained on {shared} of its {len(held)} clips, in "
-                    f"{uri}. Hold out others (`motif dataset filter` makes a view), or measure all the same with "
+                    f"{uri}. Hold out others (`motif dataset filter` makes a view), or measure anyway with "
                     "--allow-training-data."
                 )
 
@@ -66,5 +66,5 @@ def _clips_of(uri: str, name: str, report: Callable[[str], None]) -> set[str]:
     try:
         return set(open_view(uri).clips().column("clip_id").to_pylist())
     except (InputError, StorageError) as error:
-        report(f"{name} was trained on {uri}, so whether it saw these clips is not known: {error}")
+        report(f"{name} was trained on {uri}, so whether it saw these clips is unknown: {error}")
         return set()

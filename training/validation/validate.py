@@ -1,4 +1,4 @@
-"""Validation of runs: from folders to numbers with intervals."""
+"""Validation of runs, from folders to estimates with intervals."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from training.validation.runs import check_fit, check_held_out, find_comparable
 
 @dataclass(frozen=True)
 class ValidationJob:
-    """Runs to validate, the first being the one that others are compared with, and the held-out dataset or view."""
+    """Runs to validate (the first is the reference), and the held-out dataset or view."""
 
     runs: tuple[str, ...]
     data: str
@@ -24,7 +24,7 @@ class ValidationJob:
 
 @dataclass(frozen=True)
 class Validation:
-    """What was found. ``clips`` counts those with a motion mask, ``clips_without_mask`` those left out."""
+    """The result. ``clips`` counts clips with a motion mask, ``clips_without_mask`` those left out."""
 
     runs: tuple[RunRatio, ...]
     steps: tuple[int, ...]
@@ -42,7 +42,7 @@ class Validation:
 
 
 def validate(job: ValidationJob, report: Callable[[str], None]) -> Validation:
-    """Validate; everything is checked before the first network runs. ``report`` takes lines for the user."""
+    """Validate runs; everything is checked before the first network runs. ``report`` takes lines for the user."""
     started = time.monotonic()
     candidates = find_comparable(job.runs)
     device = find_device(job.options.device)

@@ -63,7 +63,7 @@ def test_a_killed_worker_changes_no_number(
     said = train_on_ray(data, Path("cut"), **changes)
     killer.join(timeout=1)
     assert killed
-    assert any(line.startswith("going on from step") for line in said)
+    assert any(line.startswith("resuming from step") for line in said)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     assert same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
 

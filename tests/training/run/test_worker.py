@@ -81,7 +81,7 @@ def test_passes_are_told_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> N
     ("loss", "told"),
     [
         (MotionFocal(weight=5.0), "loss = plain + 5 x motion; norm: of the gradient before it is clipped to 1;"),
-        (MotionFocal(weight=0.0), "loss = plain (motion is not in it); norm"),
+        (MotionFocal(weight=0.0), "loss = plain (without motion); norm"),
     ],
 )
 def test_the_numbers_of_a_step_are_explained(loss: MotionFocal, told: str) -> None:
@@ -142,7 +142,7 @@ def test_a_dataset_that_has_grown_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_things_is_refused(toy_dataset: Folder, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty and holds no run"):
+    with pytest.raises(InputError, match="neither empty nor a run"):
         train_here(toy_job(toy_dataset, tmp_path))
 
 
@@ -264,7 +264,7 @@ def test_what_was_wrong_may_change_before_the_first_checkpoint(toy_dataset: Fold
 
 
 def test_a_dataset_named_twice(toy_dataset: Folder, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="name each dataset once"):
+    with pytest.raises(InputError, match="give each dataset once"):
         open_sources(replace(toy_job(toy_dataset, tmp_path), data=(toy_dataset.uri, toy_dataset.uri)))
 
 

@@ -75,7 +75,7 @@ def test_curves_are_a_picture(runs: Path, window: int) -> None:
 
 
 def test_folders_that_hold_no_run(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: there is no run"):
+    with pytest.raises(InputError, match="nowhere: not a run"):
         compare(uris(runs, "base", "nowhere"))
     (tmp_path / "config.json").write_text((runs / "base" / "config.json").read_text())
     with pytest.raises(InputError, match=r"metrics.jsonl has no step yet"):

@@ -219,13 +219,13 @@ def test_nothing_moves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"threshold": 1.0}, "threshold 1.0: from 0"),
+        ({"threshold": 1.0}, "threshold 1.0: must be from 0"),
         ({"timesteps": ()}, "one or more"),
-        ({"timesteps": (5, 5)}, "each once"),
-        ({"timesteps": (-1, 5)}, "from 0 on"),
-        ({"batch": 0}, "batch 0: at least 1"),
-        ({"resamples": 0}, "resamples 0: at least 1"),
-        ({"limit": 0}, "limit 0: at least 1"),
+        ({"timesteps": (5, 5)}, "distinct steps"),
+        ({"timesteps": (-1, 5)}, "distinct steps"),
+        ({"batch": 0}, "batch 0: must be at least 1"),
+        ({"resamples": 0}, "resamples 0: must be at least 1"),
+        ({"limit": 0}, "limit 0: must be at least 1"),
     ],
 )
 def test_options_are_checked(settings: dict[str, Any], told: str) -> None:

@@ -65,7 +65,7 @@ def test_the_average_of_the_weights_is_what_is_measured(room: Path, tmp_path: Pa
     said: list[str] = []
     found = run_on(tmp_path, "copy", data=str(room / "held"), said=said)
     assert found.runs[0].by_timestep == run_on(room, "run").runs[0].by_timestep
-    assert said[0].startswith("copy lies in no run's folder")
+    assert said[0].startswith("copy is not in a run's folder")
 
 
 def test_a_model_on_s3(room: Path, bucket: str) -> None:
@@ -94,7 +94,7 @@ def test_training_data_that_is_gone(room: Path, tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(str(room / "data"), str(tmp_path / "gone")))
     said: list[str] = []
     run_on(tmp_path, "run", data=str(room / "held"), said=said)
-    assert "so whether it saw these clips is not known" in said[0]
+    assert "so whether it saw these clips is unknown" in said[0]
 
 
 def test_a_view_holds_out_a_part_of_the_training_dataset(room: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused(room: Path, tmp_path: Path) -> None:
 
 
 def test_folders_that_hold_no_model(room: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: there is no run and no model there"):
+    with pytest.raises(InputError, match="nowhere: neither a run nor a model"):
         find_candidates([str(tmp_path / "nowhere")])
     started = tmp_path / "started"
     started.mkdir()
@@ -151,7 +151,7 @@ def test_folders_that_hold_no_model(room: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not readable JSON"):
         find_candidates([str(started)])
     (started / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="is not what `motif train` writes"):
+    with pytest.raises(InputError, match="was not written by `motif train`"):
         find_candidates([str(started)])
     shutil.copytree(room / "run/checkpoints/step-00000004/model", tmp_path / "model")
     shutil.rmtree(tmp_path / "model" / "unet")
