@@ -15,7 +15,7 @@ import torch
 from pipeline.featurizers.base import ClipFeature
 from pipeline.graph.work import read_rows
 from pipeline.stages.decode import decode_rows
-from pipeline.stages.featurize import Featurizing
+from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.write import PartWriter
 from pipeline.video.geometry import ClipShape
 from pipeline.video.process.worker import DecodeLimits, VideoWorker
@@ -52,7 +52,7 @@ def loop_seconds(loop: Loop, processes: int) -> float:
 def _run(loop: Loop, parts: range) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    stage = Featurizing(loop.features, loop.shape, torch.device("cpu"))
+    stage = FeaturizeStage(loop.features, loop.shape, torch.device("cpu"))
     worker = VideoWorker(loop.limits)
     for part in parts:
         rows = read_rows(pa.table({"id": range(part * loop.part_rows, (part + 1) * loop.part_rows)}), loop.work)

@@ -32,7 +32,7 @@ from diffusion.motion_focal import MotionFocal
 from diffusion.schedule import Schedule
 from pipeline.recipes import sprites as preprocess_sprites
 from pipeline.stages.decode import decode_rows
-from pipeline.stages.featurize import Featurizing
+from pipeline.stages.featurize import FeaturizeStage
 from pipeline.video.process.worker import VideoWorker
 from training.data.loader import Batches, BatchPlan, Share
 from training.data.order import Place
@@ -55,7 +55,7 @@ class Online(Source):
         self.planned = table
         self.places = {clip: row for row, clip in enumerate(table.column("clip_id").to_pylist())}
         self.worker = VideoWorker(RECIPE.decode)
-        self.stage = Featurizing(RECIPE.clip_features, RECIPE.shape, torch.device("cpu"))
+        self.stage = FeaturizeStage(RECIPE.clip_features, RECIPE.shape, torch.device("cpu"))
 
     def read(self, place: Place) -> Sample:
         """The clip, its latents and heatmap computed now."""

@@ -1,6 +1,6 @@
-"""What a preprocessing run computes. A recipe is a function that returns a complete configuration.
+"""The configuration of a preprocessing run. A recipe is a function that returns a complete configuration.
 
-``motif preprocess NAME`` takes one of these, ``motif preprocess package.module:function`` one of yours.
+``motif preprocess NAME`` uses one of these, ``motif preprocess package.module:function`` one of yours.
 """
 
 from collections.abc import Callable
@@ -23,32 +23,32 @@ from pipeline.video.sampling import Sampling
 
 @dataclass(frozen=True)
 class Resources:
-    """Where the stages run. 0 means: as many as the machines have room for."""
+    """Resources of the stages. 0 means as many as fit on the machines."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     featurizers: int = 0
-    """Actors that compute features: one a GPU, or one a core."""
+    """Actors that compute features; by default one per GPU or CPU core."""
     decoders: int = 0
-    """Decode tasks at a time."""
+    """Concurrent decode tasks."""
     clips_a_block: int = 0
-    """Clips that travel and are featurized together; 0 aims at 64 MB of pixels."""
+    """Clips per block, which are featurized together; 0 aims at 64 MB of pixels."""
     memory_mb: int = 0
-    """Pixels in the object store at most; 0 allows each stage two blocks."""
+    """Limit for pixels in the object store; 0 allows two blocks per worker."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """A preprocessing run: which frames, at which size, and what is computed from them."""
+    """A preprocessing run: which frames, at which size, and which features."""
 
     sampling: Sampling = Sampling()
     height: int = 320
     width: int = 512
     base_model: str = BASE_MODEL
-    """The model folder whose autoencoder and text encoder are taken where a feature names no weights; local or s3://."""
+    """The model folder whose autoencoder and text encoder are used by features without own weights; local or s3://."""
     features: dict[str, Feature] = field(default_factory=dict)
-    """What is computed; one feature of a kind."""
+    """The features to compute, at most one of each kind."""
     captions: Literal["required", "optional"] = "required"
-    """A clip without a caption is rejected, or gets the empty one."""
+    """Whether clips without a caption are rejected, or get the empty one."""
     max_caption_bytes: int = 8192
     keep: tuple[str, ...] = ()
     """Rules a clip must meet to be written, such as "moving_share>=0.001" or "source_height>=256"."""
@@ -56,22 +56,22 @@ class Preprocess:
     store: StoreOptions = StoreOptions()
     resources: Resources = Resources()
     max_failed: float = 0.1
-    """The run stops when more than this share of the clips has failed."""
+    """The run stops if more than this share of the clips fails."""
 
     def __post_init__(self) -> None:
-        """Check what concerns several fields; each part checks itself."""
+        """Check rules across fields; each part checks itself."""
         for side in ("height", "width"):
             if getattr(self, side) < 64 or getattr(self, side) % 8:
-                raise ValueError(f"{side} {getattr(self, side)}: a multiple of 8, at least 64")
+                raise ValueError(f"{side} {getattr(self, side)}: must be a multiple of 8 and at least 64")
         if not self.clip_features:
-            raise ValueError("features: name at least one of a clip")
+            raise ValueError("features: give at least one clip feature")
         if not 0 <= self.max_failed <= 1:
-            raise ValueError(f"max_failed {self.max_failed}: a share from 0 to 1")
+            raise ValueError(f"max_failed {self.max_failed}: must be a share from 0 to 1")
         for text in self.keep:
             Rule.parse(text)
         kinds = [feature.kind for feature in self.features.values()]
         if len(set(kinds)) < len(kinds):
-            raise ValueError(f"features of the kinds {', '.join(kinds)}: one of a kind in a run; run twice for two")
+            raise ValueError(f"features of the kinds {', '.join(kinds)}: one of a kind per run; use two runs for two")
 
     def caption_fault(self, caption: str | None) -> str | None:
         """Why a row with this caption is rejected ("class: message"), or None."""
@@ -81,7 +81,7 @@ class Preprocess:
         return "CaptionMissing: the row has no caption" if self.captions == "required" else None
 
     def resolved(self) -> "Preprocess":
-        """The same recipe with the place of all weights named; WeightsError where the base model is missing."""
+        """The same recipe with the source of all weights; WeightsError if the base model is missing."""
         return replace(self, features={name: one.resolved(self.base_model) for name, one in self.features.items()})
 
     @property
@@ -95,7 +95,7 @@ class Preprocess:
         return tuple(Rule.parse(text) for text in self.keep)
 
     def clips_identity(self) -> dict[str, Any]:
-        """What every clip of a dataset has in common: all that changes its pixels, given its span."""
+        """The settings common to all clips of a dataset: everything except the span that changes pixels."""
         return {
             "frames": self.sampling.frames,
             "height": self.height,
@@ -116,7 +116,7 @@ class Preprocess:
         return {name: feature for name, feature in self.features.items() if isinstance(feature, TextFeature)}
 
     def feature_identity(self, feature: Feature) -> dict[str, Any]:
-        """A feature's identity, with the pixels it is computed from where it is one of clips."""
+        """A feature's identity; for clip features including that of the pixels."""
         return feature.identity() | ({"clips": self.clips_identity()} if isinstance(feature, ClipFeature) else {})
 
 
@@ -140,7 +140,7 @@ def laptop() -> Preprocess:
 
 
 def sprites() -> Preprocess:
-    """The toy size: 256 x 256 to 16 x 16 cells, DIS flow, pixel codec and hashed words. No weights, any CPU."""
+    """Toy size: 256 x 256 to 16 x 16 cells, DIS flow, pixel codec and hashed words. No weights, any CPU."""
     return Preprocess(
         sampling=Sampling(frames=16, min_stride=1, max_stride=1),
         height=256,

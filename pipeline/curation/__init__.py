@@ -1,4 +1,4 @@
-"""What is done with a finished dataset: tell what it holds, compare, merge, recaption, export, calibrate.
+"""Operations on a finished dataset: statistics, comparison, merging, recaptioning, export, calibration.
 
 Everything here streams part by part and runs in one process; nothing computes features.
 """

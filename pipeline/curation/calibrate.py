@@ -1,4 +1,4 @@
-"""What each reading of the paper's normalisation does to the clips of a dataset, from the intensity that is stored."""
+"""The effect of each reading of the paper's normalisation on a dataset's clips, from the stored intensity."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from dataset.parts.tables import part_names
 from pipeline.curation.clips import clip_shape
 from pipeline.featurizers.heatmaps import WITH_CAMERA
 
-# A clip counts as lit where this share of its cells is: a camera that pans leaves a few cells dark.
+# A clip counts as lit if this share of its cells is: a panning camera leaves a few cells dark.
 _ALL = 0.95
 _MOST = 0.5
 _SHARES = ("lit", "dark_clips", "mostly_lit_clips", "lit_clips", "weight")
@@ -24,15 +24,15 @@ Effects = dict[str, "Effect"]
 
 @dataclass
 class Effect:
-    """What a convention makes of the clips, as shares of 0 to 1.
+    """The effect of a convention on the clips, as shares from 0 to 1.
 
     ``lit``: cells whose heatmap is above 0.5; ``dark_clips``: clips without such a cell; ``mostly_lit_clips``: clips
-    with more than half of such cells; ``lit_clips``: clips with nothing but such cells (95 %); ``weight``: mean of the
+    where more than half of the cells are; ``lit_clips``: clips where nearly all are (95 %); ``weight``: mean of the
     squared heatmap, by which the focal loss weights an error.
     """
 
     centre_px: float | None
-    """Pixels a frame at which the heatmap is 0.5; None where it depends on the clip."""
+    """Pixels per frame at which the heatmap is 0.5; None if it depends on the clip."""
     lit: float = 0.0
     dark_clips: float = 0.0
     mostly_lit_clips: float = 0.0
@@ -42,9 +42,9 @@ class Effect:
 
 @dataclass
 class Calibration:
-    """The effects by what was done about the camera (``none`` or ``homography``), then by convention.
+    """The effects by camera compensation (``none`` or ``homography``), then by convention.
 
-    Where the camera was subtracted both are there: what the intensity was before is stored, too.
+    With compensation both are given, since the uncompensated intensity is stored, too.
     """
 
     clips: int = 0
@@ -52,7 +52,7 @@ class Calibration:
 
     @property
     def effects(self) -> Effects:
-        """Those of the heatmaps as the dataset has them."""
+        """The effects for the heatmaps as stored in the dataset."""
         return list(self.cameras.values())[-1]
 
 
@@ -93,7 +93,7 @@ def calibrate(dataset: Folder, artifact: str | None = None, limit: int | None = 
 
 
 def read_cells(folder: Folder, part: str, column: str, has_greatest: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mean and greatest intensity ``[n t h w]`` of the clips of a part that have one, as stored."""
+    """Mean and greatest intensity ``[n t h w]`` of a part's clips, without those that lack it, as stored."""
     names = [column, *([f"{column}_max"] if has_greatest else [])]
     table = read_part(folder, part, ["clip_id", *names])
     there = np.asarray(table.column("clip_id").is_valid())

@@ -1,4 +1,4 @@
-"""The pixels of a dataset's clips, decoded again from their sources with the frames and the size that were used."""
+"""The pixels of a dataset's clips, decoded again from their sources with the same frames and size."""
 
 from collections.abc import Mapping
 from types import TracebackType
@@ -19,7 +19,7 @@ def clip_shape(catalog: Catalog) -> ClipShape:
 
 
 class ClipDecoder:
-    """Decodes rows of the clips artifact. Use it in a ``with``: it drives a child process."""
+    """Decodes rows of the clips artifact. A context manager, since it owns a child process."""
 
     def __init__(self, catalog: Catalog, limits: DecodeLimits | None = None) -> None:
         self.shape = clip_shape(catalog)
@@ -35,6 +35,6 @@ class ClipDecoder:
         self._worker.close()
 
     def frames(self, clip: Mapping[str, Any]) -> UInt8[np.ndarray, "t h w 3"]:
-        """The clip's frames, valid until the next call; VideoError where its source is gone or broken."""
+        """The clip's frames, valid until the next call; VideoError if its source is missing or broken."""
         decode_clip(clip, self._worker, self.shape, self._pixels)
         return self._pixels[: self.shape.frames]

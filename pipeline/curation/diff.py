@@ -1,4 +1,4 @@
-"""How two datasets differ: configuration, clips, captions, and the values of the artifacts that both have."""
+"""How two datasets differ: configuration, clips, captions, and the values of shared artifacts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from dataset.parts.tables import part_names
 
 @dataclass
 class Values:
-    """Clips whose values are the same to the last bit, clips whose values are not, and by how much at most."""
+    """Counts of clips with bitwise equal and with different values, and the largest difference."""
 
     same: int = 0
     different: int = 0
@@ -25,7 +25,7 @@ class Values:
 
 @dataclass
 class Difference:
-    """Datasets a and b compared."""
+    """The differences of datasets a and b."""
 
     configuration: list[str] = field(default_factory=list)
     artifacts_only_in_a: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Difference:
 
 
 def diff(a: Folder, b: Folder) -> Difference:
-    """Compare two datasets; of the values, those of clips and artifacts (by configuration) that both have."""
+    """Compare two datasets; values are compared for clips and artifacts (by configuration) that both have."""
     catalog_a, catalog_b = Catalog.require(a), Catalog.require(b)
     result = Difference(differences(catalog_a.clips, catalog_b.clips))
     pairs = {}

@@ -1,4 +1,4 @@
-"""Why a dataset is as it is: where each artifact comes from, what a recipe would change, what became of a clip."""
+"""Explains a dataset: where each artifact comes from, what a recipe would change, the state of a clip."""
 
 import json
 from typing import Any
@@ -39,14 +39,14 @@ def _settings(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def explain_recipe(dataset: Folder, recipe: Preprocess) -> list[str]:
-    """What a recipe would reuse, and what it would compute because of which settings."""
+    """What a recipe would reuse and compute, and which settings are the reason."""
     catalog = Catalog.require(dataset)
     clips, wanted = catalog.clips, recipe.clips_identity()
     if catalog.version != SCHEMA_VERSION:
-        said = f"schema version {catalog.version}: this recipe makes a new dataset (another --out), because version"
+        said = f"schema version {catalog.version}: this recipe needs a new dataset (another --out), because version"
         return [f"{said} {SCHEMA_VERSION} {CHANGES}", *(f"  {reason}" for reason in differences(clips, wanted))]
     if clips != wanted:
-        said = "clips: of another configuration, so this recipe makes a new dataset (another --out), because"
+        said = "clips: another configuration, so this recipe needs a new dataset (another --out), because"
         return [said, *(f"  {reason}" for reason in differences(clips, wanted))]
     targets = choose_targets(recipe, dataset)
     lines = []
@@ -62,7 +62,7 @@ def explain_recipe(dataset: Folder, recipe: Preprocess) -> list[str]:
 
 
 def explain_clip(dataset: Folder, text: str) -> list[str]:
-    """All that is known of the clips whose id begins with ``text`` or whose uri contains it; at most twenty."""
+    """Everything known about clips whose id begins with ``text`` or whose uri contains it; at most twenty."""
     catalog = Catalog.require(dataset)
     names = tuple(name for name, artifact in catalog.artifacts.items() if artifact.per_clip)
     found = _matching(scalars(dataset, ()), text)

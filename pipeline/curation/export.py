@@ -1,4 +1,4 @@
-"""Clips as plain files for other tools: an mp4 a clip and metadata.jsonl, the layout of a Hugging Face videofolder."""
+"""Clips as plain files for other tools: one mp4 per clip and metadata.jsonl, the Hugging Face videofolder layout."""
 
 import io
 import json
@@ -24,7 +24,7 @@ _FACTS = ("clip_id", "uri", "first", "stride", "fps", "source_fps", "source_heig
 
 @dataclass
 class Exported:
-    """Clips written, clips that were there from an earlier export, and clips whose video is gone."""
+    """Numbers of clips written, kept from an earlier export, and failed because their video is missing."""
 
     written: int = 0
     kept: int = 0
@@ -34,7 +34,7 @@ class Exported:
 def export(view: View, out: Folder, arrays: Sequence[str], report: Callable[[str], None]) -> Exported:
     """Write ``videos/ID.mp4``, with ``arrays`` the artifacts' values as ``arrays/ID.npz``, and metadata.jsonl last.
 
-    Videos that are there are kept, so an export that broke off goes on. InputError where an artifact is missing.
+    Existing videos are kept, so an interrupted export resumes. InputError if an artifact is missing.
     """
     dataset = Folder(view.dataset)
     catalog = Catalog.require(dataset)
@@ -73,7 +73,7 @@ def _write_clip(
 
 
 def _write_arrays(dataset: Folder, catalog: Catalog, folders: list[str], ids: set[str], out: Folder) -> None:
-    """``artifact.column`` of each clip, with the scale applied to what is stored as a fraction of 255."""
+    """``artifact.column`` of each clip, with the column's scale applied."""
     for part in part_names(dataset / "clips"):
         values: dict[str, dict[str, np.ndarray]] = {}
         for folder in folders:

@@ -1,4 +1,4 @@
-"""Several datasets as one: parts are copied as they are, or written anew without the clips that are there already."""
+"""Merges datasets: parts are copied unchanged, or rewritten without duplicate clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from dataset.rejects import read_rejects
 
 @dataclass
 class Merged:
-    """What a merge did: clips written and left out as duplicates, and artifacts that not all inputs have."""
+    """The result of a merge: clips written, duplicates left out, and artifacts that not all inputs have."""
 
     clips: int = 0
     duplicates: int = 0
@@ -29,19 +29,19 @@ class Merged:
 def merge(inputs: Sequence[Folder], out: Folder) -> Merged:
     """Write a new dataset with the clips of all inputs and the artifacts that all of them have.
 
-    dataset.json comes last: until then the folder is no dataset, and a merge that was killed can be run again.
-    InputError where the clips differ in shape, ``out`` is a dataset, or an artifact lacks clips.
+    dataset.json is written last: until then the folder is not a dataset, and a killed merge can be run again.
+    InputError if the clips differ in shape, ``out`` is a dataset, or an artifact lacks clips.
     """
     catalogs = [Catalog.require(dataset) for dataset in inputs]
     if Catalog.read(out) is not None:
-        raise InputError(f"{out.uri} is a dataset already: choose another --out.")
+        raise InputError(f"{out.uri} is already a dataset: choose another --out.")
     for dataset, catalog in zip(inputs[1:], catalogs[1:], strict=True):
         if differing := differences(catalogs[0].clips, catalog.clips):
             raise InputError(f"{dataset.uri} holds other clips than {inputs[0].uri} ({'; '.join(differing)}).")
     if len(versions := {catalog.version for catalog in catalogs}) > 1:
         raise InputError(
-            f"schema versions {' and '.join(map(str, sorted(versions)))} are not merged: their frames were chosen in "
-            "other ways. Make the older dataset again with `motif preprocess`, with another --out."
+            f"schema versions {' and '.join(map(str, sorted(versions)))} cannot be merged: their frames were chosen "
+            "differently. Run `motif preprocess` again for the older dataset, with another --out."
         )
     shared, left_out = _shared_artifacts(catalogs)
     with WriteLock(out) as lock:
@@ -55,7 +55,7 @@ def merge(inputs: Sequence[Folder], out: Folder) -> Merged:
 
 
 def _shared_artifacts(catalogs: Sequence[Catalog]) -> tuple[dict[str, list[str]], list[str]]:
-    """The first catalog's artifacts that all have, with their name in each; and those that some lack."""
+    """Artifacts that all catalogs have, with their name in each; and those that some lack."""
     shared: dict[str, list[str]] = {}
     left_out = []
     for catalog in catalogs:
@@ -69,7 +69,7 @@ def _shared_artifacts(catalogs: Sequence[Catalog]) -> tuple[dict[str, list[str]]
 
 
 class _Merger:
-    """Adds one dataset after the other to ``out``."""
+    """Adds datasets to ``out``, one after the other."""
 
     def __init__(self, out: Folder, catalog: Catalog, lock: WriteLock) -> None:
         self.out = out
@@ -101,7 +101,7 @@ class _Merger:
         self.inputs += 1
 
     def _add_part(self, dataset: Folder, part: str, artifacts: dict[str, str]) -> str:
-        """Copy a part of all artifacts, without the clips that are there; the clips last. Returns its name here."""
+        """Copy a part of all artifacts without duplicates, the clips last. Returns its new name."""
         ids = read_part(dataset / "clips", part, ["clip_id"])[0].to_pylist()
         keep = np.array([clip not in self.seen for clip in ids])
         self.seen.update(ids)
@@ -136,7 +136,7 @@ class _Merger:
 
 
 def _copy(source: Folder, part: str, target: Folder, name: str, keep: tuple[np.ndarray, list[str]] | None) -> None:
-    """Copy a part, or the rows to keep of it; with their ids."""
+    """Copy a part, or only the rows to keep, given with their ids."""
     if keep is None:
         target.write(name, source.read(part))
     else:

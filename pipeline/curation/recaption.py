@@ -1,4 +1,4 @@
-"""New captions for clips that are there: the pixels' features stay, only the captions' states are computed again."""
+"""New captions for existing clips: their features are kept, only text states are computed again."""
 
 import pyarrow as pa
 
@@ -15,21 +15,21 @@ from pipeline.run.records import last_job
 
 
 class _Captions(DryRun):
-    """Keeps the captions that differ, by slot."""
+    """Collects changed captions by slot."""
 
     def __init__(self) -> None:
         self.by_slot: dict[str, str] = {}
 
     def recaption(self, slot: str, caption: str) -> None:
-        """A clip whose caption the manifest changes."""
+        """A clip with another caption in the manifest."""
         self.by_slot[slot] = caption
 
 
 def recaption(dataset: Folder, manifest: str, columns: ManifestColumns) -> int:
-    """Give clips the captions of a manifest; returns how many have changed.
+    """Give clips the captions of a manifest; returns the number of changed ones.
 
-    Each part of clips is replaced by one atomic write, so a kill leaves old or new captions, never neither. States of
-    the new captions are computed by the next ``motif preprocess``.
+    Each part of clips is replaced atomically, so an interrupted run leaves either old or new captions. The next
+    ``motif preprocess`` computes the new text states.
     """
     job = last_job(dataset)
     with WriteLock(dataset) as lock:

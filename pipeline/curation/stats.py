@@ -1,4 +1,4 @@
-"""What a dataset holds, in figures."""
+"""Statistics of a dataset."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from pipeline.curation.clips import clip_shape
 
 @dataclass(frozen=True)
 class Spread:
-    """How a score is spread over the clips."""
+    """The distribution of a score over clips."""
 
     least: float
     low: float
-    """5 % lie below."""
+    """The 5th percentile."""
     median: float
     mean: float
     high: float
-    """5 % lie above."""
+    """The 95th percentile."""
     greatest: float
 
     @classmethod
@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class ArtifactStats:
-    """One artifact: ``lacking`` are clips (or captions) that it does not have."""
+    """One artifact: ``lacking`` counts clips (or captions) without it."""
 
     kind: str
     fingerprint: str
@@ -47,14 +47,14 @@ class ArtifactStats:
 
 @dataclass(frozen=True)
 class Stats:
-    """A dataset in figures."""
+    """Statistics of a dataset."""
 
     clips: int
     videos: int
     captions: int
     parts: int
     hours: float
-    """Time that the clips show."""
+    """Total duration of the clips."""
     frames: int
     height: int
     width: int
@@ -68,7 +68,7 @@ class Stats:
 
 
 def read_stats(dataset: Folder) -> Stats:
-    """Read the figures; tensors are not touched."""
+    """Compute the statistics without reading tensors."""
     catalog = Catalog.require(dataset)
     shape = clip_shape(catalog)
     parts = part_names(dataset / "clips")

@@ -1,4 +1,4 @@
-"""Read every byte of a dataset and say what is damaged; set it aside on request, so that a run computes it again."""
+"""Reads every byte of a dataset and reports damage; on request moves damaged files away, to be recomputed."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -23,33 +23,33 @@ _READERS = 8
 
 @dataclass
 class Verified:
-    """What was found. ``damaged``: file -> what is wrong; ``set_aside``: where they lie now, if they were moved."""
+    """The result. ``damaged``: file -> what is wrong; ``set_aside``: where they were moved, if they were."""
 
     parts: int = 0
     clips: int = 0
     bytes: int = 0
     sealed: bool = True
-    """Whether all parts have checksums; those of version 1 have none, so only their structure is known."""
+    """Whether all parts have checksums; of version 1 parts, which have none, only the structure is checked."""
     clips_lacking: dict[str, int] = field(default_factory=dict)
-    """By artifact, clips beside which it has no part; clips that failed in it are not counted."""
+    """By artifact, clips in parts that it lacks; clips that failed in it are not counted."""
     captions_lacking: dict[str, int] = field(default_factory=dict)
-    """By artifact, captions of clips whose states are not there; `motif preprocess` computes them."""
+    """By artifact, captions without text states; `motif preprocess` computes them."""
     replaced: tuple[str, ...] = ()
-    """Artifacts that lack clips, beside one of their kind that lacks none: a changed recipe has left them behind."""
+    """Artifacts that lack clips while another of their kind is complete: left behind by a changed recipe."""
     damaged: dict[str, str] = field(default_factory=dict)
     set_aside: str | None = None
 
     @property
     def is_lacking(self) -> bool:
-        """Whether something lacks that is in use."""
+        """Whether artifacts in use are incomplete."""
         return bool(self.captions_lacking or self.clips_lacking.keys() - set(self.replaced))
 
 
 def verify(dataset: Folder, *, repair: bool = False) -> Verified:
-    """Check footers, seals, checksums, values, ids and what belongs together; with ``repair`` move what is damaged.
+    """Check footers, seals, checksums, values, ids and consistency; with ``repair`` move damaged files.
 
-    Nothing is deleted: damaged files go to ``damaged/verify-TIME/`` inside the dataset. Raises InputError where the
-    folder is no dataset, or another run writes to it while it is to be repaired.
+    Nothing is deleted: damaged files go to ``damaged/verify-TIME/`` inside the dataset. InputError if the
+    folder is not a dataset, or if another run writes to a dataset to be repaired.
     """
     if not repair:
         return _verify(dataset)[0]
@@ -70,7 +70,7 @@ def _verify(dataset: Folder) -> tuple[Verified, Damage]:
     catalog = Catalog.require(dataset)
     damage = {folder: dict(parts) for folder, parts in find_damage(dataset, catalog).items()}
     for folder, name in find_orphans(dataset, catalog):
-        what = "there is no part of clips of that name"
+        what = "there is no part of clips with this name"
         damage.setdefault(folder, {}).setdefault(name, DamagedFile((dataset / folder).file(name), what))
     found = Verified()
     for folder in (CLIPS, SOURCES, REJECTS, *catalog.artifacts):
@@ -87,7 +87,7 @@ def _verify(dataset: Folder) -> tuple[Verified, Damage]:
 
 
 def _read(folder: Folder, name: str, found: Verified) -> DamagedFile | None:
-    """Read a part whole, a row group at a time."""
+    """Read a whole part, one row group at a time."""
     try:
         with PartFile(folder, name) as part:
             part.check_body()
@@ -114,7 +114,7 @@ def _check_values(folder: Folder, name: str, rows: pa.Table, columns: dict[str, 
 
 
 def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verified) -> None:
-    """Ids that must be unique, the clips beside which an artifact lies, and captions that must have states."""
+    """Check unique ids, that artifacts match their clips, and that captions have text states."""
     whole = [name for name in part_names(dataset / CLIPS) if name not in damage.get(CLIPS, {})]
     seen: Counter[str] = Counter()
     captions: set[str] = set()
@@ -125,7 +125,7 @@ def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verif
         captions.update(clips.column("text_id").to_pylist())
         if any(seen[clip] for clip in ids) or len(set(ids)) < len(ids):
             error = DamagedFile(
-                (dataset / CLIPS).file(name), "it holds clips that another part, or it itself, holds too"
+                (dataset / CLIPS).file(name), "it holds clips that occur elsewhere in it or in another part"
             )
             damage.setdefault(CLIPS, {})[name] = error
         seen.update(ids)
@@ -149,14 +149,14 @@ def _is_replaced(catalog: Catalog, name: str, lacking: dict[str, int]) -> bool:
 
 
 def _check_beside(folder: Folder, name: str, ids: list[str], damage: Damage) -> bool:
-    """An artifact holds the clips of its part in the same order; null where a clip failed in it.
+    """Check that an artifact has a part's clips in the same order, with null for failed clips.
 
-    False where the artifact has no such part.
+    False if the artifact lacks the part.
     """
     if not folder.exists(name):
         return False
     own = read_parts(folder, ["clip_id"], [name]).column("clip_id").to_pylist()
     if len(own) != len(ids) or any(mine not in (None, clip) for mine, clip in zip(own, ids, strict=True)):
-        error = DamagedFile(folder.file(name), "its clips are not those of the part of clips, in their order")
+        error = DamagedFile(folder.file(name), "its clips or their order differ from the part of clips")
         damage.setdefault(folder.uri.rsplit("/", 1)[-1], {})[name] = error
     return True

@@ -1,4 +1,4 @@
-"""The one interface behind which every clip feature and every text feature is computed."""
+"""The common interface of clip and text features."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -19,15 +19,15 @@ from pipeline.video.geometry import ClipShape
 class ClipBatch:
     """Decoded clips of one shape.
 
-    ``frames`` is uint8 RGB ``[n, frames + 1, h, w, 3]``; the last frame serves the last flow only and is a copy of
-    the one before it where ``has_next`` is False (the video ended).
+    ``frames`` is uint8 RGB ``[n, frames + 1, h, w, 3]``; the last frame is only for the last flow, and a copy of
+    the one before it if ``has_next`` is False (the video ended).
     """
 
     frames: UInt8[np.ndarray, "n t h w 3"]
     has_next: Bool[np.ndarray, " n"]
 
     def tensor(self, device: torch.device) -> UInt8[Tensor, "n t h w 3"]:
-        """The frames on a device; on the CPU a view that nobody may write to."""
+        """The frames on a device; on the CPU a read-only view."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(self.frames).to(device)
@@ -38,7 +38,7 @@ TextFunction = Callable[[list[str]], dict[str, np.ndarray]]
 
 
 class Feature(ABC):
-    """What clip and text features share. Subclasses are frozen dataclasses; ``kind`` names the artifact's folder."""
+    """Base class of clip and text features. Subclasses are frozen dataclasses; ``kind`` names the artifact's folder."""
 
     kind: ClassVar[str]
 
@@ -46,26 +46,26 @@ class Feature(ABC):
     def identity(self) -> dict[str, Any]:
         """Everything that changes the values: settings, hash of weights, a version of the code.
 
-        Fails with WeightsError where weights are missing. Settings of speed alone stay out.
+        WeightsError if weights are missing. Settings that only affect speed are left out.
         """
 
     @abstractmethod
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
-        """The columns it writes; for a feature of clips, for clips of that shape."""
+        """The columns it writes, for clips of this shape."""
 
     def resolved(self, base_model: str) -> "Feature":
-        """The same feature with its weights named: those of a model folder where it names none itself.
+        """The same feature with explicit weights: by default those of a model folder.
 
-        WeightsError where that folder is missing.
+        WeightsError if that folder is missing.
         """
         return self
 
     def facts(self) -> dict[str, Any]:
-        """What a user of the values must know and what does not change them, such as a scaling factor."""
+        """Metadata that users of the values need but that does not change them, such as a scaling factor."""
         return {}
 
     def check(self, shape: ClipShape) -> None:  # noqa: B027 - most features take any shape
-        """Raise ValueError where this feature cannot be computed for clips of that shape."""
+        """Raise ValueError if this feature cannot be computed for clips of this shape."""
 
 
 class ClipFeature(Feature):
@@ -80,7 +80,7 @@ class ClipFeature(Feature):
 
 
 class TextFeature(Feature):
-    """A feature of a caption. It must accept any text; the empty one is always among them."""
+    """A feature of a caption. It must accept any text, including the empty one."""
 
     @abstractmethod
     def load(self, device: torch.device) -> TextFunction:

@@ -1,4 +1,4 @@
-"""Motion heatmaps on the latent grid, the flow intensity they come from, and three scores of a clip's motion."""
+"""Motion heatmaps on the latent grid, the underlying flow intensity, and three motion scores per clip."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -18,16 +18,16 @@ from pipeline.motion.similarity import adjacent_ssim, luma
 from pipeline.video.geometry import ClipShape
 
 WITH_CAMERA = "intensity_with_camera"
-"""The column of the intensity from which the camera's motion was not subtracted; its maximum has ``_max`` after it."""
+"""The column of the intensity before camera compensation; its maximum has the suffix ``_max``."""
 
 
 @dataclass(frozen=True)
 class Heatmaps(ClipFeature):
     """m' of MotiF: the sigmoid of normalised flow intensity, averaged over ``cell`` x ``cell`` pixels.
 
-    The intensity is stored too, a cell's mean and maximum in pixels a frame, so another normalisation needs no new
-    flow. ``both_ways`` counts as motion only what forward and backward flow agree on; it keeps the motion of an object
-    from running over the background in front of it and costs a second flow. The paper uses forward flow.
+    Each cell's mean and maximum intensity in pixels per frame is stored, too, so another normalisation needs no new
+    flow. ``both_ways`` only counts motion on which forward and backward flow agree; this keeps motion from bleeding
+    into the background ahead of an object, at the cost of a second flow. The paper uses forward flow.
     """
 
     kind: ClassVar[str] = "heatmaps"
@@ -35,7 +35,7 @@ class Heatmaps(ClipFeature):
     flow: Dis | Raft = Raft()
     both_ways: bool = False
     camera: Literal["none", "homography"] = "none"
-    """Subtract the camera's motion, which lights a background that only seems to move; the paper does not."""
+    """Subtract camera motion, which would light up a static background; the paper does not."""
     normalisation: Normalisation = Normalisation()
     cell: int = 8
     dtype: Literal["uint8", "float16"] = "uint8"
@@ -58,7 +58,7 @@ class Heatmaps(ClipFeature):
             raise ValueError(f"cell {self.cell}: must divide height {shape.height} and width {shape.width}")
 
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
-        """Heatmap, intensity and scores; with a camera also what the intensity was before it was subtracted."""
+        """Heatmap, intensity and scores; with camera compensation also the uncompensated intensity."""
         grid = (shape.frames, shape.height // self.cell, shape.width // self.cell)
         scale = 1 / 255 if self.dtype == "uint8" else 1.0
         columns = [
@@ -80,7 +80,7 @@ class Heatmaps(ClipFeature):
         return tuple(columns)
 
     def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
-        """Flow for the whole batch at once, the rest clip by clip: the same bits whatever the batch."""
+        """Flow for the whole batch, the rest clip by clip, so that results do not depend on the batch."""
         flow = self.flow.load(device)
 
         @torch.inference_mode()
@@ -118,7 +118,7 @@ class Heatmaps(ClipFeature):
         return self._stored_values(shape, steps, has_next) | {"mean_ssim": np.array(similarity, np.float32)} | found
 
     def _intensity(self, ways: list[Tensor], camera: Camera | None) -> Float[Tensor, "1 s h w"]:
-        """Flow length in the steps of a clip, without the camera's part where there is one."""
+        """Flow length in the steps of a clip, minus the camera's part if given."""
         if camera is None:
             return agreed_intensity(ways[0], ways[1]) if self.both_ways else intensity(ways[0])
         forth = torch.from_numpy(camera.flow())[None].to(ways[0].device)
@@ -130,7 +130,7 @@ class Heatmaps(ClipFeature):
     def _stored_values(
         self, shape: ClipShape, steps: Float[Tensor, "1 s h w"], has_next: bool
     ) -> dict[str, np.ndarray]:
-        """What is stored of a clip's intensity."""
+        """The stored columns of a clip's intensity."""
         steps = hold_last(steps, shape.frames, torch.tensor([has_next]))
         heat = self.normalisation.heatmap(steps, shape.height, shape.width)
         grid = pool(heat, self.cell)[0]

@@ -83,10 +83,10 @@ def _column(size: tuple[int, int], about: str) -> Column:
 def _first_frames(
     encode: Callable[[UInt8[Tensor, "b h w 3"]], Float[Tensor, "b n d"]], device: torch.device
 ) -> ClipFunction:
-    """Encode first frames one by one: the same bits whatever the batch."""
+    """Encode first frames one by one, so that results do not depend on the batch."""
 
     def compute(batch: ClipBatch) -> dict[str, np.ndarray]:
-        first = ClipBatch(batch.frames[:, :1], batch.has_next).tensor(device)[:, 0]  # the others stay off the device
+        first = ClipBatch(batch.frames[:, :1], batch.has_next).tensor(device)[:, 0]  # only these on the device
         return {"tokens": in_groups(lambda frames: encode(frames).half(), first, 1).cpu().numpy()}
 
     return compute

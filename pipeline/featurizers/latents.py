@@ -1,7 +1,7 @@
 """Latents of every frame: the posterior of the base model's autoencoder, or the toy size's pixel codec.
 
-The posterior's mean and log-variance are stored unscaled. A sample is drawn, and the scaling factor applied, when the
-dataset is read: neither is baked in.
+The posterior's mean and log-variance are stored unscaled. Sampling and scaling happen when
+the dataset is read.
 """
 
 import math
@@ -31,15 +31,15 @@ class VaeLatents(ClipFeature):
     kind: ClassVar[str] = "latents"
 
     weights: Weights = Weights("")
-    """Empty: the base model's."""
+    """By default the base model's."""
     precision: Literal["float16", "bfloat16", "float32"] = "float16"
 
     def identity(self) -> dict[str, Any]:
-        """The hash of the weights and the precision; where they came from does not change the values."""
+        """The hash of the weights and the precision; their source does not change the values."""
         return identity(self.weights, self.precision)
 
     def resolved(self, base_model: str) -> "VaeLatents":
-        """With the base model's autoencoder where none is named."""
+        """With the base model's autoencoder by default."""
         return self if self.weights.source else replace(self, weights=find_base_part(base_model, "vae"))
 
     def facts(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class VaeLatents(ClipFeature):
         )
 
     def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
-        """Encode clip by clip: its frames fill a device, and some kernels round differently along a batch."""
+        """Encode clip by clip: one clip fills the device, and some kernels round differently in larger batches."""
         encoder = Autoencoder.load(self.weights, device, getattr(torch, self.precision))
 
         def one(frames: Tensor) -> Float[Tensor, "n m c t h w"]:
@@ -95,7 +95,7 @@ class PixelLatents(ClipFeature):
         return self.codec.identity()
 
     def facts(self) -> dict[str, Any]:
-        """Latents are scaled already."""
+        """Latents are already scaled."""
         return {"scaling_factor": 1.0}
 
     def check(self, shape: ClipShape) -> None:
@@ -112,7 +112,7 @@ class PixelLatents(ClipFeature):
         return (Column("mean", "float16", size, "c t h w", about="pixel codec latent"),)
 
     def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
-        """Encode clip by clip: the same bits whatever the batch."""
+        """Encode clip by clip, so that results do not depend on the batch."""
 
         def one(frames: Tensor) -> Float[Tensor, "n c t h w"]:
             images = rearrange(frames, "n t h w c -> (n t) c h w").float() / 127.5 - 1

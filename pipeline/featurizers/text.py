@@ -13,7 +13,7 @@ from models.folder import find_base_part
 from pipeline.featurizers.base import TextFeature, TextFunction
 from pipeline.video.geometry import ClipShape
 
-_GROUP = 32  # captions in one forward pass, always so many: a caption's states do not depend on its neighbours
+_GROUP = 32  # fixed number of captions per forward pass, so that a caption's states do not depend on the others
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ClipTextStates(TextFeature):
     kind: ClassVar[str] = "text"
 
     weights: Weights = Weights("")
-    """Empty: the base model's."""
+    """By default the base model's."""
     architecture: str = "ViT-H-14"
     width: int = 1024
     precision: Literal["float16", "bfloat16", "float32"] = "float16"
@@ -33,7 +33,7 @@ class ClipTextStates(TextFeature):
         return identity(self.architecture, self.weights, self.precision)
 
     def resolved(self, base_model: str) -> "ClipTextStates":
-        """With the base model's text encoder where none is named."""
+        """With the base model's text encoder by default."""
         return self if self.weights.source else replace(self, weights=find_base_part(base_model, "text_encoder"))
 
     def facts(self) -> dict[str, Any]:

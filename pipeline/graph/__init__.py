@@ -1,1 +1,1 @@
-"""How a run computes: its passes as Ray Data graphs, and what their processes do, count and show."""
+"""Execution of a run: its passes as Ray Data graphs, worker tasks, counters and progress."""

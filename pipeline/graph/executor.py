@@ -1,4 +1,4 @@
-"""What one pass over a work file is given, who can execute it, and the one way it ends that a run must handle."""
+"""The inputs of passes over a work file, the executor interface, and the failure that a run must handle."""
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from pipeline.video.process.worker import DecodeLimits
 
 @dataclass(frozen=True)
 class ProbePass:
-    """One pass over sources: the work file with ``rows`` of them, and the fence of the dataset that their facts go to.
+    """One pass over sources: the work file with ``rows`` of them, and the fence of the dataset to write to.
 
-    ``order`` is higher than that of every earlier probe of the dataset: the latest facts of a source are valid.
+    ``order`` is higher than that of every earlier probe of the dataset: the latest result of a source counts.
     """
 
     work: str
@@ -30,7 +30,7 @@ class ProbePass:
 
 @dataclass(frozen=True)
 class ClipPass:
-    """One pass over clips: the work file with ``rows`` rows, ``part_rows`` a part, and what is computed."""
+    """One pass over clips: the work file with ``rows`` rows, ``part_rows`` per part, and the features to compute."""
 
     work: str
     rows: int
@@ -40,14 +40,14 @@ class ClipPass:
     limits: DecodeLimits
     writer: PartWriter
     poison: frozenset[str] = frozenset()
-    """Slots of clips that kill the process that computes them; they fail without being tried."""
+    """Slots of clips that crash workers; they fail without being tried."""
     clips: int = 0
-    """Rows that are clips; the others fill up short parts."""
+    """Number of rows that are clips; the others pad short parts."""
 
 
 @dataclass(frozen=True)
 class TextPass:
-    """One pass over captions: the work file with ``parts`` row groups, the feature and where its states go."""
+    """One pass over captions: the work file with ``parts`` row groups, the feature and its target."""
 
     work: str
     parts: int
@@ -57,7 +57,7 @@ class TextPass:
 
 
 class WorkersLost(Exception):  # noqa: N818
-    """A pass broke off because worker processes kept dying; ``poison`` are the slots of the clips that kill them."""
+    """A pass was aborted because workers kept dying; ``poison`` has the slots of the clips that crash them."""
 
     def __init__(self, reason: str, poison: frozenset[str] = frozenset()) -> None:
         super().__init__(reason)
@@ -68,16 +68,16 @@ class WorkersLost(Exception):  # noqa: N818
 class Executor(Protocol):
     """Executes the passes of a run: on a Ray cluster, or, for tests, in this process.
 
-    ``stage_seconds`` sums up what each stage took, over all passes and processes.
+    ``stage_seconds`` sums the time of each stage over all passes and processes.
     """
 
     stage_seconds: dict[str, float]
 
     def probe(self, job: ProbePass) -> Generator[int, None, None]:
-        """Probe every source and write the facts; yields how many are done."""
+        """Probe every source and write the results; yields how many are done."""
 
     def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
         """Compute every clip; yields the status rows of a part once it is on disk. Raises WorkersLost."""
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
-        """Encode every caption, a part a row group; yields how many are written."""
+        """Encode every caption, one part per row group; yields how many are written."""

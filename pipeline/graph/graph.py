@@ -1,12 +1,12 @@
 """The Ray Data graphs of a preprocessing run.
 
     probe      sources -> probe (tasks) -> facts, written by the task
-    clips      plan -> decode (tasks, 1:1, pixels) -> featurize (one actor a GPU, 1:1) -> write (tasks, 1 part)
-    text       captions -> encode and write (one actor a GPU)
+    clips      plan -> decode (tasks, 1:1, pixels) -> featurize (one actor per GPU, 1:1) -> write (tasks, 1 part)
+    text       captions -> encode and write (one actor per GPU)
 
-The work lies in a Parquet file with one row group a part, so the driver holds row numbers only. Row order is kept
-from the plan to the parts: a part is the next ``part_rows`` rows, whoever computed them, and short parts are filled up
-with blank rows. That makes part files the same bytes in every run.
+The work is in a Parquet file with one row group per part, so the driver only holds row numbers. Row order is kept from
+the plan to the parts: a part is the next ``part_rows`` rows, whichever worker computed them, and short parts are padded
+with blank rows. So part files are bitwise equal in every run.
 """
 
 import math
@@ -34,15 +34,15 @@ from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_ta
 from pipeline.graph.work import open_work, read_rows
 from pipeline.recipes import Resources
 from pipeline.stages.decode import decode_rows
-from pipeline.stages.featurize import Featurizing
+from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.text import TextEncoding, TextTarget
 from pipeline.video.geometry import ClipShape
 
 _SOURCES_A_TASK = 256
-# By default Ray retries without end, and a clip that kills its process would stop the run for half an hour.
+# By default Ray retries forever, and a clip that crashes its worker would block the run for half an hour.
 _RESTARTS = {"max_restarts": -1, "max_task_retries": 1}
 
-# Ray Data appends to every error how to have it retried.
+# Ray Data appends advice about retries to every error.
 _RETRY_ADVICE = "\nFailed to apply UDF transform"
 
 
@@ -53,7 +53,7 @@ def _set_limits(memory: int | None) -> None:
 
 
 def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
-    """Probe every source of the work file and write their facts; yields how many are done."""
+    """Probe every source of the work file and write the results; yields how many are done."""
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
     blocks = max(math.ceil(job.rows / _SOURCES_A_TASK), min(cpus, math.ceil(job.rows / 8)))
@@ -80,7 +80,7 @@ class _Featurizer:
     def __init__(self, features: Mapping[str, ClipFeature], shape: ClipShape, device: str, monitor: Any) -> None:
         if device == "cpu":
             _one_thread()
-        self.stage = Featurizing(features, shape, torch.device(device))
+        self.stage = FeaturizeStage(features, shape, torch.device(device))
         self.reporter = Reporter(monitor, "featurize", worker=_register(monitor))
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -91,14 +91,14 @@ class _Featurizer:
 
 
 def _register(monitor: Any) -> str:
-    """Tell the monitor of this actor; returns the actor's id."""
+    """Register this actor with the monitor; returns the actor's id."""
     context = ray.get_runtime_context()
     monitor.register.remote(context.current_actor)
     return str(context.get_actor_id())
 
 
 def _one_thread() -> None:
-    """One actor a core shares the cores better than one actor with threads."""
+    """One single-threaded actor per core uses the cores better than one actor with threads."""
     import cv2
 
     torch.set_num_threads(1)
@@ -118,7 +118,7 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Iterator
             fn_kwargs=decoding | {"reporter": Reporter(monitor, "decode")},
             batch_size=None,
             batch_format="pyarrow",
-            num_cpus=layout.decode_cpus,  # another share than the actors', or Ray would fuse the two
+            num_cpus=layout.decode_cpus,  # must differ from the actors' share, or Ray would fuse the two stages
             compute=TaskPoolStrategy(size=layout.decoders),
         )
         .map_batches(
@@ -142,25 +142,25 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Iterator
 
 
 def _numbers(rows: int, blocks: int) -> ray.data.Dataset:
-    """The numbers of rows in so many blocks. Ray's own range takes tasks of a whole core each."""
+    """Row numbers in ``blocks`` blocks. Ray's own range would use tasks that need a whole core each."""
     table = pa.table({"id": pa.array(np.arange(rows, dtype=np.int64))})
     size = math.ceil(rows / blocks)
     return ray.data.from_arrow([table.slice(first, size) for first in range(0, rows, size)])
 
 
 def _cut(stream: ray.data.Dataset, rows: int) -> ray.data.Dataset:
-    """Blocks of exactly so many rows. Ray has no other way to say that its tasks need no whole core for that."""
+    """Blocks of exactly ``rows`` rows. Ray offers no other way to give these tasks less than a whole core."""
     cut = stream.repartition(target_num_rows_per_block=rows, strict=True)
     object.__setattr__(cut._logical_plan.dag, "ray_remote_args", {"num_cpus": HELD_CPUS})
     return cut
 
 
 class _Trial:
-    """Computes one clip at a time and keeps nothing: does it survive?"""
+    """Computes clips one at a time without keeping results, to see which crash a worker."""
 
     def __init__(self, job: ClipPass, device: str) -> None:
         self.job = job
-        self.stage = Featurizing(job.features, job.shape, torch.device(device))
+        self.stage = FeaturizeStage(job.features, job.shape, torch.device(device))
 
     def compute(self, table: pa.Table) -> None:
         """Decode and featurize a table."""
@@ -168,7 +168,7 @@ class _Trial:
 
 
 def find_poison_clips(job: ClipPass, resources: Resources, monitor: Any) -> set[str]:
-    """Slots of the clips that were in hand when workers died and that kill a worker again when computed alone."""
+    """Slots of clips that were in progress when workers died and that crash a worker again when computed alone."""
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
     _, suspects = ray.get(monitor.read.remote())
     release(monitor)
@@ -209,7 +209,7 @@ class _Encoder:
 
 
 def encode_text(job: TextPass, resources: Resources, monitor: Any) -> Iterator[int]:
-    """Encode every caption of the work file, a part a row group; yields how many are written."""
+    """Encode every caption of the work file, one part per row group; yields how many are written."""
     layout = lay_out(resources, ClipShape(1, 64, 64), job.parts, 1, ray.cluster_resources())
     _set_limits(None)
     stream = _numbers(job.parts, job.parts).map_batches(
@@ -226,21 +226,21 @@ def encode_text(job: TextPass, resources: Resources, monitor: Any) -> Iterator[i
 
 
 def _results(stream: ray.data.Dataset) -> Iterator[pa.Table]:
-    """What the last stage returns, as it comes. Our own errors come out as themselves."""
+    """Stream the last stage's results. Our own errors are raised unwrapped."""
     ended: Exception | None = None
     try:
         yield from stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     except ray.exceptions.RayError as error:
-        ended = _told(error)
+        ended = _unwrapped(error)
     if ended is not None:
         raise ended
 
 
-def _told(error: ray.exceptions.RayError) -> Exception:
-    """What ended a graph, without the frames it came through."""
+def _unwrapped(error: ray.exceptions.RayError) -> Exception:
+    """The cause of a graph's failure, without Ray's wrappers and stack frames."""
     cause: BaseException | None = error
     while cause is not None:
-        # Ray's wrapper also is of the class of the error inside, and says the frames that it came through.
+        # Ray's wrapper is also an instance of the wrapped error's class, but with the traceback in its message.
         if not isinstance(cause, ray.exceptions.RayTaskError):
             if isinstance(cause, MotifError):
                 return type(cause)(str(cause).partition(_RETRY_ADVICE)[0])
@@ -249,9 +249,9 @@ def _told(error: ray.exceptions.RayError) -> Exception:
         cause = getattr(cause, "cause", None) or cause.__cause__
     if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError):
         return WorkersLost(str(error).splitlines()[0])
-    if not isinstance(error, ray.exceptions.RayTaskError):  # of the cluster, not of our code
+    if not isinstance(error, ray.exceptions.RayTaskError):  # an error of the cluster, not of our code
         return Incomplete(
-            f"Ray lost a part of the run ({str(error).splitlines()[0]}). Look at the cluster's machines, then run the "
-            "same command again; what was written is kept."
+            f"Ray lost a part of the run ({str(error).splitlines()[0]}). Check the cluster's machines, then run the "
+            "same command again; finished work is kept."
         )
     return RuntimeError(str(error))

@@ -1,4 +1,4 @@
-"""How a graph is laid out on a cluster: how many of each stage, on what, and how many pixels may be in flight."""
+"""The layout of a graph on a cluster: number of workers per stage, devices, and pixels in flight."""
 
 import math
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from pipeline.recipes import Resources
 from pipeline.stages.decode import clip_bytes
 from pipeline.video.geometry import ClipShape
 
-# What an actor and a reading task keep for as long as a run lasts: so little that several runs leave each other room
-# for tasks. Tasks wait for nobody while they hold a core, so each of them gets its turn and every run ends. Runs whose
-# actors together hold all cores would wait for ever.
+# Cores that an actor or a reading task reserves for the whole run: so few that concurrent runs leave room for each
+# other's tasks. Tasks never wait while they hold a core, so every run makes progress. Runs whose actors together held
+# all cores would deadlock.
 HELD_CPUS = 0.01
-# What tasks ask for while they last. None is a whole core, which no node has to give where an actor lives on it.
+# Cores of tasks. None asks for a whole core, which is never free on a node with an actor.
 PROBE_CPUS, DECODE_CPUS, WRITE_CPUS = 0.7, 0.4, 0.1
-# Part of what Ray costs is by the block, so blocks should not be small. 32 and 64 MB measured alike.
+# Ray has a cost per block, so blocks should not be small. 32 and 64 MB measured the same.
 _BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How many of each stage run, on what, and how much may be in flight."""
+    """Number of workers per stage, their device, and the memory in flight."""
 
     featurizers: int
     decoders: int
@@ -31,12 +31,12 @@ class Layout:
 
     @property
     def decode_cpus(self) -> float:
-        """The share of a core that a decode task asks for: on GPUs one decodes a core, else actors share it."""
+        """The share of a core for a decode task: with GPUs one task per core, else actors share the cores."""
         return PROBE_CPUS if self.gpu else DECODE_CPUS
 
     @property
     def actor(self) -> dict[str, float]:
-        """What Ray keeps for an actor of features. On a GPU it must not keep a core from the decoders."""
+        """Ray resources of a featurize actor. On a GPU it must not take a core from the decoders."""
         return {"num_gpus": 1.0, "num_cpus": 0.0} if self.gpu else {"num_cpus": HELD_CPUS}
 
     @property
@@ -46,10 +46,9 @@ class Layout:
 
 
 def lay_out(resources: Resources, shape: ClipShape, rows: int, part_rows: int, cluster: Mapping[str, float]) -> Layout:
-    """Fill in what the recipe leaves open, from the cluster's resources ("CPU" and "GPU").
+    """Fill in unset resources of the recipe from those of the cluster ("CPU" and "GPU").
 
-    A block never reaches over the end of a part of ``part_rows``, and no more workers are asked for than ``rows`` make
-    blocks.
+    A block never crosses the end of a part of ``part_rows``, and there are no more workers than blocks.
     """
     cpus, gpus = int(cluster.get("CPU", 1)), int(cluster.get("GPU", 0))
     gpu = resources.device == "cuda" or (resources.device == "auto" and gpus > 0)

@@ -1,4 +1,4 @@
-"""Who counts what the stages do: one monitor a run, a reporter in every process that works for it."""
+"""Counters of the stages: one monitor per run, and a reporter in every worker process."""
 
 import contextlib
 import time
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 @dataclass
 class StageCount:
-    """Rows that entered and left a stage, how many of them failed there, and the work's seconds over all processes."""
+    """Rows that entered, left and failed in a stage, and its seconds over all processes."""
 
     entered: int = 0
     left: int = 0
@@ -23,7 +23,7 @@ Counts = dict[str, StageCount]
 
 
 class Monitor:
-    """Counts what the stages report, and which clips a featurizer has in hand."""
+    """Counts the stages' rows, and tracks the clips in progress of each featurizer."""
 
     def __init__(self) -> None:
         self.counts: Counts = {}
@@ -31,15 +31,15 @@ class Monitor:
         self.actors: list[Any] = []
 
     def register(self, actor: Any) -> None:
-        """An actor that works for this run."""
+        """Add an actor of this run."""
         self.actors.append(actor)
 
     def registered(self) -> list[Any]:
-        """All of them, dead ones too."""
+        """All actors, including dead ones."""
         return self.actors
 
     def enter(self, stage: str, worker: str, slots: tuple[str, ...], rows: int) -> None:
-        """Rows enter a stage; where ``worker`` is not empty, it has these slots in hand until it leaves."""
+        """Rows enter a stage; with ``worker``, these slots are in progress there until it leaves."""
         self.counts.setdefault(stage, StageCount()).entered += rows
         if worker:
             self.in_hand[worker] = slots
@@ -53,15 +53,15 @@ class Monitor:
         count.seconds += seconds
 
     def read(self) -> "tuple[Counts, set[str]]":
-        """Counts, and the slots of clips that were begun and not finished."""
+        """Counts, and the slots of clips in progress."""
         return self.counts, {slot for slots in self.in_hand.values() for slot in slots}
 
 
 class Reporter:
-    """A stage's line to the monitor, two calls a batch: each call costs the cluster a message and the monitor a turn.
+    """Reports a stage's batches to the monitor, with only two messages per batch.
 
-    ``worker`` names an actor whose clips are suspects if it dies. What is lost with a dead worker is lost for the
-    display alone.
+    ``worker`` names an actor whose clips are suspects if it dies. Counts lost with a dead worker only affect the
+    display.
     """
 
     def __init__(self, monitor: Any, stage: str, worker: str = "") -> None:
@@ -71,7 +71,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def watch(self, table: pa.Table) -> Iterator[Callable[[pa.Table], None]]:
-        """Report a batch on its way in and, through the function given, on its way out."""
+        """Report a batch on entry and, through the yielded function, on exit."""
         rows = _real_rows(table)
         slots = tuple(slot for slot in table.column("slot").to_pylist() if slot) if self.worker else ()
         self.monitor.enter.remote(self.stage, self.worker, slots, rows)

@@ -1,4 +1,4 @@
-"""The one actor on a cluster that counts what a run does on it, and what is asked of it."""
+"""The monitor as a Ray actor, and queries to it."""
 
 import contextlib
 from typing import Any
@@ -10,15 +10,15 @@ from pipeline.graph.monitor import Counts, Monitor, StageCount
 
 
 def new_monitor() -> Any:
-    """A monitor, on the driver's machine: whichever other machine is lost, what was counted stays."""
+    """A monitor on the driver's machine, so that counts survive the loss of other machines."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(num_cpus=0, scheduling_strategy=here)(Monitor).remote()
 
 
 def held_by_others(monitor: Any, cpus: float, gpu: bool) -> str:
-    """What other work holds, so that a task of ``cpus`` or an actor on a GPU finds no room, such as "all 2 cores".
+    """The resources held by other work that block a task of ``cpus`` or a GPU actor, such as "all 2 cores".
 
-    Empty where there is room, or where this run itself has rows in hand and so may hold the cores.
+    Empty if there is room, or if this run has rows in progress and so may hold the cores itself.
     """
     counts, _ = ray.get(monitor.read.remote())
     if any(count.entered > count.left for count in counts.values()):
@@ -31,11 +31,11 @@ def held_by_others(monitor: Any, cpus: float, gpu: bool) -> str:
 
 
 def release(monitor: Any) -> None:
-    """End every actor of a graph, so that its cores and GPUs are free for the next one however it ended.
+    """Kill every actor of a graph, so that its cores and GPUs are free for the next graph.
 
-    Ray Data ends them when nothing refers to the graph any more, and an error may refer to it for long.
+    Ray Data only ends them once nothing refers to the graph, and an error may keep a reference for long.
     """
-    with contextlib.suppress(ray.exceptions.RayError):  # the cluster is gone: what ended it says why
+    with contextlib.suppress(ray.exceptions.RayError):  # the cluster is gone, and another error says why
         for actor in ray.get(monitor.registered.remote()):
             ray.kill(actor)
 

@@ -1,4 +1,4 @@
-"""How far a run is: counts by stage, shown as a live table on a terminal and as plain lines elsewhere."""
+"""The progress of a run: counts by stage, as a live table on a terminal and as plain lines elsewhere."""
 
 import sys
 import threading
@@ -27,7 +27,7 @@ class Progress:
     read: Callable[[], Counts]
     out: Console = field(default_factory=lambda: Console(file=sys.stderr))
     held: Callable[[], str] = lambda: ""
-    """What other work holds and these stages wait for, such as "all 2 cores"; asked where nothing moves."""
+    """The resources of other work that these stages wait for, such as "all 2 cores"; called when nothing moves."""
 
     def __post_init__(self) -> None:
         """Start the clock."""
@@ -63,7 +63,7 @@ class Progress:
             self._last, self._warned, self._waiting = (state, time.monotonic()), False, False
         elif not self._waiting and time.monotonic() - self._last[1] > WAIT_S and (held := self.held()):
             self._waiting = True
-            message = f"[yellow]waiting: other work on the cluster holds {held}; this run goes on once there is room"
+            message = f"[yellow]waiting: other work on the cluster holds {held}; this run continues once there is room"
             self.out.print(message, soft_wrap=True, highlight=False)
         elif time.monotonic() - self._last[1] > STALL_S and not self._warned:
             self._warned = True
@@ -71,20 +71,20 @@ class Progress:
         return counts
 
     def stalled(self, counts: Counts) -> str:
-        """Names the stage that stands still: the last one that has something to do."""
+        """Names the stalled stage: the last one with waiting rows."""
         for index in reversed(range(len(self.stages))):
             waiting = self.queue(counts, index)
             if waiting > 0:
-                return f"{self.stages[index]} has stood still for {STALL_S:.0f} s with {waiting} waiting"
+                return f"{self.stages[index]} has stalled for {STALL_S:.0f} s with {waiting} waiting"
         return f"nothing has moved for {STALL_S:.0f} s"
 
     def queue(self, counts: Counts, index: int) -> int:
-        """Rows that the stage before has passed on and this one has not finished."""
+        """Rows that the previous stage has passed on and this one has not finished."""
         before = self.total if index == 0 else counts[self.stages[index - 1]].left
         return before - counts[self.stages[index]].left
 
     def eta_s(self, counts: Counts) -> float | None:
-        """Seconds to go at the mean rate of the last stage so far; None before it has done anything."""
+        """Remaining seconds at the last stage's mean rate; None before it has finished a row."""
         done = counts[self.stages[-1]].left
         return (time.monotonic() - self.started) / done * (self.total - done) if done else None
 
@@ -101,7 +101,7 @@ class Progress:
     def table(self, counts: Counts) -> Table:
         """The state as a table."""
         left = f"{_clock(self.eta_s(counts))} to go" if _begun(counts) else "starting workers"
-        table = Table(title=f"{_clock(time.monotonic() - self.started)} gone, {left}")
+        table = Table(title=f"{_clock(time.monotonic() - self.started)} elapsed, {left}")
         table.add_column("stage")
         for name in ("in", "out", "failed", "waiting", "seconds"):
             table.add_column(name, justify="right")
@@ -119,7 +119,7 @@ class Progress:
 
 
 def _begun(counts: Counts) -> bool:
-    """Whether a row has reached a stage: workers load their models before."""
+    """Whether a row has reached a stage; before that, workers load their models."""
     return any(count.entered or count.left for count in counts.values())
 
 

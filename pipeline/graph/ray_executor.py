@@ -1,4 +1,4 @@
-"""Executes the passes of a run on a Ray cluster: joins it, shows the progress, ends the actors, finds poison clips."""
+"""Executes the passes of a run on a Ray cluster: joins it, shows progress, ends actors, finds poison clips."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class RayExecutor:
         self.stage_seconds: dict[str, float] = {}
 
     def probe(self, job: ProbePass) -> Generator[int, None, None]:
-        """Probe every source and write the facts; yields how many are done."""
+        """Probe every source and write the results; yields how many are done."""
         with self._watched(("probe",), job.rows) as monitor:
             yield from graph.probe_sources(job, monitor)
 
@@ -39,13 +39,13 @@ class RayExecutor:
                 raise WorkersLost(str(lost), frozenset(poison)) from lost
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
-        """Encode every caption, a part a row group; yields how many are written."""
+        """Encode every caption, one part per row group; yields how many are written."""
         with self._watched(("text",), job.captions) as monitor:
             yield from graph.encode_text(job, self.resources, monitor)
 
     @contextmanager
     def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[Any]:
-        """A monitor whose counts are shown while the graph runs and summed up afterwards."""
+        """A monitor whose counts are shown while the graph runs and summed afterwards."""
         ray_session.connect()
         monitor = monitor_actor.new_monitor()
         try:

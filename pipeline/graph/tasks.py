@@ -1,6 +1,6 @@
-"""What runs in the graph's worker processes around the stages: read the work, keep a decode child, report.
+"""Tasks of the graph's worker processes around the stages: read work, keep a decode child, report.
 
-The decode side must stay free of torch: a node runs one such process a core.
+Decoding must not import torch: a node runs one such process per core.
 """
 
 from functools import lru_cache
@@ -28,7 +28,7 @@ def video_worker(limits: DecodeLimits) -> VideoWorker:
 def probe_task(
     batch: pa.Table, *, work: str, fence: Fence, order: int, limits: DecodeLimits, reporter: Reporter
 ) -> pa.Table:
-    """Probe the sources with these numbers and write their facts; ``order`` tells newer facts from older ones."""
+    """Probe the sources with these row numbers and write the results; a higher ``order`` is newer."""
     sources = read_rows(batch, work)
     with reporter.watch(sources) as leave:
         facts = probe_rows(sources, video_worker(limits))

@@ -1,4 +1,4 @@
-"""The work of a run as a Parquet file in its dataset: one row group a part, read by the graph's tasks."""
+"""The work of a run as a Parquet file in its dataset: one row group per part, read by the graph's tasks."""
 
 import uuid
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ _SUFFIX = ".work.parquet"
 class WorkFile:
     """Rows written part by part: ``rows`` of them, ``clips`` without the blank ones.
 
-    With ``part_rows`` every part but the last is filled up to it with blank rows. The file's name is ``name`` with a
-    token that no other file has: processes keep work files open by their names.
+    With ``part_rows`` every part except the last is padded with blank rows. The file name has a unique token, since
+    processes cache open work files by name.
     """
 
     def __init__(self, folder: Folder, name: str, schema: pa.Schema, part_rows: int | None = None) -> None:
@@ -39,7 +39,7 @@ class WorkFile:
 
     @property
     def uri(self) -> str:
-        """Where the file lies."""
+        """The file's URI."""
         return self.folder.file(self.name)
 
     def __enter__(self) -> "WorkFile":
@@ -80,15 +80,15 @@ class WorkFile:
 
 
 def delete_leftovers(folder: Folder) -> None:
-    """Remove the work files of runs that were killed; only the holder of the dataset's lock may do so."""
+    """Remove the work files of killed runs; requires the dataset's lock."""
     for entry in folder.files(_SUFFIX):
         folder.delete(entry.name)
 
 
 def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:
-    """Captions without states in a text artifact, by the part of clips that has them first: so they will be read.
+    """Captions without states in a text artifact, grouped by the part of clips where they first occur.
 
-    The empty caption is always among them: training drops text, and guidance needs it.
+    The empty caption is always included, for text dropout and guidance.
     """
     there = part_names(dataset / folder)
     known = read_parts(dataset / folder, ["text_id"], there) if there else None
@@ -105,7 +105,7 @@ def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:
 
 
 class WorkSink:
-    """Puts the plan's clips into a work file and its rejects into the dataset."""
+    """A plan sink that writes clips to a work file and rejects to the dataset."""
 
     def __init__(self, work: WorkFile, dataset: Folder, run: str) -> None:
         self.work = work
@@ -117,19 +117,19 @@ class WorkSink:
         self.work.add(decode_order(part, rows))
 
     def rejects(self, rows: pa.Table) -> None:
-        """Slots that the plan rejects; they need no part of clips to count."""
+        """Slots that the plan rejects, without a part of clips."""
         rows = rows.set_column(rows.column_names.index("run"), "run", pa.array([self.run] * rows.num_rows))
         name = f"part-{digest('rejects', *rows.column('slot').to_pylist())[:16]}.parquet"
         write_part(self.dataset / "rejects", name, rows, FACTS, {"kind": "rejects", "clips_part": ""})
 
     def recaption(self, slot: str, caption: str) -> None:
-        """Nothing: a run leaves captions that are written as they are."""
+        """Ignored: a run does not change written captions."""
 
 
 def decode_order(part: str, rows: pa.Table) -> pa.Table:
-    """The clips of a part as rows of :data:`WORK`, video by video and each from its start to its end.
+    """The clips of a part as rows of :data:`WORK`, ordered by video and position.
 
-    A decode process keeps the last video that it downloaded, so each is downloaded once and not once a clip.
+    A decode process keeps the last downloaded video, so each video is downloaded once.
     """
     count = rows.num_rows
     rows = rows.append_column("part", pa.array([part] * count)).append_column("row", pa.array(range(count), pa.int32()))
@@ -138,7 +138,7 @@ def decode_order(part: str, rows: pa.Table) -> pa.Table:
 
 @lru_cache(maxsize=4)
 def open_work(uri: str) -> pq.ParquetFile:
-    """A work file, kept open by the process: no other file ever has its name (see :class:`WorkFile`)."""
+    """A work file, cached by its unique name (see :class:`WorkFile`)."""
     fs, path = split(uri)
     return pq.ParquetFile(fs.open_input_file(path))
 

@@ -1,8 +1,8 @@
-"""Manifests: which videos there are and what is said of them, streamed in batches from the layouts that people have.
+"""Manifests: lists of videos and captions, streamed in batches from common layouts.
 
-``read`` picks the reader by what the path is; ``tables`` (CSV, TSV, JSON, Parquet), ``folders`` (videos with captions
-beside them) and ``shards`` (WebDataset tar files) are the readers; ``columns`` says which column means what;
-``segments`` reads times; ``layouts`` names what cannot be read, and says what to do.
+``read`` picks the reader by path; ``tables`` (CSV, TSV, JSON, Parquet), ``folders`` (videos with
+sidecar captions) and ``shards`` (WebDataset tar files) are the readers; ``columns`` assigns columns;
+``segments`` reads times; ``layouts`` explains unsupported files.
 """
 
 from pipeline.manifest.columns import ROWS, ManifestColumns

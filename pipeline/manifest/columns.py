@@ -1,4 +1,4 @@
-"""Which columns of a manifest mean what: a row as it was read becomes rows of one uri, caption and span each. 1:N."""
+"""Assigns a manifest's columns: a raw row becomes rows with one uri, caption and span each. 1:N."""
 
 import string
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ ROWS = pa.schema(
     ]
 )
 
-# What the values of a row raise where they are not what they should be, or too deep or too large.
+# Errors of malformed, too deeply nested or too large values.
 _UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError)
 
 Row = tuple[str | None, str | None, float | None, float | None, str | None]
@@ -37,12 +37,12 @@ Row = tuple[str | None, str | None, float | None, float | None, str | None]
 
 @dataclass(frozen=True)
 class ManifestColumns:
-    """Which columns mean what; None finds them by their usual names.
+    """Which columns to use; None finds them by their usual names.
 
     ``video`` may be a template over columns, such as ``{page_dir}/{videoid}.mp4``. ``start`` and ``end`` bound the
-    part of the video to use, in seconds or as clock times (``0:00:17.683``). ``segments`` holds several such parts of
-    one video, ``[[start, end], ...]``, each with a caption of its own where the caption is a list, too; ``""`` says
-    that no column does. Relative paths are taken from ``root``, by default the manifest's folder.
+    part of the video to use, in seconds or as clock times (``0:00:17.683``). ``segments`` holds several such parts,
+    ``[[start, end], ...]``, with one caption each if the caption is a list, too; ``""`` disables it. Relative paths
+    are resolved against ``root``, by default the manifest's folder.
     """
 
     video: str | None = None
@@ -55,7 +55,7 @@ class ManifestColumns:
 
 @dataclass(frozen=True)
 class RawRow:
-    """A row as a reader found it; ``fault`` says why it can't be used, ``place`` which row it is (a line number)."""
+    """A row as read; ``fault`` says why it cannot be used, ``place`` identifies it (a line number)."""
 
     values: dict[str, Any]
     fault: str | None = None
@@ -74,10 +74,10 @@ class ColumnMapping:
     """Turns raw rows into rows of :data:`ROWS`.
 
     Args:
-        columns: what the user named.
-        names: the columns that the manifest has.
+        columns: the user's choice.
+        names: the manifest's columns.
         source: the manifest, for messages and the default root.
-        sample: its first rows; they tell a column of segments from another column of that name.
+        sample: its first rows, to recognise a column of segments.
     """
 
     def __init__(self, columns: ManifestColumns, names: list[str], source: str, sample: list[RawRow]) -> None:
@@ -111,7 +111,7 @@ class ColumnMapping:
             unknown = [field for field in self._fields(role, given) if field not in self.names]
             if unknown:
                 raise InputError(
-                    f"manifest '{self.source}': there is no column '{unknown[0]}' for --columns.{role}. "
+                    f"manifest '{self.source}': no column '{unknown[0]}' for --columns.{role}. "
                     f"Columns: {', '.join(self.names)}."
                 )
             return given
@@ -119,8 +119,8 @@ class ColumnMapping:
         if found is None and required:
             hint = " Its first line looks like a row: put a line of column names, such as video,caption, above it."
             raise InputError(
-                f"manifest '{self.source}': none of its columns ({', '.join(self.names)}) is known to hold the "
-                f"{role}. Name it with --columns.{role}." + (hint if self._lacks_header() else "")
+                f"manifest '{self.source}': none of its columns ({', '.join(self.names)}) has a usual name for the "
+                f"{role}. Give it with --columns.{role}." + (hint if self._lacks_header() else "")
             )
         return found or ""
 
@@ -133,20 +133,20 @@ class ColumnMapping:
             ]
         except ValueError as error:
             raise InputError(
-                f"--columns.{role} '{given}' is no template ({error}): write column names in braces, such as "
+                f"--columns.{role} '{given}' is not a template ({error}): write column names in braces, such as "
                 "'{page_dir}/{videoid}.mp4'."
             ) from error
         fields = [name for name, _ in parsed]
         plain = all(field and field.replace("_", "a").replace("-", "a").isalnum() for field in fields)
         if not plain or any(conversion for _, conversion in parsed):
-            raise InputError(f"--columns.{role} '{given}': each pair of braces holds the name of a column.")
+            raise InputError(f"--columns.{role} '{given}': each pair of braces must hold a column name.")
         return fields
 
     def _lacks_header(self) -> bool:
         return any("/" in name or name.lower().endswith((".mp4", ".webm", ".mkv", ".mov")) for name in self.names)
 
     def rows(self, raw: RawRow) -> Iterator[Row]:
-        """The rows that a raw row stands for: one, or one a segment."""
+        """The rows of a raw row: one, or one per segment."""
         fault, name = raw.fault, None
         self._row += 1
         try:
@@ -187,7 +187,7 @@ class ColumnMapping:
         return [(start, end)], [caption]
 
     def _text(self, caption: Any) -> str | None:
-        """A caption as text; of several the first one."""
+        """A caption as text, the first of several."""
         if isinstance(caption, list | tuple) and caption:
             caption = caption[0]
         return caption.strip() if isinstance(caption, str) else None
@@ -201,16 +201,16 @@ class ColumnMapping:
 
 
 def storable(row: Row) -> Row:
-    """A row as it can be stored: where a text is none of Unicode, or a path none, the row fails and says so.
+    """A row that can be stored: one with invalid Unicode or an invalid path becomes a failed row.
 
-    JSON can name half of a character (``\\ud800``), as can names in a tar file that are not UTF-8.
+    JSON can contain half of a surrogate pair (``\\ud800``), as can non-UTF-8 names in a tar file.
     """
     uri, caption, *_, fault = row
     try:
         (f"{uri}{fault}" if caption is None else f"{uri}{fault}{caption}").encode()
     except UnicodeEncodeError as error:
         half = f"U+{ord(error.object[error.start]):04X}"
-        said = fault or f"BadRow: its path or caption holds {half}, half of a character. Write it as UTF-8."
+        said = fault or f"BadRow: its path or caption has {half}, half of a surrogate pair. Write it as UTF-8."
         return _printable(uri), None, None, None, _printable(said)
     if uri is not None and "\0" in uri:
         return (
@@ -218,7 +218,7 @@ def storable(row: Row) -> Row:
             caption,
             None,
             None,
-            fault or "BadRow: its path holds a zero byte, which no path does",
+            fault or "BadRow: its path has a zero byte, which is not allowed",
         )
     return row
 
@@ -229,7 +229,7 @@ def _printable(text: str | None) -> str | None:
 
 def _span_fault(name: str, start: float | None, end: float | None) -> str | None:
     if name.startswith(("http://", "https://")):
-        return "NotFetched: videos are not fetched from the web, download it first"
+        return "NotFetched: videos are not downloaded from the web, download it first"
     if end is not None and end <= (start or 0.0):
         return f"BadSpan: it ends at {end:g} s and starts at {start or 0:g} s"
     return None

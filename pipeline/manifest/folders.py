@@ -1,4 +1,4 @@
-"""Folders as manifests: videos with their captions beside them, tar shards, or Parquet files."""
+"""Folders as manifests: videos with sidecar captions, tar shards, or Parquet files."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _LARGEST_SIDECAR = 16 << 20
 
 
 class FolderFiles:
-    """All files under a folder, by kind; ``metadata`` is the table of a `videofolder` data set of Hugging Face."""
+    """All files under a folder, by kind; ``metadata`` is the table of a Hugging Face `videofolder`."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -38,11 +38,11 @@ class FolderFiles:
         return [self.scheme + file for file in sorted(self.files) if PurePosixPath(file).suffix.lower() in suffixes]
 
     def kind(self) -> str:
-        """``metadata``, ``videos``, ``shards`` or ``parquet``; InputError where the folder is none or two of them."""
+        """``metadata``, ``videos``, ``shards`` or ``parquet``; InputError if the folder matches none or two of them."""
         if self.videos and self.shards:
             raise InputError(
                 f"manifest '{self.source}': the folder holds {len(self.videos):,} videos and {len(self.shards):,} tar "
-                f"shards. Name one of the two, for example '{self.source.rstrip('/')}/*.tar'."
+                f"shards. Give one of the two, for example '{self.source.rstrip('/')}/*.tar'."
             )
         if self.videos:
             return "metadata" if self.metadata else "videos"
@@ -52,7 +52,7 @@ class FolderFiles:
 
 
 def _is_hidden(name: str) -> bool:
-    """Hidden files, and tables without rows that writers of Parquet leave beside those with rows (``_metadata``).
+    """Hidden files, and Parquet metadata files without rows (``_metadata``).
 
     Videos may begin with ``_``: many ids do.
     """
@@ -60,7 +60,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def folder_rows(folder: FolderFiles, columns: ManifestColumns) -> Iterator[Row]:
-    """A row a video, with the caption of ``name.txt``, or of ``name.json``, beside ``name.mp4``."""
+    """One row per video, with the caption from ``name.txt`` or ``name.json`` next to ``name.mp4``."""
     for video in folder.videos:
         path = video.removeprefix(folder.scheme)
         text, facts = (str(PurePosixPath(path).with_suffix(suffix)) for suffix in (".txt", ".json"))
@@ -74,7 +74,7 @@ def folder_rows(folder: FolderFiles, columns: ManifestColumns) -> Iterator[Row]:
 
 
 def sidecar_row(uri: str, sidecars: dict[str, bytes], columns: ManifestColumns) -> Row:
-    """The row of a video from the files beside it, ``txt`` (the caption) and ``json`` (fields)."""
+    """The row of a video from its sidecar files, ``txt`` (the caption) and ``json`` (fields)."""
     facts: dict[str, Any] = {}
     if "json" in sidecars:
         try:
@@ -94,7 +94,7 @@ def sidecar_row(uri: str, sidecars: dict[str, bytes], columns: ManifestColumns) 
             caption = sidecars["txt"].decode("utf-8-sig").strip()
         except UnicodeDecodeError:
             return uri, None, None, None, "CaptionNotText: the .txt beside it is not UTF-8"
-    try:  # the times that a downloader notes are those of the video it cut, so only named ones count
+    try:  # times noted by a downloader refer to the uncut video, so only explicitly given fields are used
         start = seconds(facts.get(columns.start)) if columns.start else None
         end = seconds(facts.get(columns.end)) if columns.end else None
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a file or folder that is no manifest looks like, and what to do with it."""
+"""Explains files and folders that are not supported manifests, with remedies."""
 
 from collections import Counter
 from pathlib import PurePosixPath
@@ -10,11 +10,11 @@ _EXPECTED = (
 _FILES = {
     ".xlsx": "It looks like a spreadsheet: save it as CSV.",
     ".xls": "It looks like a spreadsheet: save it as CSV.",
-    ".txt": "If it lists one video a line, put the line 'video' above them and name it .csv.",
+    ".txt": "If it lists one video per line, add 'video' as its first line and rename it to .csv.",
     ".tgz": "It is a compressed tar, which can't be read from the middle: unpack it with gunzip.",
     ".tar.gz": "It is a compressed tar, which can't be read from the middle: unpack it with gunzip.",
-    ".zip": "It is an archive: unpack it, and name the folder.",
-    ".arrow": "It looks like a data set of Hugging Face saved to disk: write it with Dataset.to_parquet.",
+    ".zip": "It is an archive: unpack it, and give the folder.",
+    ".arrow": "It looks like a Hugging Face dataset saved to disk: write it with Dataset.to_parquet.",
     ".yaml": "Write its rows as CSV or JSON lines.",
     ".pkl": "Write its rows as CSV or JSON lines.",
     ".mds": "It looks like a shard of MosaicML streaming: write its videos to files or to tar shards.",
@@ -23,14 +23,14 @@ _FILES = {
 
 
 def describe_file(source: str) -> str:
-    """Why a file is no manifest, and what to do."""
+    """Why a file is not a manifest, and what to do."""
     name = source.lower()
     hint = next((text for suffix, text in _FILES.items() if name.endswith(suffix)), "")
     return f"{_EXPECTED}. {hint}".rstrip()
 
 
 def describe_folder(path: str, files: set[str], video_suffixes: tuple[str, ...]) -> str:
-    """Why a folder is no manifest, and what to do."""
+    """Why a folder is not a manifest, and what to do."""
     inside = [file.removeprefix(path).lstrip("/") for file in files]
     suffixes = Counter(PurePosixPath(file).suffix.lower() for file in inside)
     top = sorted(file for file in inside if "/" not in file)
@@ -49,5 +49,5 @@ def describe_folder(path: str, files: set[str], video_suffixes: tuple[str, ...])
     if suffixes[".jpg"] + suffixes[".png"] > 0:
         return f"{start}. It looks like frames as pictures: join those of each video with ffmpeg."
     if tables:
-        return f"{start}. It holds {', '.join(tables[:3])}: name that file as the manifest."
+        return f"{start}. It holds {', '.join(tables[:3])}: give that file as the manifest."
     return f"{start} ({', '.join(video_suffixes)})."

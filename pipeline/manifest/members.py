@@ -1,9 +1,9 @@
-"""Videos inside larger files: a member of a tar shard, or a value of a Parquet column, each with a URI of its own.
+"""Videos inside larger files: a member of a tar shard, or a value of a Parquet column, each with its own URI.
 
     /data/00000.tar#offset=1536&size=20480&member=0001.mp4
     s3://bucket/part-0.parquet#row_group=2&row=17&column=video.bytes
 
-Such a URI is all that is needed to read the video again: nothing is unpacked, and no index is kept.
+Such a URI is enough to read the video again, without unpacking or an index.
 """
 
 import re
@@ -47,7 +47,7 @@ class ParquetValue:
 
 
 def parse_member(uri: str) -> TarMember | ParquetValue | None:
-    """The member that a URI names; None for a file of its own."""
+    """The member of a URI; None for a plain file."""
     if "#" not in uri:
         return None
     if found := _TAR.fullmatch(uri):

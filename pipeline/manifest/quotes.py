@@ -1,7 +1,7 @@
-"""Records of CSV and TSV files, without rows that a quote nobody closed would take in silence.
+"""Records of CSV and TSV files; detects unclosed quotes, which would silently swallow rows.
 
-A quoted field may hold line breaks, so one quote too many joins all rows up to the next quote. Such a file is refused.
-TSV files are often written without any quoting; there a quote that closes nowhere is a letter as others are.
+A quoted field may hold line breaks, so a stray quote joins all rows up to the next quote. Such a file is refused.
+TSV files are often written without quoting; there an unclosed quote is an ordinary character.
 """
 
 import csv
@@ -16,12 +16,12 @@ from pipeline.manifest.samples import is_video
 _END = "\x1cend of the manifest\x1c"
 _ADDRESS = re.compile(r"[a-z0-9]+://\S+", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{4,}")
-# Some writers leave blanks between a closing quote and what ends the field.
+# Some writers leave blanks between a closing quote and the end of the field.
 _BLANKS = {",": re.compile(r'"[ \t]+(?=[,\r\n]|$)'), "\t": re.compile(r'" +(?=[\t\r\n]|$)')}
 
 
 def csv_records(lines: Iterable[str], source: str) -> Iterator[list[str]]:
-    """The records of a CSV file; InputError at one whose quote is open at the end, or closes behind further rows."""
+    """The records of a CSV file; InputError if a quote is unclosed, or seems to span further rows."""
     held: list[str] = []
 
     def fed() -> Iterator[str]:
@@ -48,15 +48,15 @@ def csv_records(lines: Iterable[str], source: str) -> Iterator[list[str]]:
 
 
 def tsv_records(lines: Iterable[str], source: str) -> Iterator[list[str]]:
-    """The records of a TSV file. What is quoted as in CSV is read so, every other quote is a letter.
+    """The records of a TSV file. Fields quoted as in CSV are unquoted, any other quote is an ordinary character.
 
-    InputError where a quote closes as in CSV, but behind what looks like further rows: it could be read either way.
+    InputError if a quoted field seems to span further rows, which is ambiguous.
     """
     ahead, first, columns, hopeless = _Ahead(lines), 1, 0, 0
     for line in ahead.heads():
         row, count = line.rstrip("\r\n").split("\t") if line.strip("\r\n") else [], 1
         if any(field.startswith('"') for field in row):
-            # A quote open at the end of this line meets the same end as one that was open there before.
+            # A quote still open at the end of this line cannot be closed if an earlier one open there could not.
             closed, read = _closed(itertools.islice(ahead.peek(), 1 if first < hopeless or not columns else None), "\t")
             if not closed:
                 hopeless = max(hopeless, first + read - 1)
@@ -71,19 +71,19 @@ def tsv_records(lines: Iterable[str], source: str) -> Iterator[list[str]]:
 
 
 class _Ahead:
-    """Lines that can be looked at before they are dropped; each is read once."""
+    """A line iterator with lookahead; each line is read once."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._rest = iter(lines)
         self._seen: deque[str] = deque()
 
     def heads(self) -> Iterator[str]:
-        """The line that is now the first, until there is none."""
+        """The current first line, until there are none."""
         while (line := next(self.peek(), None)) is not None:
             yield line
 
     def peek(self) -> Iterator[str]:
-        """All lines from the first on, read as they are asked for; not to be used after a drop."""
+        """All lines from the current first one, read lazily; invalid after :meth:`drop`."""
         yield from self._seen
         for line in self._rest:
             self._seen.append(line)
@@ -95,7 +95,7 @@ class _Ahead:
 
 
 def _closed(lines: Iterable[str], delimiter: str) -> tuple[bool, int]:
-    """Whether lines begin with a record whose quotes close by all the rules, and how many were read to know it."""
+    """Whether lines begin with a correctly quoted record, and how many lines were read to find out."""
     clean = (_BLANKS[delimiter].sub('"', line) for line in lines)
     reader = csv.reader(clean, delimiter=delimiter, strict=True)
     try:
@@ -106,9 +106,9 @@ def _closed(lines: Iterable[str], delimiter: str) -> tuple[bool, int]:
 
 
 def _took_rows(lines: Sequence[str], delimiter: str, columns: int) -> bool:
-    """Whether a later line of a record looks like a row: it has as many fields, and names a video where the first does.
+    """Whether a later line of a record looks like a row: as many fields, and a video in the same column.
 
-    Lines of a value are not compared with each other. A comma with a blank behind it is one of a sentence.
+    Lines with a comma followed by a blank are taken for prose.
     """
     *whole, opened = next(csv.reader(lines[:1], delimiter=delimiter))
     first = [*whole, *opened.split(delimiter)]
@@ -120,7 +120,7 @@ def _took_rows(lines: Sequence[str], delimiter: str, columns: int) -> bool:
         row = [field.strip().strip('"') for field in line.split(delimiter)]
         if len(row) != columns or (delimiter == "," and ", " in line):
             continue
-        # Numbers, one a line with a comma behind it, are a list.
+        # Lines with a number and a trailing comma are a list, not rows.
         if (_is_number(row[column]) and all(row)) if by_number else _is_named(row[column]):
             return True
     return False
@@ -142,7 +142,7 @@ def _took(source: str, line: int, count: int) -> InputError:
 
 def _refusal(source: str, line: int, what: str) -> InputError:
     return InputError(
-        f"manifest '{source}': the row in line {line:,} {what}. A quote before a value needs one after it: "
+        f"manifest '{source}': the row in line {line:,} {what}. A quote before a value needs a closing one: "
         'close it, and write a quote inside a value as two (""). '
-        "Where the value is meant to hold all these lines, write the manifest as JSON lines."
+        "If the value really spans these lines, write the manifest as JSON lines."
     )

@@ -1,4 +1,4 @@
-"""Read a manifest: from what its path is to batches of rows."""
+"""Reads a manifest in batches of rows; picks the reader by path."""
 
 import csv
 import fnmatch
@@ -44,7 +44,7 @@ def read_manifest(source: str, columns: ManifestColumns) -> Iterator[pa.RecordBa
 
     ``source`` is a file, a folder, or several shards: ``shards/*.tar`` or ``shards/{00000..00099}.tar``.
 
-    InputError where the manifest itself is missing, of an unknown format, or lacks the columns.
+    InputError if the manifest itself is missing, of unknown format, or lacks columns.
     """
     files = _expanded(source)
     if files is not None:
@@ -86,11 +86,11 @@ def _shards_or_parquet(files: list[str], source: str, columns: ManifestColumns) 
         return shard_batches(files, columns)
     if kinds == {".parquet"}:
         return _mapped(parquet_table(files), source, columns)
-    raise InputError(f"manifest '{source}': several files are read only where all are .tar or all are .parquet.")
+    raise InputError(f"manifest '{source}': several files must be all .tar or all .parquet.")
 
 
 def _expanded(source: str) -> list[str] | None:
-    """The files that a pattern means; None where the source is no pattern."""
+    """The files of a pattern; None if the source is not a pattern."""
     if (braces := _BRACES.search(source)) is not None:
         low, high = braces[1], braces[2]
         numbers = (str(number).zfill(len(low)) for number in range(int(low), int(high) + 1))
@@ -103,7 +103,7 @@ def _expanded(source: str) -> list[str] | None:
         return None
     folder, _, pattern = source.rpartition("/")
     if "*" in folder:
-        raise InputError(f"manifest '{source}': '*' may stand in the file's name only. Name the folder.")
+        raise InputError(f"manifest '{source}': '*' is only allowed in the file name. Give the folder without it.")
     fs, path = split(folder or ".")
     scheme = source.split("://", 1)[0] + "://" if is_remote(source) else ""
     with explained(source):
@@ -112,7 +112,7 @@ def _expanded(source: str) -> list[str] | None:
         info.path for info in infos if info.type == pafs.FileType.File and fnmatch.fnmatchcase(info.base_name, pattern)
     )
     if not found:
-        raise InputError(f"manifest '{source}': no file has such a name.")
+        raise InputError(f"manifest '{source}': no file matches it.")
     return [scheme + path for path in found]
 
 
@@ -126,7 +126,7 @@ def _is_folder(source: str) -> bool:
     kind = _kind(source)
     if kind == pafs.FileType.NotFound:
         try:
-            with explained(source):  # of a bucket that is missing, too, a store says no more than this
+            with explained(source):  # a store gives no more detail even for a missing bucket
                 raise FileNotFoundError(source)
         except FileNotFoundError as error:
             raise InputError(f"manifest '{source}': there is no such file or folder.") from error

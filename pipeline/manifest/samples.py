@@ -1,9 +1,9 @@
-"""Which files of a WebDataset sample belong to which of its videos.
+"""Assigns the sidecar files of a WebDataset sample to its videos.
 
-A sample is what has the same name up to the first dot, so `shot.1.mp4`, `shot.1.txt`, `shot.2.mp4` and `shot.2.txt` are
-one. Where it has several videos or several captions, a caption belongs to the video that has its whole name; one that
-bears the sample's name alone (`shot.txt`) belongs to those that have none of their own. What could belong to either
-belongs to none: a wrong caption is worse than a failed row.
+A sample is the files with the same name up to the first dot: `shot.1.mp4`, `shot.1.txt`, `shot.2.mp4` and `shot.2.txt`
+are one. With several videos or captions, a caption belongs to the video with the same stem; one with only the sample's
+name (`shot.txt`) belongs to videos without their own. Ambiguous captions are not assigned: a wrong caption is worse
+than a failed row.
 """
 
 import re
@@ -31,7 +31,7 @@ VIDEO_SUFFIXES = (
 
 
 def is_video(name: str) -> bool:
-    """Whether a member's name is that of a video."""
+    """Whether a member is a video, by its name."""
     return name.lower().endswith(VIDEO_SUFFIXES)
 
 
@@ -42,7 +42,7 @@ def sample_key(name: str) -> str:
 
 
 class Sample:
-    """The members of one sample, looked through once, so that a whole shard may be one sample."""
+    """The members of one sample, indexed once, since a whole shard may be one sample."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._counts = Counter(names)
@@ -59,12 +59,12 @@ class Sample:
                     self._open[kind].append(name)
 
     def beside(self, video: str, kind: str) -> str | None:
-        """The member ``.kind``, of :data:`SIDECARS`, that belongs to one of the videos; None where there is none.
+        """The sidecar member of a kind in :data:`SIDECARS` for one of the videos; None if there is none.
 
-        ValueError, whose message tells what is unclear, where it cannot be said which one it is.
+        ValueError with an explanation if it is ambiguous.
         """
         if (times := self._counts[video]) > 1:
-            raise ValueError(f"the sample holds {video} {times} times: give each video a name of its own")
+            raise ValueError(f"the sample holds {video} {times} times: give each video its own name")
         stem = _stem(video)
         if same := self._named.get((kind, stem)) or self._named.get((kind, sample_key(video))):
             if len(same) > 1:
@@ -76,7 +76,7 @@ class Sample:
             return None
         if self._videos > 1 or len(found) > 1 or (_is_piece(video) and _is_piece(found[0])):
             raise ValueError(
-                f"it is unclear whether {found[0]} belongs to {video}: name it as the video, {stem}.{kind}"
+                f"it is unclear whether {found[0]} belongs to {video}: rename it after the video, {stem}.{kind}"
             )
         return found[0]
 
@@ -87,5 +87,5 @@ def _stem(name: str) -> str:
 
 
 def _is_piece(name: str) -> bool:
-    """Whether between first and last dot there is a number alone, as pieces of one video have (``shot.1.mp4``)."""
+    """Whether only numbers are between the first and last dot, as in pieces of one video (``shot.1.mp4``)."""
     return bool(_PIECE.fullmatch(_stem(name)[len(sample_key(name)) :]))

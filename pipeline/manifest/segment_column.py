@@ -1,4 +1,4 @@
-"""Which column holds several parts of one video, where the manifest's names alone do not say it."""
+"""Finds the column that holds several segments per video, if names alone do not tell."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,15 +8,15 @@ from pipeline.manifest.segments import looks_like_list
 
 SEGMENTS_NAME = "segments"
 OTHER_NAMES = ("timestamp", "timestamps")
-"""Names of columns that hold segments in some data sets, and moments in others."""
+"""Names of columns that hold segments in some datasets, and points in time in others."""
 
 
 class SegmentColumn:
-    """Finds the value of a row that names segments.
+    """Finds the segments of a row.
 
-    A column that the user names, or that is called ``segments``, holds them. One called ``timestamp`` or
-    ``timestamps`` does where its first values are lists. It may have none in any number of rows; where it turns out to
-    hold lists after it was taken for moments, the manifest is refused, for these rows were read without.
+    They are in the column that the user gave or that is called ``segments``, or in ``timestamp`` or ``timestamps`` if
+    its first values are lists. Any row may lack them. If a list appears after the column was taken for points in time,
+    the manifest is refused, since earlier rows were read without segments.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class SegmentColumn:
 
     @property
     def likely(self) -> bool:
-        """Whether there is such a column, or there may be: one that has no value in the first rows."""
+        """Whether there is such a column, or may be one without values in the first rows."""
         return bool(self.name or self._empty)
 
     def value(self, values: Mapping[str, Any], row: int) -> Any:
-        """What names the segments of a row; None where nothing does. InputError as the class says."""
+        """The segments value of a row, or None. InputError as described above."""
         if not self.name:
             self._decide(values, row)
         found = values.get(self.name) if self.name else None
@@ -51,8 +51,8 @@ class SegmentColumn:
                 continue
             if name in self._moments:
                 raise InputError(
-                    f"manifest '{self.source}': column '{name}' holds a list in row {row:,} and none in row "
-                    f"{self._moments[name]:,}. A column holds segments in all rows or in none: name it with "
+                    f"manifest '{self.source}': column '{name}' has a list in row {row:,} but not in row "
+                    f"{self._moments[name]:,}. A column must hold segments in all rows or in none: give it with "
                     f"--columns.segments {name}, or rename it."
                 )
             self.name = name

@@ -1,4 +1,4 @@
-"""Times and segments as manifests write them: seconds, clock times, and lists of both."""
+"""Parses times and segments of manifests: seconds, clock times, and lists of both."""
 
 import ast
 import json
@@ -16,9 +16,9 @@ _SHOWN = 60
 
 
 def seconds(value: Any) -> float | None:
-    """Seconds from a number, ``"12.5"``, ``"0:00:17.683"``, ``"02:11"`` or a time; None where there is nothing.
+    """Seconds from a number, ``"12.5"``, ``"0:00:17.683"``, ``"02:11"`` or a time; None if empty.
 
-    Raises ValueError for anything else, and for what is not at or after 0.
+    Raises ValueError for anything else, and for negative or infinite times.
     """
     if value is None or value == "":
         return None
@@ -27,15 +27,15 @@ def seconds(value: Any) -> float | None:
     except OverflowError:
         found = float("inf")
     if not 0 <= found < float("inf"):
-        raise ValueError(f"{_short(value)}: a time is at or after 0 s, and finite")
+        raise ValueError(f"{_short(value)}: a time must be finite and not negative")
     return found
 
 
 def _short(value: Any) -> str:
-    """A value for a message; of what somebody else wrote, so it may be of any length."""
+    """A value for a message, shortened, since it is untrusted input."""
     try:
         text = str(value)
-    except ValueError:  # a number of more digits than Python writes
+    except ValueError:  # a number with more digits than Python converts
         return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -48,7 +48,7 @@ def _read_seconds(value: Any) -> float:
     if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
         hours, minutes, rest = int(clock[1] or 0), int(clock[2]), float(clock[3].replace(",", "."))
         if rest >= 60 or (clock[1] and minutes >= 60):
-            raise ValueError(f"{_short(value)}: minutes and seconds of a clock time are below 60")
+            raise ValueError(f"{_short(value)}: minutes and seconds of a clock time must be below 60")
         return hours * 3600 + minutes * 60 + rest
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"{_short(value)!r} is not a time in seconds")
@@ -59,12 +59,12 @@ def _read_seconds(value: Any) -> float:
 
 
 def looks_like_list(value: Any) -> bool:
-    """Whether a value is a list, or text that is written as one."""
+    """Whether a value is a list, or text that looks like one."""
     return isinstance(value, list | tuple) or (isinstance(value, str) and value.lstrip().startswith(("[", "(")))
 
 
 def read_list(value: Any) -> list[Any] | None:
-    """A list from a list, or from its text as JSON or Python write it; None where it is no list."""
+    """A list from a list, or from its text in JSON or Python syntax; None if it is not a list."""
     if isinstance(value, str) and looks_like_list(value) and len(value) <= _LONGEST_TEXT:
         try:
             value = json.loads(value)
@@ -79,7 +79,7 @@ def read_list(value: Any) -> list[Any] | None:
 def read_segments(value: Any) -> list[Segment]:
     """Segments from ``[[start, end], ...]``, one ``[start, end]``, or a list of ``{"start": ..., "end": ...}``.
 
-    Raises ValueError where the value is none of these.
+    Raises ValueError for any other value.
     """
     found = read_list(value)
     if found is None:
@@ -105,7 +105,7 @@ def _segment(item: Any) -> Segment:
 def captions_of(value: Any, count: int) -> list[Any]:
     """One caption for each of ``count`` segments: a list of as many, or one caption for all of them.
 
-    Raises ValueError where there are more captions than one, but not as many as segments.
+    Raises ValueError for several captions that do not match the number of segments.
     """
     texts = read_list(value)
     if texts is not None and len(texts) > 1 and len(texts) != count:

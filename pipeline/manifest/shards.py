@@ -1,4 +1,4 @@
-"""WebDataset shards: tar files whose members of one name are a sample, read where they lie."""
+"""WebDataset shards: tar files whose members with one name form a sample, read in place."""
 
 import tarfile
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from pipeline.manifest.samples import Sample, is_video, sample_key
 
 _THREADS = 16
 _LARGEST_SIDECAR = 16 << 20
-# Headers and captions lie between videos: one read brings a header with the small members after it.
+# Headers and captions are between videos: one read gets a header with the small members after it.
 _READ_AHEAD = 1 << 16
-# Writers fill up with zeros to records of 10 kB; what lies behind the end mark is looked at so far.
+# Writers pad with zeros to records of 10 kB; this many bytes after the end marker are checked.
 _TAIL = 1 << 20
 
 
 def shard_batches(shards: list[str], columns: ManifestColumns) -> Iterator[pa.RecordBatch]:
-    """Batches of :data:`ROWS`, a row a video, in the order of the shards."""
+    """Batches of :data:`ROWS`, one row per video, in the order of the shards."""
     with ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(shards), _THREADS):
             for table in pool.map(lambda shard: shard_table(shard, columns), shards[start : start + _THREADS]):
@@ -32,7 +32,7 @@ def shard_batches(shards: list[str], columns: ManifestColumns) -> Iterator[pa.Re
 
 
 def shard_table(shard: str, columns: ManifestColumns) -> pa.Table:
-    """The videos of a shard as rows of :data:`ROWS`; the last row tells of a shard that ends too early."""
+    """The videos of a shard as rows of :data:`ROWS`; the last row reports a truncated shard."""
     fs, path = split(shard)
     with explained(shard):
         info = fs.get_file_info(path)
@@ -41,7 +41,7 @@ def shard_table(shard: str, columns: ManifestColumns) -> pa.Table:
 
 @lru_cache(maxsize=1 << 16)
 def _indexed(shard: str, size: int, changed: int | None, columns: ManifestColumns) -> pa.Table:
-    """The index of a shard; a plan is made several times, and size and time tell whether the shard is the same."""
+    """The index of a shard, cached because a plan is made several times; size and time identify the shard."""
     fs, path = split(shard)
     rows: list[Row] = []
     with explained(shard), fs.open_input_file(path) as stream:
@@ -57,16 +57,16 @@ def _indexed(shard: str, size: int, changed: int | None, columns: ManifestColumn
 
 
 def _check_end(tar: tarfile.TarFile, stream: pa.NativeFile, size: int) -> None:
-    """Tarfile stops without a word at a header that it can't read, and at an end mark with more behind it."""
+    """Detect where tarfile stops silently: at an unreadable header, and at an end marker followed by more data."""
     end = int(tar.offset)
     stream.seek(min(end, size))
     tail = bytes(stream.read(_TAIL))
     if any(tail[:512]):
-        raise tarfile.ReadError(f"the header at byte {end} can't be read")
+        raise tarfile.ReadError(f"the header at byte {end} is unreadable")
     if len(tail) < 512:
-        raise tarfile.ReadError("the file has no end mark, so it may have been cut off")
+        raise tarfile.ReadError("the file has no end marker, so it may be truncated")
     if any(tail):
-        raise tarfile.ReadError("there is more behind its end mark: shards can't be joined with cat")
+        raise tarfile.ReadError("there is data after its end marker: shards cannot be joined with cat")
 
 
 def _columns(rows: list[Row]) -> list[tuple[object, ...]]:
@@ -74,7 +74,7 @@ def _columns(rows: list[Row]) -> list[tuple[object, ...]]:
 
 
 def _samples(tar: tarfile.TarFile, size: int) -> Iterator[list[tarfile.TarInfo]]:
-    """Members that follow each other and have the same name up to the first dot of its last part."""
+    """Consecutive members with the same name up to the first dot of the last path component."""
     sample: list[tarfile.TarInfo] = []
     for member in tar:
         if not member.isreg() or _is_hidden(member.name):
@@ -92,7 +92,7 @@ def _samples(tar: tarfile.TarFile, size: int) -> Iterator[list[tarfile.TarInfo]]
 
 
 def _is_hidden(name: str) -> bool:
-    """Hidden files, and members such as ``__key__``, which WebDataset keeps for facts of its own."""
+    """Hidden files, and members such as ``__key__``, which WebDataset reserves."""
     last = name.rsplit("/", 1)[-1]
     return last.startswith(".") or (name.startswith("__") and name.endswith("__"))
 
@@ -114,10 +114,10 @@ def _sample_rows(
 
 
 def _sidecars(sample: Sample, video: str, columns: ManifestColumns) -> dict[str, str]:
-    """The members that a video's row is made of, by kind."""
+    """The sidecar members of a video, by kind."""
     text = sample.beside(video, "txt")
     if text and not (columns.caption or columns.start or columns.end):
-        return {"txt": text}  # no field is asked for, so whatever the .json is, it fails no row
+        return {"txt": text}  # no field is needed, so a broken .json must not fail the row
     found = {"txt": text, "json": sample.beside(video, "json")}
     return {kind: name for kind, name in found.items() if name}
 
@@ -129,7 +129,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 class _ReadAhead:
-    """A file of an object store with few requests where many small pieces that lie close together are read."""
+    """A remote file with read-ahead, to need few requests for small reads close together."""
 
     def __init__(self, stream: pa.NativeFile) -> None:
         self._stream = stream

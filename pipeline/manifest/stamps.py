@@ -1,4 +1,4 @@
-"""Stamps: what tells, without reading it, whether a source has changed."""
+"""Stamps: detect changed sources without reading them."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +7,11 @@ from base.storage.uri import is_remote
 from pipeline.manifest.members import container
 
 MISSING = "missing"
-"""The stamp of a file that is not there."""
+"""The stamp of a missing file."""
 
 
 def stamp_all(uris: list[str]) -> list[str | None]:
-    """Size and time of each local file (of the shard that holds it); None for a remote one, trusted not to change."""
+    """Size and time of each local file (or its shard); None for remote files, which are assumed not to change."""
     size = 4096
     with ThreadPoolExecutor(8) as pool:
         pieces = pool.map(lambda i: [_stamp(uri) for uri in uris[i : i + size]], range(0, len(uris), size))
@@ -22,7 +22,7 @@ def _stamp(uri: str) -> str | None:
     if is_remote(uri):
         return None
     try:
-        stat = os.stat(container(uri))  # noqa: PTH116 - a million times, and Path.stat costs several times as much
+        stat = os.stat(container(uri))  # noqa: PTH116 - called a million times, and Path.stat is several times slower
     except OSError:
         return MISSING
     return f"{stat.st_size}:{stat.st_mtime_ns}"

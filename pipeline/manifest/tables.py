@@ -25,7 +25,7 @@ _PEEK = 10_000
 
 @dataclass(frozen=True)
 class RawTable:
-    """The rows of a table, the columns it has, and a look at its first rows."""
+    """The rows of a table, its columns, and its first rows."""
 
     rows: Iterator[RawRow]
     names: list[str]
@@ -41,7 +41,7 @@ def _check_names(names: list[str], source: str) -> None:
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice is not None:
         raise InputError(
-            f"manifest '{source}': {names.count(twice)} columns are named '{twice}', and a name stands for one. Rename "
+            f"manifest '{source}': {names.count(twice)} columns are named '{twice}', but names must be unique. Rename "
             "or remove the others."
         )
 
@@ -49,13 +49,13 @@ def _check_names(names: list[str], source: str) -> None:
 def _open_text(source: str) -> io.TextIOWrapper:
     fs, path = split(source)
     with explained(source):
-        stream = fs.open_input_stream(path)  # unpacks what its name says is compressed
+        stream = fs.open_input_stream(path)  # decompresses by file name
     return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
 
 
 def csv_table(source: str) -> RawTable:
     """A CSV or TSV file with a line of column names."""
-    csv.field_size_limit(1 << 24)  # a caption of 100 kB is a fault of its row, not of the manifest
+    csv.field_size_limit(1 << 24)  # a caption of 100 kB should only fail its row
     is_tsv = PurePosixPath(source).name.lower().removesuffix(".gz").endswith(".tsv") or ".tsv." in source.lower()
     lines = _open_text(source)
     reader = tsv_records(lines, source) if is_tsv else csv_records(lines, source)
@@ -68,14 +68,14 @@ def csv_table(source: str) -> RawTable:
         for number, row in enumerate(reader, start=2):
             if not row:
                 continue
-            fault = None if len(row) == len(names) else f"BadRow: {len(row)} fields where {len(names)} are named"
+            fault = None if len(row) == len(names) else f"BadRow: {len(row)} fields but {len(names)} columns"
             yield RawRow(dict(zip(names, row, strict=False)), fault, str(number) if fault else "")
 
     return _table(rows(), names)
 
 
 def json_lines_table(source: str) -> RawTable:
-    """A file with one JSON object a line; its columns are those of all its first rows."""
+    """A file with one JSON object per line; its columns are the union over its first rows."""
     lines = enumerate(_open_text(source), start=1)
 
     def rows() -> Iterator[RawRow]:
@@ -93,7 +93,7 @@ def json_lines_table(source: str) -> RawTable:
 
 
 def json_table(source: str) -> RawTable:
-    """A JSON file: a list of objects, an object with one such list in it, or JSON lines under another name."""
+    """A JSON file: a list of objects, an object with one such list in it, or JSON lines despite its name."""
     with _open_text(source) as stream:
         text = stream.read()
     try:
@@ -102,19 +102,19 @@ def json_table(source: str) -> RawTable:
         if error.msg == "Extra data":
             return json_lines_table(source)
         raise InputError(f"manifest '{source}' is not readable JSON: {error}.") from error
-    except (ValueError, RecursionError) as error:  # a number too long, or lists in lists in lists
+    except (ValueError, RecursionError) as error:  # a huge number, or too deep nesting
         why = (
             "it is nested too deeply" if isinstance(error, RecursionError) else "a number in it has thousands of digits"
         )
         raise InputError(
-            f"manifest '{source}' is not readable JSON: {why}. Leave that out, or write JSON lines."
+            f"manifest '{source}' is not readable JSON: {why}. Remove that, or write JSON lines."
         ) from error
     lists = [value for value in data.values() if _is_rows(value)] if isinstance(data, dict) else [data]
     if len(lists) != 1 or not _is_rows(lists[0]):
         shape = f"an object with the fields {', '.join(list(data)[:8])}" if isinstance(data, dict) else "no such list"
         raise InputError(
-            f"manifest '{source}': a list of objects is expected, one object a video, and it holds {shape}. Write "
-            "it as JSON lines, one object with the fields video and caption a line."
+            f"manifest '{source}': it must be a list of objects, one per video, but has {shape}. Write "
+            "it as JSON lines, one object with the fields video and caption per line."
         )
     return _peeked(iter([RawRow(row) for row in lists[0]]), source)
 
@@ -124,7 +124,7 @@ def _is_rows(value: Any) -> bool:
 
 
 def _peeked(rows: Iterator[RawRow], source: str) -> RawTable:
-    """Rows without a schema: the columns are the union of the first rows'; a later row may bring no new one."""
+    """Rows without a schema: the columns are the union over the first rows; later rows must not add new ones."""
     sample = list(itertools.islice(rows, _PEEK))
     names = list(dict.fromkeys(name for row in sample for name in row.values))
     known = set(names)
@@ -135,7 +135,7 @@ def _peeked(rows: Iterator[RawRow], source: str) -> RawTable:
                 new = next(name for name in row.values if name not in known)
                 raise InputError(
                     f"manifest '{source}': row {number} has the field '{new}', which none of the first {_PEEK:,} rows "
-                    f"has. Put a row with it (null will do) first, so that it is read in all rows."
+                    f"has. Put a row with it (null is enough) first, so that it is read in all rows."
                 )
             yield row
 
@@ -143,14 +143,14 @@ def _peeked(rows: Iterator[RawRow], source: str) -> RawTable:
 
 
 def parquet_table(sources: list[str]) -> RawTable:
-    """One or several Parquet files; a column of bytes, or of {bytes, path}, holds videos that are read in place."""
+    """One or several Parquet files; columns of bytes, or of {bytes, path}, are videos that are read in place."""
     files = [_ParquetTable(source) for source in sources]
     names = list(dict.fromkeys(name for file in files for name in file.names))
     return _table(itertools.chain.from_iterable(file.rows() for file in files), names)
 
 
 class _ParquetTable:
-    """The rows of a Parquet file; values of binary columns are replaced by the URIs that they can be read from."""
+    """The rows of a Parquet file; values of binary columns are replaced by their URIs."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -175,7 +175,7 @@ class _ParquetTable:
             there = {name: _present(file, group, leaf) for name, leaf in self.values.items()}
             count = file.metadata.row_group(group).num_rows
             numbers = iter(range(count))
-            # Without other columns there is nothing to read but how many rows there are.
+            # Without other columns only the number of rows is needed.
             batches = file.iter_batches(8192, row_groups=[group], columns=columns) if columns else ()
             read = (row for batch in batches for row in batch.to_pylist())
             for row in read if columns else ({} for _ in range(count)):
@@ -211,7 +211,7 @@ def _has_path(kind: pa.DataType) -> bool:
 
 
 def _present(file: pq.ParquetFile, group: int, leaf: str) -> list[bool] | bool:
-    """Which values of a column of bytes are there; from the statistics where they tell, so that no video is read."""
+    """Which values of a binary column are not null; from statistics if possible, to avoid reading videos."""
     facts = file.metadata.row_group(group)
     at = next(i for i in range(facts.num_columns) if facts.column(i).path_in_schema == leaf)
     statistics = facts.column(at).statistics

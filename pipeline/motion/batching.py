@@ -1,4 +1,4 @@
-"""Run a function over clips in groups of one fixed size, so that a clip's result does not depend on its neighbours."""
+"""Applies a function to clips in groups of fixed size, so that a clip's result does not depend on the others."""
 
 import logging
 from collections.abc import Callable
@@ -10,11 +10,11 @@ log = logging.getLogger(__name__)
 
 
 def in_groups(function: Callable[[Tensor], Tensor], clips: Tensor, size: int) -> Tensor:
-    """Apply ``function`` to ``size`` clips at a time, the last group filled up with its own first clip.
+    """Apply ``function`` to ``size`` clips at a time, the last group padded with its own first clip.
 
-    Every call sees the same shape, so the device picks the same kernels and a clip gets the same bits alone and in
-    any batch. When the device runs out of memory the size is halved and the work goes on; from then on the results
-    can differ in the last bits, as the kernels may.
+    Every call has the same shape, so the device uses the same kernels and a clip's result is bitwise equal in any
+    batch. When the device runs out of memory the size is halved; from then on results may differ in the last bits,
+    as other kernels may be used.
     """
     while True:
         try:
@@ -24,7 +24,7 @@ def in_groups(function: Callable[[Tensor], Tensor], clips: Tensor, size: int) ->
                 raise
             size //= 2
             torch.cuda.empty_cache()
-            log.warning("the GPU is out of memory: going on with %d clips at a time", size)
+            log.warning("the GPU is out of memory: continuing with %d clips at a time", size)
 
 
 def _one(function: Callable[[Tensor], Tensor], group: Tensor, size: int) -> Tensor:

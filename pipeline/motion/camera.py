@@ -1,8 +1,8 @@
-"""The camera's part of a dense flow: a homography that most of the picture follows.
+"""Camera motion in a dense flow: a homography that most of the picture follows.
 
-Between two frames of a camera that turns or zooms, or of one that moves before a flat or distant scene, the still part
-of the picture moves by a homography (Hartley & Zisserman 2004, section 8.4). It is found by RANSAC among vectors on a
-grid of the flow and subtracted; what is left is what moves by itself.
+If the camera rotates or zooms, or moves in front of a flat or distant scene, the static part of the picture moves by a
+homography (Hartley & Zisserman 2004, section 8.4). It is estimated by RANSAC from flow vectors on a grid and
+subtracted; the rest is independent motion.
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Vectors are taken every so many pixels: 2,560 of a frame of 320 x 512.
+# Grid spacing of vectors in pixels: 2,560 vectors for a frame of 320 x 512.
 _GRID = 8
-# A vector agrees with the camera where it ends so near to it, as a share of the frame's diagonal (1.8 pixels of
-# 320 x 512); the heatmap is dark at such a length.
+# A vector is an inlier within this distance, as a share of the frame's diagonal (1.8 pixels for 320 x 512); the
+# heatmap is dark at such a length.
 _AGREES = 0.003
-# Within that, a homography may bend so that it meets still parts and a slow object half-way. One that is asked to meet
-# vectors more closely doesn't; of the two, the one that more of them meet closely is taken.
+# With that tolerance, a homography may be a compromise between static parts and a slow object. A second one is fitted
+# with this smaller tolerance; the one with the better fit at the small tolerance is used.
 _AGREES_CLOSELY = 0.001
 _LEAST_AGREEING = 0.5
-# No camera moves the picture's corners further than this share of the diagonal from one frame to the next.
+# Largest plausible motion of the corners between frames, as a share of the diagonal.
 _FURTHEST = 0.5
 _SEED, _CONFIDENCE, _ITERATIONS = 0, 0.999, 2000
 
 
 @dataclass(frozen=True)
 class Camera:
-    """What the camera did in each step of a clip: a 3 x 3 homography of pixels (x, y), or None where none was found."""
+    """Camera motion in each step of a clip: a 3 x 3 homography of pixels (x, y), or None if none was found."""
 
     steps: tuple[np.ndarray | None, ...]
     height: int
@@ -41,11 +41,11 @@ class Camera:
         return tuple(step is not None for step in self.steps)
 
     def flow(self) -> Float[np.ndarray, "s 2 h w"]:
-        """Where it moves each pixel of a step's first frame, in pixels, x before y; zero where none was found."""
+        """The displacement of each pixel of a step's first frame, in pixels, x before y; zero if none was found."""
         return np.stack([self._displacement(step) for step in self.steps])
 
     def back(self) -> Float[np.ndarray, "s 2 h w"]:
-        """Where each pixel of a step's second frame came from, relative to it."""
+        """The backward displacement of each pixel of a step's second frame."""
         return np.stack([self._displacement(None if step is None else np.linalg.inv(step)) for step in self.steps])
 
     def _displacement(self, matrix: np.ndarray | None) -> Float[np.ndarray, "2 h w"]:
@@ -57,11 +57,11 @@ class Camera:
 
 
 def find_camera(flow: Float[Tensor, "s 2 h w"]) -> Camera:
-    """The camera's motion in the steps of a clip; the same flow gives the same bits.
+    """Estimate the camera motion in the steps of a clip; deterministic.
 
-    No camera is found, and nothing is to be subtracted, in a step where fewer than half of the vectors agree on a
-    homography, or where it folds the picture or throws its corners out of it. What covers up to two fifths of the
-    picture is not taken for the camera, however it moves; what covers more than half of it is.
+    A step has no camera motion if fewer than half of the vectors agree on a homography, or if it is implausible
+    (folds the picture or moves its corners too far). Objects that cover up to two fifths of the picture are not taken
+    for the camera; objects that cover more than half are.
     """
     height, width = flow.shape[-2:]
     rows, columns = (torch.arange(_GRID // 2, size, _GRID, device=flow.device) for size in (height, width))

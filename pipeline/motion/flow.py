@@ -1,4 +1,4 @@
-"""What every flow estimator offers, and OpenCV's DIS flow, which needs no weights."""
+"""The interface of flow estimators, and OpenCV's DIS flow, which needs no weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FlowFunction = Callable[[UInt8[Tensor, "n t h w 3"]], Float[Tensor, "n s 2 h w"]
 
 
 class FlowEstimator(Protocol):
-    """A choice of estimator with its settings; frozen, so that it can be fingerprinted."""
+    """A flow estimator's settings; frozen, for fingerprints."""
 
     def identity(self) -> dict[str, Any]:
         """Everything that changes the flow's values; weights by their hash."""
@@ -36,7 +36,7 @@ class Dis:
         return {"estimator": "dis", "preset": self.preset, "version": 1}
 
     def load(self, device: torch.device) -> FlowFunction:
-        """One search object, reused: it keeps its buffers."""
+        """Reuses one search object, which keeps its buffers."""
         presets = {
             "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,

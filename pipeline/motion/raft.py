@@ -1,7 +1,7 @@
 """RAFT (Teed & Deng 2020), torchvision's model and weights, run on batches of pairs across clips.
 
-The forward pass is torchvision's with three savings that leave the flow as it is: a frame's features are computed
-once, not once for each of its two pairs; only the last of the updates is upsampled; the convolutions run in mixed
+The forward pass is torchvision's with three optimisations that keep the flow: a frame's features are computed once
+instead of for each of its two pairs; only the last update is upsampled; the convolutions run in mixed
 precision (the correlation volume and the coordinates stay in float32).
 """
 
@@ -22,7 +22,7 @@ from base.weights import LocalWeights, Weights, locate
 from pipeline.motion.batching import in_groups
 from pipeline.motion.flow import FlowFunction
 
-if TYPE_CHECKING:  # torchvision's models take seconds to import: only where RAFT runs
+if TYPE_CHECKING:  # torchvision's models take seconds to import
     from torchvision.models.optical_flow.raft import RAFT
 
 # torchvision's weights of FlyingThings, Sintel, KITTI and HD1K (large) and FlyingThings (small).
@@ -34,20 +34,20 @@ _OFFICIAL = {
 
 @dataclass(frozen=True)
 class Raft:
-    """RAFT with its settings. ``weights.source`` "torchvision" takes torchvision's own from its cache or the net."""
+    """RAFT with its settings. ``weights.source`` "torchvision" uses torchvision's weights, cached or downloaded."""
 
     size: Literal["large", "small"] = "large"
     weights: Weights = Weights("torchvision")
     updates: int = 12
     precision: Literal["float16", "bfloat16", "float32"] = "float16"
     clips_a_batch: int = 4
-    """Clips in one forward pass; a choice of speed, the flow of a clip does not depend on it."""
+    """Clips in one forward pass; only affects speed."""
 
     def __post_init__(self) -> None:
-        """Refuse counts below one."""
+        """Check the counts."""
         for name in ("updates", "clips_a_batch"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: at least 1")
+                raise ValueError(f"{name} {getattr(self, name)}: must be at least 1")
 
     def identity(self) -> dict[str, Any]:
         """Size, updates, precision and the hash of the weights' tensors."""
@@ -60,7 +60,7 @@ class Raft:
         }
 
     def locate(self) -> LocalWeights:
-        """Find the weights on this machine, or say at once how to get them."""
+        """Find or download the weights; WeightsError explains how to get them."""
         official = _OFFICIAL[self.size]
         if self.weights.source != "torchvision":
             name = official.rsplit("/", 1)[1]
@@ -72,8 +72,8 @@ class Raft:
                 torch.hub.download_url_to_file(official, str(path), _hash_prefix(official), progress=False)
             except (urllib.error.URLError, OSError) as error:
                 raise WeightsError(
-                    f"RAFT-{self.size}: its weights are not in {path.parent} and cannot be fetched. On a "
-                    f"machine with network fetch {official}, bring the file here and set the recipe's "
+                    f"RAFT-{self.size}: its weights are not in {path.parent} and cannot be downloaded. On a "
+                    f"machine with network access download {official}, copy the file here and set the recipe's "
                     "flow.weights.source to its path; or choose a recipe with DIS flow, which needs no weights."
                 ) from error
         return LocalWeights((path,))
@@ -84,7 +84,7 @@ class Raft:
 
 
 class RaftFlow:
-    """RAFT as a function of clips."""
+    """RAFT applied to clips."""
 
     def __init__(self, config: Raft, state: dict[str, Tensor], device: torch.device) -> None:
         self.config = config
@@ -95,7 +95,7 @@ class RaftFlow:
         model = (raft_large if config.size == "large" else raft_small)(weights=None)
         missing = model.state_dict().keys() - state.keys()
         if missing:
-            raise WeightsError(f"the file is no RAFT-{config.size}: it lacks {sorted(missing)[0]}.")
+            raise WeightsError(f"the file is not RAFT-{config.size}: it lacks {sorted(missing)[0]}.")
         model.load_state_dict(state)
         self.model: RAFT = model.eval().requires_grad_(False).to(device)
 
@@ -103,7 +103,7 @@ class RaftFlow:
         """Flow between neighbouring frames; height and width divisible by 8 and at least 128."""
         h, w = frames.shape[2:4]
         if h % 8 or w % 8 or min(h, w) < 128:
-            raise ValueError(f"RAFT takes frames of at least 128 pixels, divisible by 8; got {h} x {w}")
+            raise ValueError(f"RAFT needs frames of at least 128 pixels, divisible by 8; got {h} x {w}")
         return in_groups(self._group, frames, self.config.clips_a_batch)
 
     @torch.inference_mode()

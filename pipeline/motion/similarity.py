@@ -1,4 +1,4 @@
-"""Structural similarity (Wang et al. 2004) between neighbouring frames: how still a clip is."""
+"""Structural similarity (Wang et al. 2004) between neighbouring frames, a measure of stillness."""
 
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ def adjacent_ssim(grey: Float[Tensor, "t h w"]) -> Float[Tensor, " s"]:
 
 
 def _blur(images: Float[Tensor, "t h w"]) -> Float[Tensor, "t y x"]:
-    """Gaussian window over every whole neighbourhood, as two matrix products: ten times a convolution on a CPU."""
+    """Gaussian window without padding, as two matrix products: ten times as fast as a convolution on a CPU."""
     return _window(images.shape[1], images.device) @ images @ _window(images.shape[2], images.device).T
 
 

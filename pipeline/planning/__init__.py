@@ -1,1 +1,1 @@
-"""What a run is to compute: the manifest and the recipe held against what a dataset already holds."""
+"""The work of a run: the manifest and the recipe compared with the dataset."""

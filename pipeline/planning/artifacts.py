@@ -1,4 +1,4 @@
-"""Which artifacts a recipe means in a dataset: those that are there under the same configuration, and new ones."""
+"""The artifacts of a recipe in a dataset: existing ones with the same configuration, and new ones."""
 
 import difflib
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from dataset.recovery import recover_catalog
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.recipes import Preprocess
 
-# What version 2 of the schema changed in the clips, for people who have datasets of version 1.
+# What schema version 2 changed in the clips, for users with datasets of version 1.
 CHANGES = (
     "chooses frames by their time and checks them, converts colours exactly, and stores checksums; frames of both must "
     "not mix"
@@ -25,7 +25,7 @@ CHANGES = (
 
 @dataclass(frozen=True)
 class Target:
-    """A feature and the artifact it is stored as. ``reasons``: how it differs from the nearest one that is there."""
+    """A feature and the artifact it is stored as. ``reasons``: how it differs from the nearest existing one."""
 
     folder: str
     feature: Feature
@@ -37,13 +37,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Targets:
-    """All artifacts of a run, and the catalog with them in it."""
+    """All artifacts of a run, and the catalog that includes them."""
 
     catalog: Catalog
     clips: tuple[Target, ...]
     text: tuple[Target, ...]
     recovered: bool = False
-    """Whether dataset.json was lost or broken, and the catalog was made from what the parts say."""
+    """Whether dataset.json was missing or broken, and the catalog was rebuilt from the parts."""
 
     def features(self, folders: frozenset[str]) -> dict[str, ClipFeature]:
         """The clip features of these artifacts."""
@@ -54,8 +54,8 @@ class Targets:
 def choose_targets(recipe: Preprocess, dataset: Folder) -> Targets:
     """Match a recipe with a dataset.
 
-    InputError where the recipe cannot be computed, or its clips differ from the dataset's; WeightsError where weights
-    are missing.
+    InputError if the recipe cannot be computed or its clips differ from the dataset's; WeightsError if weights are
+    missing.
     """
     catalog, recovered = _read_catalog(dataset)
     catalog = catalog or Catalog(recipe.clips_identity(), {})
@@ -84,7 +84,7 @@ def choose_targets(recipe: Preprocess, dataset: Folder) -> Targets:
 
 
 def _read_catalog(dataset: Folder) -> tuple[Catalog | None, bool]:
-    """The catalog, if there is one, and whether it had to be made from the parts."""
+    """The catalog, if any, and whether it was rebuilt from the parts."""
     try:
         catalog = Catalog.read(dataset)
     except BrokenCatalog:
@@ -96,20 +96,20 @@ def _read_catalog(dataset: Folder) -> tuple[Catalog | None, bool]:
 
 
 def refuse_old_version(catalog: Catalog, dataset: Folder) -> None:
-    """InputError where nothing may be added to a dataset because an earlier version of motif made it."""
+    """InputError if a dataset was made by an earlier version, so that nothing may be added."""
     if catalog.version == SCHEMA_VERSION:
         return
     clips = sum(read_footer(dataset / "clips", part).metadata.num_rows for part in part_names(dataset / "clips"))
     raise InputError(
-        f"{dataset.uri} is of schema version {catalog.version}: it stays readable (train, stats, inspect, explain, "
-        f"filter, export, merge, recaption), but nothing is added to it. Its {clips:,} clips and "
+        f"{dataset.uri} has schema version {catalog.version}: it stays readable (train, stats, inspect, explain, "
+        f"filter, export, merge, recaption), but nothing can be added to it. Its {clips:,} clips and "
         f"{', '.join(catalog.artifacts) or 'artifacts'} would all be computed again, because version "
         f"{SCHEMA_VERSION} {CHANGES}. Choose another --out."
     )
 
 
 def _check_rules(recipe: Preprocess) -> None:
-    """A rule on a column that nothing writes would keep every clip in silence."""
+    """Refuse rules on unknown columns, which would silently keep every clip."""
     scored = {
         column.name
         for feature in recipe.clip_features.values()
@@ -121,7 +121,7 @@ def _check_rules(recipe: Preprocess) -> None:
         if rule.column not in known:
             close = difflib.get_close_matches(rule.column, known, 1)
             hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(sorted(known))}."
-            raise InputError(f"keep '{rule}': no clip has a number called {rule.column}. {hint}")
+            raise InputError(f"keep '{rule}': clips have no numeric column {rule.column}. {hint}")
 
 
 def _place(feature: Feature, artifact: Artifact, catalog: Catalog) -> tuple[Target, Catalog]:

@@ -1,4 +1,4 @@
-"""A manifest row and the facts of its source, as a clip to compute or the reason why there is none."""
+"""Turns a manifest row and its probed source into a clip to compute, or the reason why there is none."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ _AS_PROBED = ("content", "variable_rate", "turns", "pixel_aspect", "codec", "pix
 
 
 class Row(NamedTuple):
-    """A row of a manifest; ``fault`` says what is wrong with it."""
+    """A manifest row; ``fault`` says what is wrong with it."""
 
     uri: str
     caption: str | None
@@ -32,7 +32,7 @@ class Why(NamedTuple):
 
 
 def plan_clip(sampling: Sampling, slot: str, facts: Mapping[str, Any], number: int, row: Row) -> dict[str, Any] | Why:
-    """Clip ``number`` of a row whose source has these facts; its columns are :data:`dataset.parts.tables.PLANNED`."""
+    """Clip ``number`` of a row with a probed source; its columns are :data:`dataset.parts.tables.PLANNED`."""
     chosen = choose_span(sampling, facts, number, (row.start_s, row.end_s))
     if isinstance(chosen, NoSpan):
         return Why(FILTERED, "probe", chosen.kind, chosen.message, chosen.score)

@@ -1,9 +1,8 @@
-"""The plan: manifest minus what is done is the work, known before any model is loaded.
+"""The plan: the manifest minus finished clips is the work, known before any model is loaded.
 
-A manifest row and a clip number make a *slot*; a slot is written, rejected, or to do. A source that was never probed
-is work of unknown outcome; once it is probed the plan is made again and is exact. The manifest's order decides which
-clips a limit takes and which of two equal ones; where a clip lies in the dataset is for
-:mod:`pipeline.planning.shuffle`.
+A manifest row and a clip number make a *slot*; a slot is written, rejected, or to do. For sources that were never
+probed the work is not known exactly; after probing, the plan is made again. The manifest's order decides which clips a
+limit selects and which of two duplicates is kept; :mod:`pipeline.planning.shuffle` decides their order in the dataset.
 """
 
 from collections import Counter
@@ -25,7 +24,7 @@ from pipeline.recipes import Preprocess
 
 @dataclass
 class Plan:
-    """What a run would do, in counts. rows: of the manifest; all others: slots."""
+    """The work of a run, in counts. ``rows`` counts manifest rows, all other fields count slots."""
 
     rows: int = 0
     reused: int = 0
@@ -42,9 +41,9 @@ class Plan:
 
     @property
     def slots(self) -> int:
-        """All slots of the manifest but those beyond the limit."""
-        settled = self.reused + self.failed_before + self.filtered_before
-        return settled + self.to_compute + self.unprobed + self.rejected.total()
+        """All slots of the manifest except those beyond the limit."""
+        done = self.reused + self.failed_before + self.filtered_before
+        return done + self.to_compute + self.unprobed + self.rejected.total()
 
     @property
     def newly_failed(self) -> int:
@@ -58,11 +57,11 @@ class Retry:
 
     slots: frozenset[str] = frozenset()
     probed: frozenset[str] = frozenset()
-    """Sources that were probed again already, for these slots."""
+    """Sources that were already probed again for these slots."""
 
 
 class Planner:
-    """Walks a manifest once and sorts its slots."""
+    """Classifies the slots of a manifest in one pass."""
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class Planner:
         self.rejects = RejectRows(sink)
 
     def run(self, batches: Iterable[pa.RecordBatch]) -> Plan:
-        """Sort every slot of the manifest (rows as :data:`pipeline.manifest.ROWS`)."""
+        """Classify every slot of the manifest (rows as :data:`pipeline.manifest.ROWS`)."""
         for batch in batches:
             todo = list(self._sort(batch))
             known = self.sources.table.take(pa.array([at for at, _, _, _ in todo], pa.int64())).to_pylist()
@@ -106,7 +105,7 @@ class Planner:
         return self.plan
 
     def _sort(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str, int, Row]]:
-        """Sort what ids alone can sort; yield the rest as (row of its source, slot, number, row)."""
+        """Classify by ids alone; yield the rest as (row of its source, slot, number, row)."""
         rows = [Row(*values) for values in zip(*(batch.column(i).to_pylist() for i in range(5)), strict=True)]
         stamps = stamp_all([row.uri for row in rows])
         places = [self.sources.rows.get(row.uri, -1) for row in rows]
@@ -142,7 +141,7 @@ class Planner:
             self.plan.sources_to_probe[uri] = stamp or ""
 
     def _leave(self, slot: str) -> None:
-        """Leave a slot beyond the limit to a later run; the verdict on one to be tried again stands till then."""
+        """Leave a slot beyond the limit to a later run; a slot to be retried keeps its rejection until then."""
         if slot in self.retry.slots and slot in self.ledger.rejected:
             self.rejected_slots.add(slot)
             self.plan.failed_before += 1
@@ -150,7 +149,7 @@ class Planner:
             self.plan.beyond_limit += 1
 
     def _is_open(self, slot: str, row: Row) -> bool:
-        """Whether nothing is known of the slot yet; counts it where something is."""
+        """Whether the slot is new; counts it otherwise."""
         if slot in self.seen:
             self.repeats[slot] += 1
             again = digest("repeat", slot, self.repeats[slot])
@@ -167,7 +166,7 @@ class Planner:
         return False
 
     def _has_verdict(self, slot: str) -> bool:
-        """Whether an earlier run rejected the slot and that verdict stands under this recipe."""
+        """Whether an earlier run rejected the slot, and this recipe would, too."""
         outcome, kind = self.ledger.rejected.get(slot, ("", ""))
         if not outcome or slot in self.retry.slots:
             return False
@@ -182,7 +181,7 @@ class Planner:
         return False
 
     def _decide(self, slot: str, facts: dict[str, Any], number: int, row: Row) -> None:
-        """Plan a clip of a probed source, or say why there is none."""
+        """Plan a clip of a probed source, or reject it with a reason."""
         if (kind := facts["error_class"]) is not None:
             self._reject(slot, row, Why(probe_outcome(kind), "probe", kind, facts["message"]))
             return

@@ -1,10 +1,9 @@
-"""The order of new clips in a dataset: random, and the same whichever way the manifest lists them.
+"""The order of new clips in a dataset: random, and independent of the manifest's order.
 
-A manifest lists similar videos side by side, and a video's clips one after the other. What stands side by side in a
-dataset is read together, so neighbours of the manifest must not be neighbours there. Videos are put in the order of a
-hash of (seed, content), which decides the part that a clip gets; inside a part, clips are in the order of their slots,
-which are hashes too. All clips of a video stay in one part (or two, at a border between parts), so that a video in
-object storage is downloaded once; within the part they are decoded video by video
+In a manifest, similar videos and clips of a video are often neighbours. Neighbours in a dataset are read together, so
+manifest order must be broken up. Videos are sorted by a hash of (seed, content), which decides the part of a clip;
+within a part, clips are sorted by slot, which is a hash, too. All clips of a video stay in one part (or two, at a
+boundary), so that a video in object storage is downloaded once; within the part they are decoded video by video
 (:func:`pipeline.graph.work.decode_order`).
 """
 
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from dataset.parts.tables import PLANNED
 
-# By the first bits of the hash, so that a million clips are sorted a few thousand at a time.
+# Buckets by the first bits of the hash, so that a million clips are sorted in batches of some thousand.
 _BUCKETS = 64
 _ROWS_A_BLOCK = 256
 _KEY = pa.field("key", pa.uint64())
@@ -25,9 +24,9 @@ _PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
 class Shuffle:
-    """Takes planned clips in any order and gives them back in parts.
+    """Collects planned clips in any order and returns them in parts.
 
-    The parts depend on the set of clips and on ``seed`` alone. Memory: about 280 bytes a clip, compressed.
+    The parts only depend on the set of clips and ``seed``. Memory: about 280 bytes per clip, compressed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -36,7 +35,7 @@ class Shuffle:
         self._packed: list[list[pa.Buffer]] = [[] for _ in range(_BUCKETS)]
 
     def add(self, clip: dict[str, Any]) -> None:
-        """Take one clip, a row of :data:`PLANNED`."""
+        """Add a clip, a row of :data:`PLANNED`."""
         key = hashlib.blake2b(f"order|{self.seed}|{clip['content']}".encode(), digest_size=8).digest()
         number = int.from_bytes(key)
         bucket = number * _BUCKETS >> 64
@@ -47,7 +46,7 @@ class Shuffle:
             rows.clear()
 
     def parts(self, size: int) -> Iterator[pa.Table]:
-        """Empty this: parts of ``size`` clips, the last one of what is left, rows as :data:`PLANNED`."""
+        """Parts of ``size`` clips, the last one possibly smaller, rows as :data:`PLANNED`. Empties the shuffle."""
         rest = PLANNED.empty_table()
         for bucket in range(_BUCKETS):
             rest = pa.concat_tables([rest, self._take(bucket)])
@@ -70,7 +69,7 @@ class Shuffle:
 
 
 def _spread(part: pa.Table) -> pa.Table:
-    """The clips of a part in an order that does not go by their videos."""
+    """The clips of a part in an order independent of their videos."""
     return part.take(pa.array(np.argsort(_slots(part)))).combine_chunks()
 
 

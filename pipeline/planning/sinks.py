@@ -1,4 +1,4 @@
-"""Where a plan goes while it is made, so that a million clips never lie in memory at once."""
+"""Sinks of a plan, which is streamed so that a million clips are never in memory at once."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,20 +12,20 @@ _REJECTS_AT_ONCE = 10_000
 
 @runtime_checkable
 class PlanSink(Protocol):
-    """Takes the work as it is found."""
+    """Receives a plan's results as they are found."""
 
     def clips(self, part: str, rows: pa.Table) -> None:
         """A part of clips to compute, rows as :data:`dataset.parts.tables.PLANNED`."""
 
     def rejects(self, rows: pa.Table) -> None:
-        """Slots that the plan itself rejects, rows as :data:`dataset.parts.tables.REJECTS`."""
+        """Slots rejected by the plan, rows as :data:`dataset.parts.tables.REJECTS`."""
 
     def recaption(self, slot: str, caption: str) -> None:
-        """A slot that is written, with a caption other than the manifest's."""
+        """A written slot whose caption differs from the manifest's."""
 
 
 class DryRun:
-    """A sink that keeps nothing."""
+    """A sink that ignores everything."""
 
     def clips(self, part: str, rows: pa.Table) -> None:
         """Nothing."""
@@ -38,14 +38,14 @@ class DryRun:
 
 
 class RejectRows:
-    """Gathers rejected slots as rows, and gives them to a sink, many at once."""
+    """Collects rejected slots as rows and passes them to a sink in batches."""
 
     def __init__(self, sink: PlanSink) -> None:
         self._sink = sink
         self._rows: list[dict[str, Any]] = []
 
     def add(self, slot: str, row: Row, why: Why, attempts: int) -> None:
-        """A slot that the plan rejects; it was tried ``attempts`` times, this one counted in."""
+        """Add a rejected slot, tried ``attempts`` times including this one."""
         self._rows.append(
             {
                 "slot": slot,
@@ -68,7 +68,7 @@ class RejectRows:
             self.flush()
 
     def flush(self) -> None:
-        """Give the sink what is left."""
+        """Pass remaining rows to the sink."""
         if self._rows:
             self._sink.rejects(pa.Table.from_pylist(self._rows, schema=REJECTS))
             self._rows = []

@@ -1,4 +1,4 @@
-"""The page of ``motif inspect``: one self-contained HTML file that shows what a dataset holds.
+"""The page of ``motif inspect``: one self-contained HTML file about a dataset.
 
-``choose`` (which clips), ``pictures`` (posters, videos, overlays), ``charts`` (SVG), ``page`` (all of it on one page).
+``choose`` (which clips), ``pictures`` (posters, videos, overlays), ``charts`` (SVG), ``page`` (the whole page).
 """

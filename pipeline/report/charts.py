@@ -1,4 +1,4 @@
-"""Histograms and bars as inline SVG: no script, no outside host, and they follow the page's colours."""
+"""Histograms and bars as inline SVG: without scripts or external resources, in the page's colours."""
 
 from collections.abc import Mapping
 from html import escape
@@ -9,7 +9,7 @@ _WIDTH, _HEIGHT, _BINS = 280, 90, 28
 
 
 def histogram(title: str, values: np.ndarray, unit: str = "") -> str:
-    """A histogram of finite values, with its least, median and greatest value written out."""
+    """A histogram of finite values, labelled with minimum, median and maximum."""
     counts, edges = np.histogram(values, bins=_BINS)
     step = _WIDTH / _BINS
     top = max(1, int(counts.max()))

@@ -1,4 +1,4 @@
-"""Which clips a report shows: spread evenly over how much they move, so that both ends are seen."""
+"""Chooses the clips of a report, spread evenly over the amount of motion."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,9 +25,9 @@ MOTION = "mean_intensity"
 
 @dataclass
 class Shown:
-    """A clip on the page: its columns, its scores, and its heatmap (0 to 1, ``[t h w]``) where it has one.
+    """A clip on the page: its columns, scores, and heatmap (0 to 1, ``[t h w]``) if it has one.
 
-    ``with_camera`` is the heatmap before the camera's motion was subtracted, where it was.
+    ``with_camera`` is the heatmap before camera compensation, if that was used.
     """
 
     clip: dict[str, Any]
@@ -37,15 +37,15 @@ class Shown:
 
 
 def choose(dataset: Folder, heatmaps: str | None, num: int, seed: int, where: tuple[str, ...]) -> list[Shown]:
-    """At most ``num`` clips, from still to lively: one drawn at random from each of ``num`` equal shares of them.
+    """At most ``num`` clips, from still to lively: one drawn at random from each of ``num`` equal shares.
 
-    InputError where the rules ``where`` leave none.
+    InputError if no clip meets the rules ``where``.
     """
     table = scalars(dataset, (heatmaps,) if heatmaps else ())
     for text in where:
         table = table.filter(Rule.parse(text).mask(table))
     if where and not table.num_rows:
-        raise InputError(f"no clip of {dataset.uri} meets all of: {', '.join(where)}. Loosen a rule.")
+        raise InputError(f"no clip of {dataset.uri} meets all of: {', '.join(where)}. Relax a rule.")
     if MOTION in table.column_names:
         table = table.sort_by(MOTION)
     rng = np.random.default_rng(seed)
@@ -83,7 +83,7 @@ def _add_with_camera(folder: Folder, shown: dict[str, Shown], catalog: Catalog, 
 
 
 def _values(folder: Folder, shown: dict[str, Shown], names: list[str]) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Columns of the clips that are shown, in their units."""
+    """Columns of the shown clips, in their units."""
     for part in part_names(folder):
         ids = read_part(folder, part, ["clip_id"]).column("clip_id").to_pylist()
         rows = [row for row, clip in enumerate(ids) if clip in shown]

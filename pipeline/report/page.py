@@ -1,4 +1,4 @@
-"""Everything a report shows, put on one page."""
+"""Writes the page of a report."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _UNITS = {"mean_intensity": "px a frame"}
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What is shown. ``where``: rules a clip must meet, such as "moving_share>=0.1"; ``heatmaps``: which artifact."""
+    """Report options. ``where``: rules a clip must meet, such as "moving_share>=0.1"; ``heatmaps``: the artifact."""
 
     num: int = 24
     seed: int = 0
@@ -37,9 +37,9 @@ class ReportOptions:
 
 
 def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
-    """Write the page of a dataset as one HTML file that needs nothing else; returns the figures on it.
+    """Write the page of a dataset as one self-contained HTML file; returns its statistics.
 
-    Clips are decoded from their sources; where one is gone its card says so.
+    Clips are decoded from their sources; the card of a clip without source says so.
     """
     catalog = Catalog.require(dataset)
     stats = read_stats(dataset)
@@ -153,7 +153,7 @@ def _pictures(one: Shown, decoder: ClipDecoder) -> str:
         return f'<div class="gone">The video cannot be shown: {escape(error.kind)}: {escape(error.message)}</div>'
     frames = pictures.shrink(frames)
     fps = min(30.0, max(1.0, one.clip["fps"]))
-    # Where the camera was subtracted, the heatmap before that comes last, to be compared.
+    # With camera compensation, the uncompensated heatmap comes last, for comparison.
     heatmaps = {"heatmap": one.heatmap, "heatmap, camera not subtracted": one.with_camera}
     videos = {"clip": frames} | {
         name: pictures.overlay(frames, values) for name, values in heatmaps.items() if values is not None

@@ -1,4 +1,4 @@
-"""Pictures of a clip as data URIs: a poster, the clip itself, and the clip with its heatmap laid over it."""
+"""Pictures of a clip as data URIs: a poster, the clip itself, and the clip overlaid with its heatmap."""
 
 import base64
 
@@ -14,7 +14,7 @@ _STRENGTH = 0.65
 
 
 def shrink(frames: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t h2 w2 3"]:
-    """Frames no wider than a card of the page, with even sides."""
+    """Frames scaled to at most the width of a card, with even sides."""
     height, width = frames.shape[1:3]
     scale = min(1.0, _WIDEST / width)
     size = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
@@ -29,19 +29,19 @@ def poster(frame: UInt8[np.ndarray, "h w 3"]) -> str:
 
 
 def video(frames: UInt8[np.ndarray, "t h w 3"], fps: float) -> str:
-    """Frames as an mp4 that browsers play."""
+    """Frames as mp4."""
     return _data_uri("video/mp4", encode_video(frames, fps, crf=26))
 
 
 def overlay(
     frames: UInt8[np.ndarray, "t h w 3"], heatmap: Float[np.ndarray, "t gh gw"]
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    """Frames tinted where the heatmap (0 to 1) is lit; its cells stay visible as squares."""
+    """Frames tinted by the heatmap (0 to 1); its cells stay visible as squares."""
     height, width = frames.shape[1:3]
     out = np.empty_like(frames)
     for index, (frame, cells) in enumerate(zip(frames, heatmap, strict=True)):
         weight = _STRENGTH * cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)[..., None]
-        # The picture loses its colours so that only the heatmap has one.
+        # Greyscale, so that only the heatmap is coloured.
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
         out[index] = np.clip(grey * (1 - weight) + _COLOUR * weight, 0, 255).astype(np.uint8)
     return out

@@ -1,1 +1,1 @@
-"""A preprocessing run from its start to its account."""
+"""A preprocessing run, from planning to its final account."""

@@ -1,4 +1,4 @@
-"""What a run says: the plan before it, the account after it, and the record it leaves in the dataset."""
+"""Reports of a run: the plan before it, the account after it, and its record in the dataset."""
 
 import importlib.metadata
 import platform
@@ -23,7 +23,7 @@ _VERSIONS = (
 
 
 def plan_lines(plan: Plan, targets: tuple[Target, ...], lacking: Mapping[str, int]) -> list[str]:
-    """The plan as text: what is reused, what is computed and why. ``lacking``: clips without an artifact."""
+    """The plan as text: reused and computed clips, with reasons. ``lacking``: clips without an artifact."""
     found = f"{plan.rows:,} rows"
     if plan.beyond_limit:
         found += f", {plan.beyond_limit:,} clips beyond --limit"
@@ -44,7 +44,7 @@ def plan_lines(plan: Plan, targets: tuple[Target, ...], lacking: Mapping[str, in
         lines.append(
             _line(
                 "",
-                f"{plan.recaptioned:,} have another caption here than in the dataset (motif dataset recaption)",
+                f"{plan.recaptioned:,} have a changed caption in the manifest (motif dataset recaption)",
             )
         )
     for target in targets:
@@ -70,7 +70,7 @@ def _line(head: str, text: str) -> str:
 
 @dataclass
 class Account:
-    """What a run did with every slot it had planned. ``failures``: (stage, class) as "stage: class" -> clips."""
+    """The outcome of every planned slot of a run. ``failures``: "stage: class" -> clips."""
 
     run: str
     planned: int = 0
@@ -79,7 +79,7 @@ class Account:
     filtered: int = 0
     failed: int = 0
     artifacts_added: int = 0
-    """Clips of earlier runs that got an artifact they lacked."""
+    """Clips of earlier runs that got a missing artifact."""
     captions: int = 0
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
@@ -102,12 +102,12 @@ class Account:
         return lines
 
     def record(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        """The run record: the account, versions, and what the run was asked."""
+        """The run record: the account, versions, and ``more`` about the job."""
         return asdict(self) | {"versions": versions(), **more}
 
 
 def versions() -> dict[str, str]:
-    """Versions of what can change values."""
+    """Versions of software that can change values."""
     found = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:

@@ -1,4 +1,4 @@
-"""One pass of the clip graph over a work file: its input, when it is stopped, and which clips kill its workers."""
+"""One pass of the clip graph over a work file: its input, early stop, and clips that crash workers."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pipeline.stages.write import PartWriter
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Of clips that a run knows of before a pass: how many, and how many of them failed."""
+    """Counts of clips with a known outcome before a pass, and of failed ones among them."""
 
     clips: int = 0
     failed: int = 0
@@ -25,9 +25,9 @@ class Verdicts:
 
 @dataclass(frozen=True)
 class PassInput:
-    """What a pass computes: clips of a work file, artifacts by folder; ``attempts`` of each slot so far.
+    """The input of a pass: clips of a work file, artifacts by folder, and ``attempts`` of each slot so far.
 
-    ``poison`` are slots of clips that kill the process that computes them; they fail without being tried.
+    ``poison`` has slots of clips that crash workers; they fail without being tried.
     """
 
     work: WorkFile
@@ -39,10 +39,10 @@ class PassInput:
 
 
 def run_clip_pass(context: RunContext, given: PassInput) -> frozenset[str]:
-    """Run the clip graph. Returns slots of clips that kill workers, found now: then the pass broke off; else none.
+    """Run the clip graph. If clips crashed workers, the pass was aborted and their slots are returned.
 
-    TooManyFailures where more clips fail than the recipe allows, those of ``verdicts`` counted in; Incomplete where
-    workers die and no clip is to blame.
+    TooManyFailures if more clips fail than the recipe allows, including those in ``verdicts``; Incomplete if workers
+    die and no clip is the cause.
     """
     work, known = given.work, given.verdicts
     job = ClipPass(
@@ -69,10 +69,10 @@ def run_clip_pass(context: RunContext, given: PassInput) -> frozenset[str]:
         found = lost.poison - given.poison
         if not found:
             raise Incomplete(
-                f"worker processes keep dying ({lost}) and no clip is to blame. Look at the memory and the Ray "
-                "logs, then run the same command again; what was written is kept."
+                f"worker processes keep dying ({lost}) and no clip is the cause. Check memory and the Ray "
+                "logs, then run the same command again; finished work is kept."
             ) from lost
-        context.report(f"{len(found)} clips kill the worker that computes them; the run goes on without them")
+        context.report(f"{len(found)} clips crash workers; the run continues without them")
         return found
     finally:
         work.delete()

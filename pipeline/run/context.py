@@ -1,4 +1,4 @@
-"""What stays the same through a run, and how its plan is made from what lies in the dataset now."""
+"""The constant context of a run, and how its plan is made from the dataset's current state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,26 +34,26 @@ class RunContext:
 
     @property
     def recipe(self) -> Preprocess:
-        """What is computed."""
+        """The recipe of the job."""
         return self.job.recipe
 
     @property
     def dataset(self) -> Folder:
-        """Where it is written."""
+        """The dataset's folder."""
         return self.job.dataset
 
     def work_file(self, name: str, schema: pa.Schema, part_rows: int | None = None) -> WorkFile:
-        """A new file for the work of a pass."""
+        """A new work file for a pass."""
         return WorkFile(self.dataset / "runs", f"{self.name}.{name}", schema, part_rows)
 
     def clips_in(self, part: str) -> int:
-        """How many clips a part holds."""
+        """The number of clips in a part."""
         return int(read_footer(self.dataset / "clips", part).metadata.num_rows)
 
     def lacking_parts(
         self, ledger: Ledger, again: dict[str, set[str]], damage: Damage | None = None
     ) -> dict[str, list[str]]:
-        """By artifact the parts of clips that it lacks, or in which failed clips are to be tried ``again``."""
+        """By artifact, the parts of clips that it lacks or in which failed clips are retried (``again``)."""
         lacking = {}
         for target in self.targets.clips:
             broken = (damage or {}).get(target.folder, {}).keys()
@@ -71,9 +71,9 @@ def make_plan(
     damage: Damage | None = None,
     limit: int | None = None,
 ) -> Planner:
-    """The plan as of now, without what is damaged. DamagedFile where a part turns out to be broken on reading.
+    """The current plan, ignoring damaged parts. DamagedFile if reading finds another one.
 
-    ``limit`` is the job's where it is not given.
+    ``limit`` defaults to the job's.
     """
     job = context.job
     planner = Planner(

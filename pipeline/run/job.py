@@ -1,4 +1,4 @@
-"""What ``motif preprocess`` and ``motif retry`` are asked to do."""
+"""The jobs of ``motif preprocess`` and ``motif retry``."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from pipeline.recipes import Preprocess
 
 @dataclass(frozen=True)
 class Rejected:
-    """What failed and is to be tried again: slots of clips, and by artifact the parts in which it lacks some."""
+    """Failures to retry: slots of clips, and by artifact the parts with failed clips."""
 
     slots: frozenset[str] = frozenset()
     parts: dict[str, set[str]] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class RetryFilter:
     error: str | None = None
 
     def find(self, dataset: Folder) -> Rejected:
-        """The failures it means."""
+        """The matching failures of a dataset."""
         slots: set[str] = set()
         parts: dict[str, set[str]] = {}
         names = ["slot", "artifact", "part", "outcome", "stage", "error_class"]
@@ -53,6 +53,6 @@ class Job:
     retry: RetryFilter | None = None
 
     def __post_init__(self) -> None:
-        """A limit is a count."""
+        """Check the limit."""
         if self.limit is not None and self.limit < 1:
-            raise InputError(f"--limit {self.limit}: at least 1.")
+            raise InputError(f"--limit {self.limit}: must be at least 1.")

@@ -1,4 +1,4 @@
-"""The phases of a run. Each takes what it needs and returns what it found; what they wrote lies in the dataset."""
+"""The phases of a run. They return what later phases need; results are written to the dataset."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _SOURCE = pa.schema([("uri", pa.string()), ("stamp", pa.string())])
 
 
 def probe_sources(context: RunContext, plan: Plan) -> frozenset[str]:
-    """Probe the sources of a plan that were never probed; returns them."""
+    """Probe the unprobed sources of a plan; returns them."""
     sources = plan.sources_to_probe
     if not sources:
         return frozenset()
@@ -39,9 +39,9 @@ def probe_sources(context: RunContext, plan: Plan) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class NewClips:
-    """What computing new clips found: the plan before any was computed, and what the dataset knew of each clip then.
+    """The result of computing new clips: the plan and the known outcomes before.
 
-    ``poison`` are slots of clips that kill workers.
+    ``poison`` has slots of clips that crash workers.
     """
 
     plan: Plan
@@ -50,9 +50,9 @@ class NewClips:
 
 
 def write_work(context: RunContext, retry: Retry, planned: Planner | None = None) -> tuple[Planner, WorkFile]:
-    """The plan of now, its clips in a work file and its rejects in the dataset.
+    """Write the current plan: its clips to a work file, its rejects to the dataset.
 
-    ``planned`` is the plan where it is known already; it is made again only where there is something to write.
+    ``planned`` is the plan if already known; it is only made again if there is something to write.
     """
     with context.work_file("clips", WORK, context.recipe.store.clips_a_part) as work:
         if planned is None or planned.plan.to_compute or planned.plan.rejected:
@@ -61,9 +61,9 @@ def write_work(context: RunContext, retry: Retry, planned: Planner | None = None
 
 
 def compute_clips(context: RunContext, retry: Retry, planned: Planner, work: WorkFile) -> NewClips:
-    """New clips, with every artifact of the recipe; again where workers died, without the clips that kill them.
+    """Compute new clips with every artifact of the recipe; repeated without the clips that crash workers.
 
-    ``planned`` and ``work`` are of :func:`write_work`.
+    ``planned`` and ``work`` come from :func:`write_work`.
     """
     folders = frozenset(target.folder for target in context.targets.clips)
     first = planned.plan
@@ -71,7 +71,7 @@ def compute_clips(context: RunContext, retry: Retry, planned: Planner, work: Wor
     while True:
         plan = planned.plan
         verdicts = Verdicts(plan.slots - plan.to_compute, plan.failed_before + plan.newly_failed)
-        # Where nothing is left to wait for, the verdict need not wait either.
+        # With nothing left to compute, decide now.
         least = LEAST if plan.to_compute or plan.reused else 1
         check_failures(context.recipe.max_failed, verdicts.failed, verdicts.clips, context.dataset, least=least)
         if not work.rows:
@@ -85,10 +85,10 @@ def compute_clips(context: RunContext, retry: Retry, planned: Planner, work: Wor
 
 
 def add_artifacts(context: RunContext, again: dict[str, set[str]], new: NewClips) -> Iterator[int]:
-    """Artifacts that clips of earlier runs lack, part by part, aligned with the clips; yields clips that got one.
+    """Compute missing artifacts of clips of earlier runs, aligned with their parts; yields numbers of clips.
 
-    ``again``: by artifact the parts in which failed clips are tried once more. It ends: each pass leaves fewer parts
-    that lack an artifact, or names clips that kill workers, or is the last.
+    ``again``: by artifact, the parts in which failed clips are retried. It terminates: each pass leaves fewer parts
+    without an artifact, finds clips that crash workers, or is the last.
     """
     again = {folder: set(parts) for folder, parts in again.items()}
     poison = new.poison
@@ -113,7 +113,7 @@ def add_artifacts(context: RunContext, again: dict[str, set[str]], new: NewClips
 
 
 def _by_artifacts(ledger: Ledger, lacking: dict[str, list[str]]) -> dict[frozenset[str], list[str]]:
-    """Parts of clips by the artifacts that they lack."""
+    """Parts of clips, grouped by their missing artifacts."""
     without = {folder: set(parts) for folder, parts in lacking.items()}
     groups: dict[frozenset[str], list[str]] = {}
     for part in ledger.clip_parts:
@@ -124,15 +124,15 @@ def _by_artifacts(ledger: Ledger, lacking: dict[str, list[str]]) -> dict[frozens
 
 
 def _count_added(context: RunContext, lacking: dict[str, list[str]], parts: list[str], *, done: bool) -> int:
-    """Clips of a pass's parts that have all its artifacts now, also after a pass whose workers died.
+    """Clips of a pass's parts that now have all its artifacts, also after an aborted pass.
 
-    Incomplete where a pass that is done did not bring what it was for: it would be run again and again.
+    Incomplete if a finished pass left artifacts missing, as it would be repeated forever.
     """
     without = {folder: set(parts) & set(some) for folder, some in lacking.items()}
     left = set().union(*without.values())
     if done and left:
         raise Incomplete(
-            f"{context.dataset.uri}: a pass over {len(parts):,} parts left them without "
+            f"{context.dataset.uri}: a pass over {len(parts):,} parts did not write "
             f"{', '.join(folder for folder, some in without.items() if some)}. Is something else deleting files "
             "there? Run the same command again; what was written is kept."
         )
@@ -140,7 +140,7 @@ def _count_added(context: RunContext, lacking: dict[str, list[str]], parts: list
 
 
 def encode_text(context: RunContext) -> Iterator[int]:
-    """States of captions that have none yet; yields how many are written."""
+    """Encode captions without states; yields how many are written."""
     for target in context.targets.text:
         assert isinstance(target.feature, TextFeature)
         with context.work_file("text", TEXT_KEYS) as work:

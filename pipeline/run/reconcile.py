@@ -1,4 +1,4 @@
-"""The end of a run: every planned clip is accounted for, or the run is not a success."""
+"""The end of a run: checks that every planned clip is accounted for."""
 
 import shlex
 from collections import Counter
@@ -12,17 +12,17 @@ from dataset.rejects import read_rejects, tidy_rejects
 from pipeline.planning.plan import Plan, Planner
 from pipeline.run.accounting import Account
 
-LEAST = 200  # clips before which a share of failures says little
+LEAST = 200  # minimum number of clips for a meaningful share of failures
 _HINTS = {
-    "CaptionMissing": "Put name.txt beside name.mp4, name the caption column, or set --captions optional. ",
-    "MissingFile": "Are the paths right? Relative ones are taken from the manifest's folder, or --columns.root. ",
+    "CaptionMissing": "Put name.txt next to name.mp4, give the caption column, or set --captions optional. ",
+    "MissingFile": "Are the paths right? Relative ones are resolved against the manifest's folder, or --columns.root. ",
     "NotFetched": "",
     "Timeout": "A longer --decode.deadline-s may help. ",
 }
 
 
 def check_failures(max_failed: float, failed: int, settled: int, dataset: Folder, least: int = LEAST) -> None:
-    """Raise TooManyFailures when more than ``max_failed`` of the clips failed; of ``least`` at least, early on."""
+    """Raise TooManyFailures if more than ``max_failed`` of the clips (counted as at least ``least``) failed."""
     if failed / max(settled, least, 1) <= max_failed:
         return
     rows = read_rejects(dataset).to_pylist()
@@ -33,19 +33,19 @@ def check_failures(max_failed: float, failed: int, settled: int, dataset: Folder
     hint = _HINTS.get(common[0][0], "") if common else ""
     raise TooManyFailures(
         f"{failed:,} of {settled:,} clips failed{said}, more than --max-failed {max_failed:g} allows. {hint}"
-        "What was written is kept; `motif inspect` shows the reasons, `motif retry` tries them again."
+        "Finished work is kept; `motif inspect` shows the reasons, `motif retry` tries them again."
         + _some({row["uri"] for row in failures}, dataset)
     )
 
 
 def _some(uris: set[str], dataset: Folder) -> str:
-    """Names three files that failed, and the command that tells of one."""
+    """Three failed files, and the command that explains one."""
     if not uris:
         return ""
     names = [uri.rsplit("/", 1)[-1] for uri in sorted(uris)[:3]]
     said = ", ".join(names) + (" ..." if len(uris) > 3 else "")
     ask = f"motif dataset explain {shlex.quote(dataset.uri)} --clip {shlex.quote(names[0])}"
-    return f" Failed: {said}; `{ask}` tells why."
+    return f" Failed: {said}; `{ask}` explains why."
 
 
 def reconcile(
@@ -56,11 +56,11 @@ def reconcile(
     dataset: Folder,
     damaged: Sequence[str] = (),
 ) -> None:
-    """Fill in the account from the plans before and after, tidy the rejects, and check that all adds up.
+    """Fill in the account from the plans before and after, tidy the rejects, and check consistency.
 
-    ``planned`` is the plan before anything was computed, ``final`` the plan made from what now lies in the dataset,
-    ``lacking`` the parts that an artifact still lacks, ``damaged`` sentences on parts that are not whole. Raises
-    Incomplete where a clip is lost or there twice, or something is lacking.
+    ``planned`` is the plan before computing, ``final`` the plan from the dataset's current state, ``lacking`` the
+    parts that an artifact still lacks, ``damaged`` messages about damaged parts. Raises Incomplete if a clip is lost
+    or duplicated, or something is missing.
     """
     after = final.plan
     account.reused = planned.reused
@@ -89,15 +89,15 @@ def _inconsistencies(account: Account, after: Plan, ledger: Ledger, lacking: Map
             f"{account.failed:,} failed"
         )
     if after.to_compute or after.unprobed:
-        wrong.append(f"{after.to_compute + after.unprobed:,} clips are still to do")
+        wrong.append(f"{after.to_compute + after.unprobed:,} clips remain to be computed")
     if ledger.rows != len(ledger.clip_ids):
-        wrong.append(f"{ledger.rows - len(ledger.clip_ids):,} clips are there twice")
+        wrong.append(f"{ledger.rows - len(ledger.clip_ids):,} clips are duplicated")
     wrong += [f"{folder} lacks {len(parts):,} parts" for folder, parts in lacking.items() if parts]
     return wrong
 
 
 def _tidy(ledger: Ledger, sources: Sources, rejected: set[str], dataset: Folder) -> None:
-    """Drop rejects that are overtaken: of slots now written, and of sources and rows that are good by now."""
+    """Drop outdated rejects: of slots that are now written, and of sources and rows that are now valid."""
     faults = sources.table.column("error_class")
 
     def is_stale(row: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Run records: what was asked of a dataset and what came of it, one JSON file a run, so that it can be asked again."""
+"""Run records: the job and its outcome, one JSON file per run, so that a run can be repeated."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from pipeline.run.job import Job
 
 @contextlib.contextmanager
 def recorded(account: Account, job: Job, stage_seconds: Mapping[str, float]) -> Iterator[None]:
-    """Leave a record of what happens inside, however it ends; what ended it counts more than a record that fails."""
+    """Write a record when the context ends, also after an error, which takes precedence over one from writing."""
     started = time.monotonic()
 
     def write() -> None:
@@ -37,7 +37,7 @@ def recorded(account: Account, job: Job, stage_seconds: Mapping[str, float]) -> 
 
 
 def write_record(account: Account, job: Job) -> None:
-    """Leave runs/NAME.json: the account, the versions and the job, with paths that hold from any folder."""
+    """Write runs/NAME.json: the account, versions and the job, with absolute paths."""
     asked = {
         "recipe": to_json(job.recipe),
         "manifest": _absolute(job.manifest),
@@ -53,14 +53,14 @@ def _absolute(place: str) -> str:
 
 
 def read_records(dataset: Folder) -> list[dict[str, Any]]:
-    """All run records, oldest first; InputError where the folder is no dataset."""
+    """All run records, oldest first; InputError if the folder is not a dataset."""
     Catalog.require(dataset)
     runs = dataset / "runs"
     return [json.loads(runs.read(entry.name)) for entry in runs.files(".json") if entry.name != LOCK]
 
 
 def last_job(dataset: Folder) -> Job:
-    """What the last run was asked, without its limit and its retry."""
+    """The job of the last run, without its limit and retry."""
     records = [record for record in read_records(dataset) if "recipe" in record]
     if not records:
         raise InputError(f"{dataset.uri} has no run record: run `motif preprocess` once.")

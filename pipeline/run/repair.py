@@ -1,4 +1,4 @@
-"""What a run does about damage: it says what is damaged, sets it aside, and lets the plan compute it again."""
+"""Repairs damage in a run: reports it, moves damaged files away, and lets the plan recompute them."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ _AGAIN = {
 
 
 class Repair:
-    """The damage of a dataset at the start of a run, and where its files go."""
+    """The damage of a dataset at the start of a run."""
 
     def __init__(self, dataset: Folder, targets: Targets, run: str) -> None:
         self.dataset = dataset
@@ -26,21 +26,21 @@ class Repair:
         self.damage: Damage = {}
 
     def survey(self) -> None:
-        """Find what is damaged now."""
+        """Find the current damage."""
         self.damage = find_damage(self.dataset, self.targets.catalog)
 
     def note(self, error: DamagedFile) -> None:
-        """Add a part whose pages turned out to be broken when the plan read them; raises it where it is none."""
+        """Add a part that the plan found broken on reading; raises the error again if it is not such a part."""
         folder, _, name = error.uri.removeprefix(f"{self.dataset.uri.rstrip('/')}/").partition("/")
         if folder not in ("clips", "sources", "rejects") or name in self.damage.get(folder, {}):
             raise error
         self.damage.setdefault(folder, {})[name] = error
 
     def lines(self) -> list[str]:
-        """What is damaged and what becomes of it, for the plan."""
+        """Lines about the damage and its consequences, for the plan."""
         found = []
         if self.targets.recovered:
-            found.append(_line("dataset.json", "missing or broken: made again from what the parts say"))
+            found.append(_line("dataset.json", "missing or broken: rebuilt from the parts"))
         for folder, parts in self.damage.items():
             first = next(iter(parts.items()))
             count = "1 part is" if len(parts) == 1 else f"{len(parts):,} parts are"
@@ -54,10 +54,10 @@ class Repair:
         ours = {target.folder: target for target in (*self.targets.clips, *self.targets.text)}
         if folder in ours:
             return _AGAIN["text"] if ours[folder].artifact.kind == "text" else "they are computed again"
-        return _AGAIN.get(folder, "this recipe does not compute them; run the one that made them")
+        return _AGAIN.get(folder, "this recipe does not compute them; run the recipe that made them")
 
     def set_aside(self) -> None:
-        """Move the damaged files, and a broken dataset.json, to where they are kept and do not count."""
+        """Move damaged files and a broken dataset.json to the folder of damaged files."""
         if self.targets.recovered and self.dataset.exists(FILE):
             set_aside(self.dataset, "", FILE, self.run)
         for folder, parts in self.damage.items():
@@ -66,13 +66,13 @@ class Repair:
         self.damage = {}
 
     def finish(self, report: Callable[[str], None]) -> list[str]:
-        """After the passes: set aside what has no clips beside it; returns what of this run is damaged all the same."""
+        """After the passes: move parts without clips away; returns messages about remaining damage of this run."""
         for folder, name in find_orphans(self.dataset, self.targets.catalog):
             set_aside(self.dataset, folder, name, self.run)
         self.survey()
         ours = {target.folder for target in (*self.targets.clips, *self.targets.text)} | {"clips", "sources", "rejects"}
         wrong = [str(error) for folder in ours & self.damage.keys() for error in self.damage[folder].values()]
-        for folder in self.damage.keys() - ours:  # left by a killed run whose failures were others
+        for folder in self.damage.keys() - ours:  # left by a killed run with other failures
             report(
                 _line(folder, f"{len(self.damage[folder]):,} parts do not fit their clips: {self._consequence(folder)}")
             )

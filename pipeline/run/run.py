@@ -1,4 +1,4 @@
-"""A preprocessing run in its order: check, plan, probe, compute, add artifacts, encode text, account for every clip."""
+"""A preprocessing run: check, plan, probe, compute, add artifacts, encode text, account for every clip."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,14 +22,14 @@ from pipeline.run.repair import Repair
 
 
 class Run:
-    """One run over a dataset. ``report`` takes lines for the user; the passes run on Ray unless ``executor`` is given.
+    """One run over a dataset. ``report`` takes lines for the user; passes run on Ray by default.
 
-    InputError where the manifest cannot be read or the dataset holds something else, before anything is written.
+    InputError if the manifest cannot be read or the dataset does not match, before anything is written.
     """
 
     def __init__(self, job: Job, report: Callable[[str], None], executor: Executor | None = None) -> None:
         job = replace(job, recipe=job.recipe.resolved())
-        read_manifest(job.manifest, job.columns)  # one that cannot be read fails here
+        read_manifest(job.manifest, job.columns)  # fails early if it cannot be read
         self.context = RunContext(
             name=datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"),
             job=job,
@@ -45,12 +45,12 @@ class Run:
         return self._plan_without_damage(self._repair()).plan
 
     def execute(self) -> Account:
-        """Do what is to do. The dataset is consistent at every moment, whenever this is killed."""
+        """Execute the run. The dataset stays consistent even if the process is killed."""
         context = self.context
         account = Account(context.name)
         with context.lock:
             delete_leftovers(context.dataset / "runs")
-            repair = self._repair()  # only now nobody else writes
+            repair = self._repair()  # under the lock, so nobody else writes
             planned = self._plan_without_damage(repair)
             with recorded(account, context.job, context.executor.stage_seconds):
                 repair.set_aside()
@@ -63,7 +63,7 @@ class Run:
         return account
 
     def _compute(self, planned: Planner, account: Account, repair: Repair) -> Planner:
-        """All phases; returns the plan of what then is left, which adds up with the account."""
+        """Run all phases; returns the final plan, which is consistent with the account."""
         context, slots = self.context, self.rejected.slots
         retry = Retry(slots, probe_sources(context, planned.plan))
         planned, work = write_work(context, retry, None if retry.probed else planned)
@@ -86,12 +86,12 @@ class Run:
         return repair
 
     def _plan_without_damage(self, repair: Repair) -> Planner:
-        """The plan before anything is done, told to the user, as if what is damaged were not there."""
+        """Make and report the initial plan, ignoring damaged parts."""
         while True:
             try:
                 planner = make_plan(self.context, Retry(self.rejected.slots), damage=repair.damage)
                 break
-            except DamagedFile as error:  # of a part that is not noted yet: it ends with the parts
+            except DamagedFile as error:  # a newly found part; ends when all are noted
                 repair.note(error)
         for line in repair.lines():
             self.context.report(line)
@@ -109,7 +109,7 @@ class Run:
 
 
 def _within_limit(plan: Plan, limit: int | None) -> Plan:
-    """A plan after the probe: what a limit kept from the probe is not for this run."""
+    """A plan after the probe: sources left unprobed by a limit are beyond it."""
     if limit is None:
         return plan
     return replace(plan, unprobed=0, sources_to_probe={}, beyond_limit=plan.beyond_limit + plan.unprobed)

@@ -1,4 +1,4 @@
-"""Write moving-sprites clips to a folder: mp4, captions, true flow, and a manifest that names them all."""
+"""Write moving-sprites clips to a folder: mp4, captions, true flow, and a manifest."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ from pipeline.sprites.render import render
 from pipeline.sprites.world import Motion, Scene, World, draw_motion, draw_scene
 
 FPS = 8
-_MOST_DRAWS = 1000  # for one scene: after so many there is no other sentence left to be found
+_MOST_DRAWS = 1000  # attempts per scene to find another caption
 COLUMNS = ("video", "caption", "scene", "kind", "movers", "direction", "speed", "flow")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip of the world: which scene it shows and what happens in it."""
+    """One clip of the world: its scene and motion."""
 
     number: int
     scene_number: int
@@ -32,10 +32,10 @@ class Clip:
 
 
 def draw_clips(world: World, num: int, seed: int, prompts_per_scene: int = 2) -> Iterator[Clip]:
-    """Clips of the world; a scene and what happens in it are functions of (seed, scene number) alone.
+    """Draw clips of the world; scenes and motions only depend on (seed, scene number).
 
-    Clips of a scene share their first frame and differ in their sentence. A motion that brings in a new shape starts
-    with it outside the frame. InputError where a scene has not so many different sentences.
+    Clips of a scene share their first frame and differ in their caption. A new shape that enters starts outside the
+    frame. InputError if a scene has too few different captions.
     """
     for scene_number in range(math.ceil(num / prompts_per_scene)):
         rng = np.random.default_rng([seed, scene_number])
@@ -54,15 +54,15 @@ def draw_clips(world: World, num: int, seed: int, prompts_per_scene: int = 2) ->
             kinds = ", ".join(dict.fromkeys(world.kinds))
             raise InputError(
                 f"prompts_per_scene {prompts_per_scene}: with the kinds {kinds} a scene has only {len(seen)} different "
-                "sentences; ask for fewer, or name more kinds."
+                "captions; use fewer prompts, or more kinds."
             )
 
 
 def write_sprites(out: Path, world: World, num: int, seed: int, prompts_per_scene: int = 2) -> Path:
     """Write ``num`` clips and return the path of the manifest, which is written last.
 
-    The folder gets ``videos/000000.mp4`` (H.264, 8 frames a second) with ``000000.txt`` beside it, ``flow/000000.npz``
-    (``flow`` [t - 1, h, w, 2], float16, pixels a frame, x before y), ``manifest.csv`` and ``world.json``.
+    The folder gets ``videos/000000.mp4`` (H.264, 8 frames per second) with ``000000.txt``, ``flow/000000.npz``
+    (``flow`` [t - 1, h, w, 2], float16, pixels per frame, x before y), ``manifest.csv`` and ``world.json``.
     """
     videos, flows, root = (Folder(str(out / "videos")), Folder(str(out / "flow")), Folder(str(out)))
     rows = []

@@ -17,8 +17,8 @@ def render(
 ) -> tuple[UInt8[np.ndarray, "t h w 3"], Float32[np.ndarray, "s h w 2"]]:
     """Frames of the clip and its true flow.
 
-    Returns uint8 RGB frames ``[t, h, w, 3]`` and flow ``[t - 1, h, w, 2]`` in pixels a frame, x before y: the
-    displacement of what is visible at a pixel of frame l on its way to frame l + 1, zero on the background.
+    Returns uint8 RGB frames ``[t, h, w, 3]`` and flow ``[t - 1, h, w, 2]`` in pixels per frame, x before y: the
+    displacement of the object visible at a pixel from frame l to frame l + 1, zero on the background.
     """
     background = _background(world.height, world.width, scene.background_seed)
     frames = np.empty((world.frames, world.height, world.width, 3), np.uint8)
@@ -39,7 +39,7 @@ def render(
 def _stamp(
     canvas: Float32[np.ndarray, "h w 3"], sprite: Sprite, centre: tuple[float, float], reach: float
 ) -> Bool[np.ndarray, "h w"]:
-    """Paint a sprite at a sub-pixel place; returns the pixels of which it covers more than half."""
+    """Paint a sprite at a sub-pixel position; returns the pixels that it covers by more than half."""
     colour, alpha = _look(sprite, reach)
     height, width = canvas.shape[:2]
     half = (colour.shape[0] - 1) / 2
@@ -55,7 +55,7 @@ def _look(sprite: Sprite, reach: float) -> tuple[Float32[np.ndarray, "s s 3"], F
     """A sprite's colours and coverage on a square around its centre."""
     side = 2 * math.ceil(reach + 2) + 1
     texture = _texture(side, side, np.random.default_rng(sprite.texture_seed), finest=reach / 6)
-    # Strong texture: flow is blind inside plain shapes. Mixed with white and black so that the hue stays nameable.
+    # Strong texture, since flow cannot be estimated inside plain shapes. Mixed with white and black to keep the hue.
     base = np.array(COLOURS[sprite.colour], np.float32)
     light, dark = base + 0.55 * (255 - base), base * 0.35
     level = texture[..., None]

@@ -1,7 +1,7 @@
-"""What a moving-sprites clip shows: shapes on a stage, one motion, and the sentence that names it.
+"""The content of a moving-sprites clip: shapes in a scene, one motion, and its caption.
 
-A scene fixes the first frame; a motion is drawn apart from it, so several sentences share one image. Lengths are in
-units of the frame's short side, so a scene looks alike at any size.
+A scene fixes the first frame; motions are drawn separately, so several captions share one image. Lengths are in units
+of the frame's short side, so a scene looks the same at any size.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-# Shape -> how far its corners reach from the centre, in radii of the circle of equal area.
+# Shape -> distance of its corners from the centre, in radii of the circle of equal area.
 SHAPES = {
     "circle": 1.0,
     "square": math.sqrt(math.pi / 2),
@@ -43,7 +43,7 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
         ("up and right", -1, 1),
     )
 }
-# Short sides a frame. At 256 pixels: 2, 5 and 9 pixels.
+# Short sides per frame. At 256 pixels: 2, 5 and 9 pixels.
 SPEEDS = {"slowly": 2 / 256, "": 5 / 256, "quickly": 9 / 256}
 MotionKind = Literal["moves", "stops", "swaps", "enters"]
 KINDS: tuple[MotionKind, ...] = ("moves", "moves", "moves", "moves", "stops", "swaps", "enters")
@@ -51,7 +51,7 @@ KINDS: tuple[MotionKind, ...] = ("moves", "moves", "moves", "moves", "stops", "s
 
 @dataclass(frozen=True)
 class Sprite:
-    """A textured shape: its centre on the first frame (y, x) and the farthest reach of its outline, in short sides."""
+    """A textured shape: its centre in the first frame (y, x) and the radius of its outline, in short sides."""
 
     shape: str
     colour: str
@@ -61,7 +61,7 @@ class Sprite:
 
     @property
     def name(self) -> str:
-        """How a caption calls it."""
+        """Its name in captions."""
         return f"{self.colour} {self.shape}"
 
 
@@ -76,7 +76,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Motion:
-    """Who moves and how: ``offsets[i][t]`` is where sprite i is at frame t relative to its first centre (y, x)."""
+    """A motion: ``offsets[i][t]`` is the position of sprite i at frame t relative to its first centre (y, x)."""
 
     kind: MotionKind
     caption: str
@@ -88,9 +88,9 @@ class Motion:
 
 @dataclass(frozen=True)
 class World:
-    """The choices of the generator: frame size in pixels, frames, how many shapes there are, and what they may do.
+    """The generator's settings: frame size in pixels, number of frames and shapes, and kinds of motion.
 
-    A kind that ``kinds`` names several times is drawn more often.
+    A kind that occurs several times in ``kinds`` is drawn more often.
     """
 
     height: int = 256
@@ -101,19 +101,19 @@ class World:
     kinds: tuple[MotionKind, ...] = KINDS
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be encoded and stages too full to place the shapes."""
+        """Check the settings: sizes must be encodable, and shapes must fit."""
         if min(self.height, self.width) < 64 or self.height % 2 or self.width % 2:
             raise ValueError(f"size {self.height} x {self.width}: sides must be even and at least 64 pixels")
         if self.frames < 2:
-            raise ValueError(f"frames {self.frames}: at least 2")
+            raise ValueError(f"frames {self.frames}: must be at least 2")
         if not 1 <= self.fewest <= self.most <= 6:
-            raise ValueError(f"shapes {self.fewest} to {self.most}: between 1 and 6")
+            raise ValueError(f"shapes {self.fewest} to {self.most}: must be between 1 and 6")
         if not self.kinds:
-            raise ValueError(f"kinds: none is named; name some of {', '.join(dict.fromkeys(KINDS))}")
+            raise ValueError(f"kinds: none is given; give some of {', '.join(dict.fromkeys(KINDS))}")
 
 
 def draw_scene(world: World, rng: np.random.Generator) -> Scene:
-    """Draw a stage whose sprites do not overlap and lie wholly inside."""
+    """Draw a scene whose sprites do not overlap and are fully inside."""
     short = min(world.height, world.width)
     aspect = (world.height / short, world.width / short)
     looks = [(shape, colour) for shape in SHAPES for colour in COLOURS]
@@ -123,7 +123,7 @@ def draw_scene(world: World, rng: np.random.Generator) -> Scene:
         shape, colour = looks[chosen[len(sprites)]]
         reach = SHAPES[shape] * float(rng.uniform(*RADII))
         place = _free_place(aspect, sprites, reach, rng)
-        if place is None:  # no room left: start over rather than crowd the stage
+        if place is None:  # no room left: start over
             sprites.clear()
             continue
         sprites.append(Sprite(shape, colour, place, reach, int(rng.integers(2**31))))
@@ -142,7 +142,7 @@ def _free_place(
 
 
 def draw_motion(world: World, scene: Scene, rng: np.random.Generator) -> tuple[Scene, Motion]:
-    """Draw one motion for a scene. A motion that brings in a new shape returns the scene with that shape added."""
+    """Draw one motion for a scene. For "enters", the returned scene includes the new shape."""
     kind = world.kinds[int(rng.integers(len(world.kinds)))]
     if kind == "enters":
         return _enter(scene, world.frames, rng)
@@ -154,9 +154,9 @@ def draw_motion(world: World, scene: Scene, rng: np.random.Generator) -> tuple[S
 def move(
     scene: Scene, frames: int, rng: np.random.Generator, *, stops: bool = False, speed: float | None = None
 ) -> Motion:
-    """One sprite moves in one of eight directions; with ``stops`` it stands still from half-way on.
+    """One sprite moves in one of eight directions; with ``stops`` it stops half-way.
 
-    ``speed`` in short sides a frame overrides the drawn one (benchmarks ask for exact speeds).
+    ``speed`` in short sides per frame overrides the drawn one (for benchmarks).
     """
     options = [
         (index, name, word, pace)
@@ -165,7 +165,7 @@ def move(
         for word, pace in ([("", speed)] if speed is not None else SPEEDS.items())
         if stays_inside(scene, sprite, name, pace * (frames - 1) * (0.5 if stops else 1))
     ]
-    if not options:  # every way leads out of the frame: take the sprite and way with the most room
+    if not options:  # every motion leaves the frame: choose among all
         options = [
             (index, name, "" if speed is not None else "slowly", speed or SPEEDS["slowly"])
             for index in range(len(scene.sprites))
@@ -184,7 +184,7 @@ def move(
 
 
 def stays_inside(scene: Scene, sprite: Sprite, direction: str, distance: float) -> bool:
-    """Whether a sprite is wholly in the frame after ``distance`` short sides in a direction."""
+    """Whether a sprite is fully inside the frame after moving ``distance`` short sides in a direction."""
     return all(
         sprite.reach <= centre + step * distance <= size - sprite.reach
         for centre, step, size in zip(sprite.centre, DIRECTIONS[direction], scene.aspect, strict=True)
@@ -212,7 +212,7 @@ def _enter(scene: Scene, frames: int, rng: np.random.Generator) -> tuple[Scene, 
     reach = SHAPES[shape] * float(rng.uniform(*RADII))
     height, width = scene.aspect
     along = float(rng.uniform(reach, (height if side in ("left", "right") else width) - reach))
-    gap = reach + 0.02  # soft edges end outside of the frame too
+    gap = reach + 0.02  # soft edges start outside the frame, too
     starts = {
         "left": ((along, -gap), (0.0, 1.0)),
         "right": ((along, width + gap), (0.0, -1.0)),

@@ -1,5 +1,5 @@
-"""The stages of the graph as plain functions of tables: probe, decode, featurize, write. No Ray in here.
+"""The stages of the graph as plain functions of tables: probe, decode, featurize, write. No Ray here.
 
-Every stage returns a row for each row it was given. A row that failed carries ``stage``, ``error_class`` and
-``message`` from there on and passes the later stages untouched. A row without a slot fills up a short part.
+Every stage returns one row per input row. A failed row carries ``stage``, ``error_class`` and ``message`` from then on
+and passes later stages unchanged. A row without a slot pads a short part.
 """

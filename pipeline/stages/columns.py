@@ -1,4 +1,4 @@
-"""The columns that travel with a clip through the stages, and how a row is marked as failed."""
+"""The columns of a clip in the stages, and the marking of failed rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import pyarrow as pa
 from dataset.parts.tables import PLANNED
 
 FAILURE = pa.schema([("stage", pa.string()), ("error_class", pa.string()), ("message", pa.string())])
-# What enters the graph: a planned clip, the part it belongs to and its row there. Clips come in the order in which they
-# are decoded; the writer puts them into their rows.
+# The graph's input: a planned clip, its part and its row there. Clips come in decoding order; the writer sorts them by
+# row.
 WORK = pa.schema([*PLANNED, ("part", pa.string()), ("row", pa.int32())])
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a row failed: where, what class of error, and the message for the user."""
+    """Why a row failed: the stage, the error class, and a message for the user."""
 
     stage: str
     error_class: str
@@ -45,6 +45,6 @@ def with_failures(table: pa.Table, failures: "Sequence[Failure | None]") -> pa.T
 
 
 def with_seconds(table: pa.Table, seconds: "list[float]") -> pa.Table:
-    """The table with its ``seconds`` raised by what a stage spent on each row."""
+    """The table with a stage's time per row added to ``seconds``."""
     spent = pa.compute.add(table.column("seconds"), pa.array(seconds, pa.float64()))
     return table.set_column(table.column_names.index("seconds"), "seconds", spent)

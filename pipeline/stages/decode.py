@@ -1,4 +1,4 @@
-"""Decode: planned clips in, the same rows with their pixels out. 1:1, about a thousand times the bytes."""
+"""Decode: adds pixels to planned clips. 1:1, about a thousand times the bytes."""
 
 import time
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ FRAMES = "frames"
 
 
 def clip_bytes(shape: ClipShape) -> int:
-    """Bytes of a decoded clip: one frame more than it has, for the last flow."""
+    """Bytes of a decoded clip, including one more frame for the last flow."""
     return (shape.frames + 1) * shape.height * shape.width * 3
 
 
 def decode_rows(
     table: pa.Table, worker: VideoWorker, shape: ClipShape, poison: frozenset[str] = frozenset()
 ) -> pa.Table:
-    """Add ``decoder``, ``frames`` (uint8 RGB ``[frames + 1, h, w, 3]``, null where it failed), failure and seconds.
+    """Add ``decoder``, ``frames`` (uint8 RGB ``[frames + 1, h, w, 3]``, null for failed rows), failure and seconds.
 
-    The frame after the last is a copy of the last where the video has none. ``poison`` are slots of clips that are
-    known to kill the process that computes them: they fail untried.
+    The frame after the last is a copy of the last if the video has no more. ``poison`` has slots of clips that crash
+    workers: they fail without being tried.
     """
     size = clip_bytes(shape)
     pixels = np.empty((table.num_rows, shape.frames + 1, shape.height, shape.width, 3), np.uint8)
@@ -68,9 +68,9 @@ def decode_rows(
 
 
 def decode_clip(row: Mapping[str, Any], worker: VideoWorker, shape: ClipShape, out: np.ndarray) -> str:
-    """Fill ``out`` (uint8 RGB ``[frames + 1, h, w, 3]``) with a planned clip; returns the decoder that served.
+    """Fill ``out`` (uint8 RGB ``[frames + 1, h, w, 3]``) with a planned clip; returns the decoder's name.
 
-    Raises VideoError where the video cannot be decoded, or is another one than was probed.
+    Raises VideoError if the video cannot be decoded or has changed since the probe.
     """
     count = shape.frames + bool(row["has_next"])
     wanted = {
@@ -90,7 +90,7 @@ def decode_clip(row: Mapping[str, Any], worker: VideoWorker, shape: ClipShape, o
 
 
 def read_frames(table: pa.Table, shape: ClipShape) -> np.ndarray:
-    """The pixels of the rows that have some, ``[n, frames + 1, h, w, 3]``; a view where the rows lie in one chunk."""
+    """The pixels of decoded rows, ``[n, frames + 1, h, w, 3]``; a view if the rows are in one chunk."""
     column = table.column(FRAMES)
     chunks = [_chunk_frames(chunk, shape) for chunk in column.chunks if len(chunk)]
     if len(chunks) == 1:

@@ -1,4 +1,4 @@
-"""Featurize: clips with pixels in, the same rows with features instead of pixels out. 1:1."""
+"""Featurize: replaces pixels by features. 1:1."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ from pipeline.video.geometry import ClipShape
 log = logging.getLogger(__name__)
 
 
-class Featurizing:
+class FeaturizeStage:
     """All features of a run, loaded on one device. ``features`` maps the artifact's folder to its feature."""
 
     def __init__(self, features: Mapping[str, ClipFeature], shape: ClipShape, device: torch.device) -> None:
@@ -27,7 +27,7 @@ class Featurizing:
         self.functions = {name: feature.load(shape, device) for name, feature in features.items()}
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Compute every feature for the rows that have pixels; columns are called ``artifact/column``."""
+        """Compute every feature for rows with pixels; columns are named ``artifact/column``."""
         started = time.perf_counter()
         failures = read_failures(table)
         has_pixels = np.array([f is None for f in failures]) & np.array(table.column(FRAMES).is_valid())
@@ -54,13 +54,13 @@ class Featurizing:
     def _compute(
         self, name: str, function: ClipFunction, batch: ClipBatch
     ) -> tuple[dict[str, np.ndarray], dict[int, Failure]]:
-        """The whole batch at once; if that fails, clip by clip, so that one bad clip takes no other with it."""
+        """Compute the whole batch; if that fails, clip by clip, so that only bad clips fail."""
         faults: dict[int, Failure] = {}
         try:
             values = function(batch)
         except (torch.AcceleratorError, MotifError):
-            raise  # the device's state is lost and this process must be replaced, or it is no fault of a clip's
-        except Exception as error:  # noqa: BLE001 - whatever a feature raises, no other clip may fail for it
+            raise  # the device is unusable and the process must be replaced, or the error is not due to a clip
+        except Exception as error:  # noqa: BLE001 - any error must only fail its clip
             if len(batch.frames) == 1:
                 return {}, {0: Failure(f"featurize:{name}", type(error).__name__, str(error))}
             log.warning("%s failed for a batch (%s): trying its clips one by one", name, error)
@@ -92,7 +92,7 @@ class Featurizing:
 
 
 def _spread(column: Column, values: np.ndarray | None, alive: np.ndarray, rows: int) -> np.ndarray:
-    """Values of the rows that have some, laid out for all rows."""
+    """Scatter values of computed rows to all rows, zero elsewhere."""
     if values is not None and len(alive) == rows:
         return values
     out = np.zeros((rows, *column.shape), column.dtype)

@@ -1,4 +1,4 @@
-"""Text: captions in, their states written as one part, how many and how long out."""
+"""Text: encodes captions and writes their states as one part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from pipeline.featurizers.base import TextFeature
 
 @dataclass(frozen=True)
 class TextTarget:
-    """Where text states go: the artifact's folder, what its parts say of themselves, and its columns."""
+    """The target of text states: the artifact's folder, columns and part metadata."""
 
     dataset: Folder
     folder: str

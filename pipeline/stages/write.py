@@ -1,4 +1,4 @@
-"""Write: one part's clips with their features in, part files and one status row a clip out."""
+"""Write: writes part files from a part's clips and features; returns one status row per clip."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ WRITTEN = "written"
 class PartWriter:
     """Writes the parts of a run.
 
-    ``artifacts`` maps a folder to its columns and what its parts say of themselves (:attr:`Artifact.label`). With
-    ``adds_to_clips`` the parts of clips exist already and only the artifacts are written, aligned with them: a clip
-    that fails becomes a row of nulls.
+    ``artifacts`` maps a folder to its columns and part metadata (:attr:`Artifact.label`). With ``adds_to_clips`` the
+    parts of clips exist already and only artifacts are written, aligned with them: a failed clip becomes a row of
+    nulls.
     """
 
     dataset: Folder
@@ -39,15 +39,15 @@ class PartWriter:
     attempts: Mapping[str, int]
     adds_to_clips: bool = False
     fence: Fence | None = None
-    """The lock that the run writes under; without it nothing is written."""
+    """The run's lock, which is checked before writing."""
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Write one part: artifacts first, then rejects, and the clips last, which makes it count.
+        """Write one part: artifacts first, then rejects, and last the clips, which make it valid.
 
-        Where the clips are there already the artifact comes last: a row of nulls never lies there unexplained.
+        If the clips exist already, artifacts come last, so that every row of nulls has a reject.
         """
         table = table.filter(table.column("slot").is_valid())
-        table = table.take(pa.array(np.argsort(table.column("row").to_numpy())))  # they come in the order of decoding
+        table = table.take(pa.array(np.argsort(table.column("row").to_numpy())))  # they come in decoding order
         (name,) = set(table.column("part").to_pylist())
         failures = read_failures(table)
         outcomes = [WRITTEN if failure is None else self._outcome(failure) for failure in failures]
@@ -71,7 +71,7 @@ class PartWriter:
         return self._status(name, outcomes, failures, table)
 
     def _outcome(self, failure: Failure) -> str:
-        """A video that its probe should have filtered, and an earlier version's did not, is filtered now."""
+        """Videos that the probe filters, but an earlier version's probe did not, are filtered now."""
         decoded = failure.stage == "decode" and not self.adds_to_clips
         return probe_outcome(failure.error_class) if decoded else FAILED
 
@@ -82,7 +82,7 @@ class PartWriter:
         outcomes: list[str],
         scores: list[float | None],
     ) -> None:
-        """Apply the rules on computed scores; a filtered clip keeps its score and names the rule."""
+        """Apply the rules to computed scores; a filtered clip records its score and the rule."""
         for rule in self.rules:
             column = next(
                 (f"{name}/{rule.column}" for name in self.artifacts if f"{name}/{rule.column}" in table.column_names),
@@ -101,19 +101,19 @@ class PartWriter:
             arrays = [table.column("clip_id"), *(table.column(f"{folder}/{column.name}") for column in columns)]
             part = pa.table(arrays, schema=pa.schema(fields))
             failed = np.asarray(table.column("stage").is_valid())
-            if failed.any():  # a row of nulls, the id included, joins with nothing
+            if failed.any():  # a row of nulls, including the id, matches no join
                 part = part.take(pa.array(np.arange(part.num_rows), mask=failed))
             write_part(self.dataset / folder, name, part, self.store, dict(label) | _ids(table))
 
     def _add(self, name: str, table: pa.Table, rejects: list[dict[str, Any]]) -> None:
-        """Write artifacts beside clips that are there, and what failed of each."""
+        """Write artifacts for existing clips, and the rejects of each."""
         for folder in self.artifacts:
             if rejects:
                 of_this = [row | {"artifact": folder} for row in rejects]
                 self._write_rejects(_beside(name, folder), of_this, needs=name)
         self._write_artifacts(name, table)
         for folder in self.artifacts:
-            if not rejects:  # what an earlier try left
+            if not rejects:  # left by an earlier attempt
                 (self.dataset / "rejects").delete(_beside(name, folder))
 
     def _rejects(
@@ -135,7 +135,7 @@ class PartWriter:
         return rows
 
     def _write_rejects(self, name: str, rows: list[dict[str, Any]], needs: str) -> None:
-        """Replace a part of the rejects; ``needs`` is the part of clips without which it does not count."""
+        """Replace a part of the rejects; it only counts if the part of clips ``needs`` exists."""
         table = pa.Table.from_pylist(rows, schema=REJECTS)
         write_part(self.dataset / "rejects", name, table, FACTS, {"kind": REJECTS_KIND, "clips_part": needs})
 
@@ -155,10 +155,10 @@ class PartWriter:
 
 
 def _ids(clips: pa.Table) -> dict[str, str]:
-    """The rows of a part, for its metadata: those of clips that failed are counted in."""
+    """The digest of a part's clip ids, including failed ones, for its metadata."""
     return {"ids": digest_ids(clips.column("clip_id").to_pylist())}
 
 
 def _beside(part: str, folder: str) -> str:
-    """The part of the rejects for what an artifact lacks in a part of clips."""
+    """The rejects part for an artifact's failures in a part of clips."""
     return part.replace(".parquet", f"-{folder}.parquet")

@@ -1,5 +1,5 @@
-"""Video files: what they hold (``probe``), which frames a clip takes (``sampling``), and those frames (``decoders``).
+"""Video files: their properties (``probe``), the choice of a clip's frames (``sampling``), and decoding (``decoders``).
 
-Whatever opens a file runs in a child process that can be killed (``child``), driven by ``worker``: native decoders
-hang and crash on hostile files, and no Python timeout stops them.
+Files are only opened in a child process (``child``) that ``worker`` drives and can kill: native decoders hang and crash
+on hostile files, and no Python timeout stops them.
 """

@@ -1,7 +1,7 @@
-"""The frames of a clip, by PyAV or by decord, behind one function.
+"""Decodes the frames of a clip by PyAV or decord.
 
-A decoder takes a local file and the frames wanted and fills uint8 RGB at training size. PyAV comes first because the
-benchmark says so (``benchmarks/decode.py``); decord takes what PyAV cannot open.
+A decoder reads the requested frames of a local file as uint8 RGB at training size. PyAV comes first because it is
+faster (``benchmarks/decode.py``); decord is for files that PyAV cannot open.
 """
 
 import importlib
@@ -30,8 +30,8 @@ from pipeline.video.uneven import even_frames, seconds_of
 class Request:
     """Frames of one clip: ``count`` from ``span.first`` every ``span.stride``, upright, ``height`` x ``width``.
 
-    ``fps`` is the video's mean rate; with ``variable_rate`` the frames are taken at even times instead of even
-    numbers, so that the clip keeps its speed.
+    ``fps`` is the video's mean rate; with ``variable_rate`` frames are selected at even times instead of by
+    number, so that the clip keeps its speed.
     """
 
     path: Path
@@ -44,14 +44,14 @@ class Request:
     height: int
     width: int
     frames: int | None = None
-    """How many frames the probe counted, where that is known."""
+    """The number of frames that the probe counted, if known."""
 
 
 Decoder = Callable[[Request, UInt8[np.ndarray, "t h w 3"]], None]
 
 
 def decoder(name: str) -> Decoder:
-    """A decoder by name: ``pyav``, ``decord``, or ``package.module:function`` for one of your own."""
+    """A decoder by name: ``pyav``, ``decord``, or ``package.module:function`` for your own."""
     check_name(name)
     if name in DECODERS:
         return DECODERS[name]
@@ -61,18 +61,17 @@ def decoder(name: str) -> Decoder:
 
 
 def check_name(name: str) -> None:
-    """ValueError where a name is none of a decoder; a function of your own is not looked for."""
+    """ValueError for an invalid decoder name; your own function is not imported."""
     module, _, attribute = name.partition(":")
     if name not in DECODERS and not (module and attribute):
         raise ValueError(f"decoders '{name}': use {', '.join(DECODERS)} or package.module:function")
 
 
 def decode(request: Request, names: tuple[str, ...], out: UInt8[np.ndarray, "t h w 3"]) -> str:
-    """Fill ``out`` with the first decoder that can open the file, and return its name.
+    """Fill ``out`` using the first decoder that can open the file, and return its name.
 
-    Only a file that a decoder cannot open at all goes to the next one: where a decoder fails inside a file, another
-    one would give what the first could not vouch for. Raises the VideoError of the decoder that opened it, or of the
-    first one.
+    The next decoder is only tried if one cannot open the file at all: after a failure inside a file, frames of another
+    decoder would not be trustworthy. Raises the VideoError of the decoder that opened the file, or of the first one.
     """
     failures: list[CannotOpenError] = []
     for name in names:
@@ -85,7 +84,7 @@ def decode(request: Request, names: tuple[str, ...], out: UInt8[np.ndarray, "t h
 
 
 def wanted_frames(request: Request, timeline: Timeline) -> list[int]:
-    """Numbers of the wanted frames in presentation order."""
+    """Numbers of the requested frames in presentation order."""
     numbers = [request.span.first + i * request.span.stride for i in range(request.count)]
     if numbers[0 if request.variable_rate else -1] >= timeline.count:
         raise VideoError("FramesMissing", f"frame {numbers[-1]} is wanted, the video has {timeline.count}")
@@ -99,7 +98,7 @@ def wanted_frames(request: Request, timeline: Timeline) -> list[int]:
 
 
 def decode_with_pyav(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> None:
-    """Decode on from a keyframe before the clip, or from the start, and convert only the frames wanted."""
+    """Decode from a keyframe before the clip, or from the start, and convert only the requested frames."""
     converter = FrameConverter()
     with opened(request.path) as (container, stream):
         timeline = timeline_of(request.path, container, stream)
@@ -128,7 +127,7 @@ def _check_size(number: int, frame: VideoFrame, stored: tuple[int, int]) -> None
         raise VideoError(
             "SizeChanged",
             f"frame {number} has {frame.width} x {frame.height} pixels and the video begins with {stored[1]} x "
-            f"{stored[0]}: cut it where its size changes, or encode it anew in one size",
+            f"{stored[0]}: cut it where its size changes, or re-encode it in one size",
         )
 
 
@@ -148,16 +147,16 @@ def _placement(request: Request, stored: tuple[int, int]) -> Placement:
 def decode_with_decord(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> None:
     """Decode the whole file at full size and count, then resize; for files that PyAV cannot open.
 
-    decord's seeks land on other frames than it says, and its frames bear no time. So nothing is sought: the frames are
-    counted from the start to the end, their number must be that of the timeline, and the times that decord holds for
-    them those of an even rate. Else the file is refused, as one whose pixels are not square, which decord ignores.
+    decord's seeks are inexact and its frames have no timestamps. So frames are counted from start to end; their number
+    must match the probe, and decord's frame times must have a constant rate. Other files are refused, as are those with
+    non-square pixels, which decord ignores.
     """
     import decord
 
     if request.pixel_aspect != 1:
         raise VideoError("NotAVideo", "decord reads only videos with square pixels")
     if request.variable_rate or request.frames is None:
-        raise VideoError("NotAVideo", "decord's frames bear no times, so it reads only probed videos of an even rate")
+        raise VideoError("NotAVideo", "decord's frames have no timestamps, so it only reads videos of a constant rate")
     try:
         reader = decord.VideoReader(str(request.path), ctx=decord.cpu(0), num_threads=1)
         numbers = [request.span.first + i * request.span.stride for i in range(request.count)]
@@ -169,16 +168,16 @@ def decode_with_decord(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> N
         raise VideoError("NotAVideo", f"decord: {str(error).strip().splitlines()[-1][:200]}") from error
     even = np.abs(times[1:] - times[0] - np.array(numbers) / request.fps) < 0.5 / request.fps
     if len(frames) < len(numbers) or len(reader) != request.frames or not even.all():
-        raise VideoError("FramesMissing", "decord's frames cannot be told by their times in this file")
+        raise VideoError("FramesMissing", "decord's frame times are not reliable in this file")
     for index, number in enumerate(numbers):
         out[index] = fit(frames[number], request.height, request.width)
 
 
 def _counted(reader: Any, numbers: set[int]) -> dict[int, np.ndarray]:
-    """The frames with these numbers, by counting the whole file; empty where the count cannot be trusted.
+    """The frames with these numbers, by counting through the file; empty if the count is unreliable.
 
-    decord loses frames at the start of some files and then repeats the last one until the number fits, so a file that
-    ends in two equal frames is not trusted.
+    decord drops frames at the start of some files and repeats the last one to match the count, so a file that ends in
+    two equal frames is not trusted.
     """
     found: dict[int, np.ndarray] = {}
     count = 0

@@ -1,4 +1,4 @@
-"""The shape of a clip; where a frame's pixels go is :mod:`media.placement`'s."""
+"""The shape of a clip; see :mod:`media.placement` for resizing and cropping."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a video file really holds, found by reading its packets: headers lie."""
+"""The properties of a video file, read from its packets, since headers are unreliable."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from pipeline.video.errors import CannotOpenError, VideoError
 from pipeline.video.timeline import read_timeline
 from pipeline.video.uneven import pack_times
 
-# Metadata in no known encoding are no reason to refuse a video. PyAV 19 never does, and has no argument for it.
+# Undecodable metadata must not reject a video. PyAV 19 always ignores it, and lacks the argument.
 _ANY_METADATA: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 _CHUNK = 1 << 20
@@ -29,11 +29,12 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True)
 class Facts:
-    """A video as its packets tell it. Height and width are upright and in square pixels.
+    """Properties of a video, from its packets. Height and width are upright and in square pixels.
 
     ``turns``: quarter turns anticlockwise that bring a stored frame upright; ``pixel_aspect``: width of a stored pixel
-    over its height; ``content``: :func:`content_hash` of the file's bytes; ``matrix`` and the rest of the colour are
-    :class:`media.colour.Colour`'s. ``error_class`` and ``message`` say why a video that can be read is not used.
+    over its height; ``content``: :func:`content_hash` of the file's bytes; for ``matrix`` and
+    the other colour fields see :class:`media.colour.Colour`. ``error_class`` and ``message`` say why a readable video
+    is not used.
     """
 
     content: str
@@ -56,7 +57,7 @@ class Facts:
     error_class: str | None = None
     message: str | None = None
     times: bytes | None = None
-    """Where the rate is variable, the times of the frames (:func:`pipeline.video.uneven.pack_times`)."""
+    """For a variable rate, the times of the frames (:func:`pipeline.video.uneven.pack_times`)."""
 
 
 def content_hash(path: Path) -> str:
@@ -65,18 +66,18 @@ def content_hash(path: Path) -> str:
 
 
 def has_content(path: Path, recorded: str) -> bool:
-    """Whether a file holds the bytes that a source recorded.
+    """Whether a file still has the recorded content.
 
-    Bare hex is what datasets of version 1 hold: BLAKE2b-128. ValueError where the algorithm is not known.
+    Hex digits without an algorithm are BLAKE2b-128 of version 1 datasets. ValueError for an unknown algorithm.
     """
     algorithm, _, digits = recorded.rpartition(":")
     if algorithm not in ("", "blake3"):
-        raise ValueError(f"content '{recorded}': the algorithm '{algorithm}' is not known; known: blake3")
+        raise ValueError(f"content '{recorded}': unknown algorithm '{algorithm}'; known: blake3")
     return digits == _hex(path, blake3.blake3() if algorithm else hashlib.blake2b(digest_size=_DIGEST_BYTES))
 
 
 def _hex(path: Path, hasher: Any) -> str:
-    # Read, not mapped: a mapped file that shrinks meanwhile would end the process.
+    # Read instead of mapped: if a mapped file shrinks, the process is killed.
     buffer = memoryview(bytearray(_CHUNK))
     with path.open("rb", buffering=0) as raw:
         while count := raw.readinto(buffer):
@@ -87,9 +88,9 @@ def _hex(path: Path, hasher: Any) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its main video stream, single-threaded; everything that is wrong with it is a VideoError.
+    """Open a file and its main video stream, single-threaded; any error raises VideoError.
 
-    It is a CannotOpenError where another decoder than FFmpeg's may open the file.
+    It is a CannotOpenError if a decoder other than FFmpeg's may open the file.
     """
     if path.stat().st_size == 0:
         raise VideoError("EmptyFile", "the file has no bytes")
@@ -106,7 +107,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
-    # A cover picture of a song counts as a video stream for FFmpeg.
+    # FFmpeg treats the cover picture of a song as a video stream.
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams:
         raise VideoError("NoVideoStream", f"a {container.format.name} file without a video stream")
@@ -115,7 +116,7 @@ def _video_stream(container: InputContainer) -> VideoStream:
         raise CannotOpenError("NoDecoder", "no decoder for the video stream")
     stream.thread_type = "NONE"
     stream.codec_context.thread_count = 1
-    # Else FFmpeg rounds what a stream crops on the left, and frames are wider than the header says.
+    # Otherwise FFmpeg rounds the left crop, and frames are wider than the header says.
     stream.codec_context.flags |= av.codec.context.Flags.unaligned
     return stream
 
@@ -128,7 +129,7 @@ def _explained(error: av.error.FFmpegError, logs: list[tuple[int, str, str]]) ->
 
 
 def first_frame(stream: VideoStream, container: InputContainer) -> VideoFrame:
-    """The first frame that can be decoded; it carries the display matrix, and colours as the decoder found them."""
+    """The first decodable frame, which has the display matrix and the decoder's colour information."""
     container.seek(0, stream=stream)
     frame = next(container.decode(stream), None)
     if frame is None:
@@ -137,7 +138,7 @@ def first_frame(stream: VideoStream, container: InputContainer) -> VideoFrame:
 
 
 def probe(path: Path) -> Facts:
-    """Read a local file's facts. Raises VideoError with the class and reason where it is no usable video."""
+    """Read a local file's properties. Raises VideoError with class and reason if it is not a usable video."""
     with opened(path) as (container, stream):
         timeline = read_timeline(container, stream)
         if timeline.count == 0:

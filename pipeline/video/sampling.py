@@ -1,4 +1,4 @@
-"""Which frames of a video a clip takes: a seeded stride and start, drawn from the video's content and nothing else."""
+"""Chooses the frames of a clip: stride and start are drawn from the seed and the video's content hash."""
 
 import hashlib
 import struct
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Sampling:
     """L frames with a stride drawn uniformly from ``min_stride`` to ``max_stride`` and a random start.
 
-    Where a video is too short for the stride drawn, the stride becomes frames // L (at least ``min_stride``), as in
-    DynamiCrafter (``lvdm/data/webvid.py``). One frame more than L is decoded where the video has it, for the flow of
-    the last frame.
+    If a video is too short for the drawn stride, the stride becomes frames // L (at least ``min_stride``), as in
+    DynamiCrafter (``lvdm/data/webvid.py``). One more frame is decoded, if the video has it, for the flow of the last
+    frame.
     """
 
     frames: int = 16
@@ -21,13 +21,13 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be sampled."""
+        """Check the settings."""
         if self.frames < 2:
-            raise ValueError(f"frames {self.frames}: at least 2")
+            raise ValueError(f"frames {self.frames}: must be at least 2")
         if not 1 <= self.min_stride <= self.max_stride:
             raise ValueError(f"strides {self.min_stride} to {self.max_stride}: need 1 <= min_stride <= max_stride")
         if self.clips_per_video < 1:
-            raise ValueError(f"clips_per_video {self.clips_per_video}: at least 1")
+            raise ValueError(f"clips_per_video {self.clips_per_video}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Span:
 
 
 def draw_span(sampling: Sampling, content: str, number: int, frames: tuple[int, int]) -> Span | None:
-    """The span of clip ``number`` of the video with this content key; None where the video is too short.
+    """The span of clip ``number`` of the video with this content key; None if the video is too short.
 
-    ``frames`` is the range (from, to) of the video's frames that may be used, ``to`` not included.
+    ``frames`` is the usable range (from, to) of the video's frames, ``to`` exclusive.
     """
     low, high = frames
     length, available = sampling.frames, high - low
@@ -53,5 +53,5 @@ def draw_span(sampling: Sampling, content: str, number: int, frames: tuple[int, 
     if (length - 1) * stride + 1 > available:
         stride = max(sampling.min_stride, available // length)
     room = available - (length - 1) * stride  # starts that leave L frames
-    with_next = room - stride  # starts that leave one frame more, for the last flow
+    with_next = room - stride  # starts that leave one more frame, for the last flow
     return Span(low + draws[1] % max(1, with_next if with_next > 0 else room), stride)

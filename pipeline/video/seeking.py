@@ -1,16 +1,16 @@
-"""Frames of a video by their time stamps: a seek saves work, and can never give other frames than none would.
+"""Frames of a video by timestamp: seeking saves work, but never gives other frames than decoding from the start.
 
-The measure is the file decoded from its start. Decoding from a later packet gives the same frames where three things
-hold, and each is checked, not assumed:
+The reference is the file decoded from its start. Decoding from a later packet gives the same frames under three
+conditions, all of which are checked:
 
-1. the packets after the seek are those that the file holds from there on, in the order and of the sizes of the
-   timeline, beginning no later than the keyframe at which decoding is to start;
-2. the decoder itself calls the first frame a keyframe. A container may mark packets as keyframes at which decoding can
-   only begin to recover (intra refresh);
-3. a frame is the wanted one by its time stamp, the stamps only increase, and none is marked as damaged. Frames shown
+1. the packets after the seek match the timeline in order and size, and begin no later than the keyframe at which
+   decoding starts;
+2. the decoder itself reports the first frame as a keyframe. A container may mark packets as keyframes from which
+   decoding only recovers gradually (intra refresh);
+3. frames are identified by timestamp, timestamps strictly increase, and no frame is marked as corrupt. Frames shown
    before the keyframe (leading pictures of an open GOP) are dropped.
 
-Where one fails, an earlier keyframe is tried, further and further back, and at last the file is decoded from its start.
+If one fails, earlier and earlier keyframes are tried, and finally the file is decoded from its start.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,27 +28,27 @@ from pipeline.video.probe import opened
 from pipeline.video.timeline import Demuxer, Timeline, VideoPacket, packets_of
 
 Show = Callable[[int, VideoFrame], None]
-"""Takes the number of a wanted frame, and the frame. After a failed attempt a frame may be shown again."""
+"""Receives the number of a requested frame, and the frame. After a failed attempt a frame may be passed again."""
 
 _SECONDS_BACK = (0, 1, 5)
 
 
 class _Rejected(Exception):  # noqa: N818
-    """The decoded frames are not provably those of the file decoded from its start."""
+    """The decoded frames may differ from those of the file decoded from its start."""
 
 
 class _LandedLate(_Rejected):
-    """A seek ended behind the packet at which decoding was to start."""
+    """A seek landed after the packet at which decoding should start."""
 
 
 def seek_frames(container: Demuxer, stream: VideoStream, timeline: Timeline, numbers: list[int], show: Show) -> bool:
-    """Show the frames with these numbers by seeking; False where no seek can be trusted.
+    """Pass the frames with these numbers to ``show`` by seeking; False if no seek is reliable.
 
     Needs a timeline with times.
     """
     assert timeline.ticks is not None
     wanted = {int(timeline.ticks[number]): number for number in numbers}
-    with suppress(av.error.FFmpegError):  # what a damaged stretch does to a decoder is seen from the start, too
+    with suppress(av.error.FFmpegError):  # decoding from the start will report damage, too
         for start in _starts(timeline, min(wanted)):
             try:
                 _decode_from(container, stream, timeline, start, wanted, show)
@@ -59,9 +59,9 @@ def seek_frames(container: Demuxer, stream: VideoStream, timeline: Timeline, num
 
 
 def read_frames(path: Path, timeline: Timeline, numbers: list[int], show: Show) -> None:
-    """Show the frames with these numbers, decoding the file from its start.
+    """Pass the frames with these numbers to ``show``, decoding the file from its start.
 
-    Without times in the timeline the frames are counted. Raises VideoError where a frame does not come.
+    Without times in the timeline the frames are counted. Raises VideoError if a frame is missing.
     """
     missing = set(numbers)
     with opened(path) as (container, stream):
@@ -77,20 +77,20 @@ def read_frames(path: Path, timeline: Timeline, numbers: list[int], show: Show) 
 
 
 def _by_time(timeline: Timeline, frames: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
-    """Each frame that the timeline has, with its number."""
+    """The frames of the timeline, with their numbers."""
     assert timeline.ticks is not None
     last = -1
     for frame in frames:
         place = -1 if frame.pts is None else int(np.searchsorted(timeline.ticks, frame.pts))
         if 0 <= place < timeline.count and timeline.ticks[place] == frame.pts:
             if place <= last:
-                raise VideoError("TimesOutOfOrder", "the frames' times contradict the order they are decoded in")
+                raise VideoError("TimesOutOfOrder", "the frames' times contradict their decoding order")
             last = place
             yield place, frame
 
 
 def _starts(timeline: Timeline, time: int) -> Iterator[int]:
-    """Places of keyframes to start at for the frame of ``time``: the nearest, then further and further back."""
+    """Positions of keyframes to start at for the frame at ``time``: the nearest, then earlier and earlier ones."""
     packets = timeline.packets
     places = np.flatnonzero(packets.key & packets.shown & (packets.pts <= time))
     step = 1
@@ -98,7 +98,7 @@ def _starts(timeline: Timeline, time: int) -> Iterator[int]:
     while at >= 0:
         start = int(places[at])
         if start in timeline.unclean:
-            at -= 1  # known already: costs nothing
+            at -= 1  # already known, so skipping costs nothing
             continue
         yield start
         at -= step
@@ -108,7 +108,7 @@ def _starts(timeline: Timeline, time: int) -> Iterator[int]:
 def _decode_from(
     container: Demuxer, stream: VideoStream, timeline: Timeline, start: int, wanted: dict[int, int], show: Show
 ) -> None:
-    """Show the wanted frames (time -> number), decoding from the packet at place ``start``."""
+    """Pass the requested frames (time -> number) to ``show``, decoding from the packet at position ``start``."""
     time = int(timeline.packets.pts[start])
     missing = set(wanted)
     last: int | None = None
@@ -116,7 +116,7 @@ def _decode_from(
         if frame.pts is None or frame.is_corrupt:
             raise _Rejected
         if last is None:
-            if frame.pts < time:  # it refers to what lies before the keyframe
+            if frame.pts < time:  # it depends on frames before the keyframe
                 continue
             if frame.pts != time or not frame.key_frame:
                 timeline.unclean.add(start)
@@ -133,10 +133,10 @@ def _decode_from(
 
 
 def _landed(container: Demuxer, stream: VideoStream, timeline: Timeline, start: int) -> Iterator[VideoPacket]:
-    """The packets from place ``start`` on; _Rejected where the file gives others, or no seek lands before them."""
+    """The packets from position ``start``; _Rejected if they do not match, or no seek lands before them."""
     packets = timeline.packets
     seconds = int(1 / timeline.tick)
-    # Some demuxers seek by the time of presentation, some by that of decoding, which is earlier.
+    # Some demuxers seek by presentation time, some by decoding time, which is earlier.
     targets = [int(packets.pts[start])]
     if packets.dts[start] <= packets.pts[start]:
         targets += [max(int(packets.dts[start]) - back * seconds, int(packets.pts.min())) for back in _SECONDS_BACK]
@@ -157,7 +157,7 @@ def _following(container: Demuxer, stream: VideoStream, timeline: Timeline, star
         if expected == start and (place < start or not same):
             if place > start:
                 raise _LandedLate
-            continue  # before the keyframe, or the rest of a packet that the seek landed in
+            continue  # before the keyframe, or a partial packet where the seek landed
         if place != expected or not same:
             raise _LandedLate if expected == start else _Rejected
         expected += 1
@@ -167,9 +167,9 @@ def _following(container: Demuxer, stream: VideoStream, timeline: Timeline, star
 
 
 def _selected(stream: VideoStream, packets: Iterator[VideoPacket], wanted: set[int]) -> Iterator[VideoFrame]:
-    """Decode, leaving out frames that nobody wants and no other frame refers to: same pictures, less work.
+    """Decode, skipping frames that are neither requested nor referenced by others.
 
-    Only with FFmpeg's own decoders of H.264 and HEVC: others, such as dav1d, decode a packet later than it comes in.
+    Only with FFmpeg's own H.264 and HEVC decoders: others, such as dav1d, decode packets with delay.
     """
     context = stream.codec_context
     if context.name not in ("h264", "hevc"):

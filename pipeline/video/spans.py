@@ -1,4 +1,4 @@
-"""The span of a clip from the facts of its video and the bounds of its manifest row, or why there is none."""
+"""Chooses the span of a clip from its video's properties and its manifest row's bounds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pipeline.video.uneven import draw_uneven_span, frames_between, has_frame_mo
 
 @dataclass(frozen=True)
 class Chosen:
-    """A span, and whether the video has a frame more for the flow of the last one."""
+    """A span, and whether the video has one more frame for the last flow."""
 
     span: Span
     has_next: bool
@@ -39,7 +39,7 @@ def choose_span(
         if high - low >= sampling.frames:
             strides = f"strides {sampling.min_stride} to {sampling.max_stride}"
             even = f"{sampling.frames} evenly spaced moments ({strides})"
-            return NoSpan("UnevenTimes", f"nowhere do {even} have a frame each: the rate varies")
+            return NoSpan("UnevenTimes", f"the frame rate varies, and no span has frames at {even}")
     else:
         start_s, end_s = bounds
         low = 0 if start_s is None else min(frames, round(start_s * fps))

@@ -1,4 +1,4 @@
-"""When each frame of a video is shown, by the packets of its file."""
+"""The presentation times of a video's frames, from the packets of its file."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -19,52 +19,52 @@ else:
     VideoPacket = Packet
 
 _NONE = np.iinfo(np.int64).min
-"""A time that a packet lacks."""
+"""A missing time of a packet."""
 
 
 @dataclass(frozen=True)
 class Packets:
-    """The packets of the video stream in the order of the file: one row each, times in ticks."""
+    """The packets of the video stream in file order, with times in ticks."""
 
     pts: np.ndarray
     dts: np.ndarray
     size: np.ndarray
     key: np.ndarray
     shown: np.ndarray
-    """False where an edit list leaves the frame out."""
+    """False if an edit list removes the frame."""
 
     @property
     def first_key(self) -> int:
-        """The first packet that a decoder can start at; 0 where none is marked as such."""
+        """The first keyframe packet, or 0 if none is marked."""
         return int(np.argmax(self.key)) if self.key.any() else 0
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the frames are shown, in presentation order; ``ticks`` None where the container does not say."""
+    """The frames' times in presentation order; ``ticks`` is None if the container has none."""
 
     count: int
     ticks: "np.ndarray | None"
     tick: Fraction
     packets: Packets
     places: dict[int, int] = field(default_factory=dict)
-    """Time of a packet -> its place in the file; empty without ``ticks``."""
+    """Time of a packet -> its position in the file; empty without ``ticks``."""
     unclean: set[int] = field(default_factory=set)
-    """Places of packets marked as keyframes at which decoding turned out not to be able to start."""
+    """Positions of packets marked as keyframes at which decoding cannot start after all."""
 
     @property
     def fps(self) -> float:
-        """Frames a second between the first frame and the last; 0 where unknown."""
+        """Mean frames per second; 0 if unknown."""
         if self.ticks is None or self.count < 2:
             return 0.0
         return float((self.count - 1) / (int(self.ticks[-1] - self.ticks[0]) * self.tick))
 
     @property
     def variable(self) -> bool:
-        """Whether taking frames by number would change the speed.
+        """Whether selecting frames by number would change the speed.
 
-        That is where a gap is more than half longer than the usual one, or shorter than half of it, or where the
-        frames drift from an even rate by more than a gap.
+        True if a gap is more than 1.5 times or less than half the median gap, or if the frames drift from a constant
+        rate by more than a gap.
         """
         if self.ticks is None or self.count < 3:
             return False
@@ -77,19 +77,19 @@ class Timeline:
 
 @runtime_checkable
 class Demuxer(Protocol):
-    """What reading a stream needs of PyAV's container."""
+    """The part of PyAV's container that is used for reading a stream."""
 
     def seek(self, offset: int, *, stream: VideoStream) -> None:
-        """Go to a packet near the time ``offset``, in ticks of the stream."""
+        """Seek to a packet near the time ``offset``, in ticks of the stream."""
 
     def demux(self, stream: VideoStream, /) -> Iterator[VideoPacket]:
-        """The packets of the stream from there on."""
+        """The packets of the stream from the current position."""
 
 
 def packets_of(container: Demuxer, stream: VideoStream) -> Iterator[VideoPacket]:
-    """The packets of a stream that hold something, from where the container stands to its end.
+    """The non-empty packets of a stream, from the container's position to its end.
 
-    Where a file has more streams than its header names, PyAV's last step, an empty packet for each stream, fails.
+    If a file has more streams than its header declares, PyAV fails at its last step, an empty packet per stream.
     """
     with suppress(IndexError):
         yield from (packet for packet in container.demux(stream) if packet.size)
@@ -105,11 +105,11 @@ def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
     pts, dts, size, key, shown = (np.ascontiguousarray(column) for column in table.T)
     packets = Packets(pts, dts, size, key.astype(bool), shown.astype(bool))
     base = stream.time_base
-    tick = Fraction(base.numerator, base.denominator) if base else Fraction(0)  # PyAV 19 has a type of its own
-    # AVI stores no presentation times; what FFmpeg makes up for it is wrong where there are B-frames.
+    tick = Fraction(base.numerator, base.denominator) if base else Fraction(0)  # PyAV 19 has its own type
+    # AVI stores no presentation times, and FFmpeg's guesses are wrong with B-frames.
     if container.format.name == "avi" or not tick or not _usable(packets):
         return Timeline(int(packets.shown.sum()), None, tick, packets)
-    # What comes before the first keyframe, and what is shown before it, needs frames that the file lacks.
+    # Frames before the first keyframe, in file or presentation order, depend on missing frames.
     first = packets.first_key
     decodable = packets.shown[first:] & (pts[first:] >= pts[first]) if first else packets.shown
     ticks = np.sort(pts[first:][decodable])
@@ -118,9 +118,9 @@ def read_timeline(container: InputContainer, stream: VideoStream) -> Timeline:
 
 
 def _usable(packets: Packets) -> bool:
-    """Whether every packet has a time of its own, and the times belong to one timeline.
+    """Whether every packet has a unique time, and the times form one timeline.
 
-    Where decoding times go backwards, recordings were joined: frames of one must not come between frames of another.
+    Decoding times that go backwards mean concatenated recordings, whose frames must not be interleaved.
     """
     known = packets.dts[packets.dts != _NONE]
     distinct = len(np.unique(packets.pts)) == len(packets.pts)
@@ -131,7 +131,7 @@ Identity = tuple[int, int, int, int]
 
 
 def identity(path: Path) -> Identity:
-    """What tells two states of a file apart without reading it: device, inode, size and time of change."""
+    """Identifies the state of a file without reading it: device, inode, size and modification time."""
     stat = path.stat()
     return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
@@ -141,9 +141,9 @@ _known: OrderedDict[tuple[Path, Identity], Timeline] = OrderedDict()
 
 
 def timeline_of(path: Path, container: InputContainer, stream: VideoStream) -> Timeline:
-    """:func:`read_timeline` of a freshly opened file, remembered for the next clips of the same file.
+    """:func:`read_timeline` of a freshly opened file, cached for the next clips of the same file.
 
-    Where the timeline is known already, nothing is read from ``container``.
+    If it is cached, nothing is read from ``container``.
     """
     key = (path, identity(path))
     if key not in _known:

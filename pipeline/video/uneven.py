@@ -1,8 +1,8 @@
-"""Videos of a variable frame rate: when each frame is shown, and the spans whose frames are evenly spaced in time.
+"""Videos of a variable frame rate: frame times, and spans whose frames are evenly spaced in time.
 
-A span asks for moments ``step`` seconds apart, from the time of its first frame on, and takes the frame nearest to
-each. It is usable where every moment has a frame within half a step, and no two the same one. So a clip keeps an even
-speed, holds no frame twice, and lies neither in a pause nor in a stretch that is slower than its step.
+A span has moments ``step`` seconds apart, starting at its first frame, and takes the frame nearest to each. It is
+usable if every moment has a frame within half a step, and all frames differ. So a clip has constant speed, repeats no
+frame, and avoids pauses and stretches whose rate is lower than its own.
 """
 
 import hashlib
@@ -16,32 +16,32 @@ from jaxtyping import Float64, Int64
 from pipeline.video.sampling import Sampling, Span
 
 _HEADER = struct.Struct("<qq")
-# What a manifest writes with two decimals is off by this much.
+# Rounding error of manifest times with two decimals.
 _BOUND_S = 0.005
 _TRIES = 16
 _STARTS_AT_ONCE = 1 << 14
 
 
 def pack_times(ticks: Int64[np.ndarray, " n"], tick: Fraction) -> bytes:
-    """The times of a video's frames in a few bytes a frame: the length of a tick, and the deflated gaps in ticks."""
+    """A compact encoding of frame times: the length of a tick, and the deflated gaps in ticks."""
     gaps = np.diff(ticks).astype("<i8").tobytes()
     return _HEADER.pack(tick.numerator, tick.denominator) + zlib.compress(gaps)
 
 
 def unpack_times(packed: bytes) -> Float64[np.ndarray, " n"]:
-    """Seconds from the first frame to each one."""
+    """Seconds from the first frame to each frame."""
     gaps = np.frombuffer(zlib.decompress(packed[_HEADER.size :]), "<i8")
     ticks = np.concatenate([np.zeros(1, np.int64), np.cumsum(gaps, dtype=np.int64)])
     return seconds_of(ticks, Fraction(*_HEADER.unpack_from(packed)))
 
 
 def seconds_of(ticks: Int64[np.ndarray, " n"], tick: Fraction) -> Float64[np.ndarray, " n"]:
-    """Seconds from the first frame to each one: the same numbers where a plan and a decoder compute them."""
+    """Seconds from the first frame to each frame, computed the same way for plan and decoder."""
     return np.asarray((ticks - ticks[0]) * tick.numerator / tick.denominator, np.float64)
 
 
 def frames_between(seconds: Float64[np.ndarray, " n"], start_s: float | None, end_s: float | None) -> tuple[int, int]:
-    """The frames (from, to) that begin between two moments, counted from the first frame; ``to`` is not included."""
+    """The frames (from, to) that begin between two times, relative to the first frame; ``to`` is exclusive."""
     low = 0 if start_s is None else int(np.searchsorted(seconds, start_s - _BOUND_S))
     high = len(seconds) if end_s is None else int(np.searchsorted(seconds, end_s - _BOUND_S))
     return low, high
@@ -50,7 +50,7 @@ def frames_between(seconds: Float64[np.ndarray, " n"], start_s: float | None, en
 def even_frames(
     seconds: Float64[np.ndarray, " n"], first: int, step: float, count: int
 ) -> Int64[np.ndarray, " count"] | None:
-    """Numbers of the frames nearest to ``count`` moments from frame ``first`` on; None where the span is not usable."""
+    """Numbers of the frames nearest to ``count`` moments from frame ``first``; None if the span is not usable."""
     numbers, usable = _nearest(seconds, np.array([first]), step, count)
     return np.asarray(numbers[0], np.int64) if usable[0] else None
 
@@ -65,8 +65,8 @@ def draw_uneven_span(
 ) -> Span | None:
     """As :func:`pipeline.video.sampling.draw_span`, among the usable spans of a video with these times.
 
-    Its stride is drawn first; where the video has no usable span of it, the strides next to it are tried, the longer
-    one first. The start is drawn uniformly from those that are usable, with one frame more than L where there are any.
+    The stride is drawn first; if it has no usable span, the nearest strides are tried, longer ones first. The start is
+    drawn uniformly from the usable ones, preferably with one more frame than L.
     """
     low, high = frames
     key = (
@@ -90,7 +90,7 @@ def _draw_start(
     span: tuple[int, float, int],
     seconds: Float64[np.ndarray, " n"],
 ) -> int | None:
-    """A start drawn uniformly from the usable ones: by trying some, and where none of these fits, from all."""
+    """A start drawn uniformly from the usable ones: first among a few candidates, then among all."""
     low, step, count = span
     high = len(usable)
     if high - low < count:
@@ -113,7 +113,7 @@ def _draw_start(
 def _nearest(
     seconds: Float64[np.ndarray, " n"], starts: Int64[np.ndarray, " s"], step: float, count: int
 ) -> tuple[Int64[np.ndarray, "s count"], np.ndarray]:
-    """For each start the frames nearest to its moments, and whether they make a usable span."""
+    """For each start, the frames nearest to its moments, and whether the span is usable."""
     moments = seconds[starts][:, None] + step * np.arange(count)
     after = np.searchsorted(seconds, moments).clip(1, len(seconds) - 1)
     numbers = np.where(moments - seconds[after - 1] <= seconds[after] - moments, after - 1, after)
@@ -122,6 +122,6 @@ def _nearest(
 
 
 def has_frame_more(seconds: Float64[np.ndarray, " n"], span: Span, fps: float, count: int, high: int) -> bool:
-    """Whether the span goes on for a frame after its ``count`` ones, before frame ``high``."""
+    """Whether the span has one more frame after ``count`` frames, before frame ``high``."""
     numbers = even_frames(seconds, span.first, span.stride / fps, count + 1)
     return numbers is not None and bool(numbers[-1] < high)

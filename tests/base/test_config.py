@@ -103,12 +103,12 @@ def test_a_missing_field() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (own("Hole"), f"'part': there is no type {own('Hole')}"),
-        ("nowhere.at.all:Part", "'part': there is no type nowhere.at.all:Part"),
-        ("Part", "'part': there is no type Part"),
-        ("", "'part': there is no type"),
-        (".relative:Part", "'part': there is no type .relative:Part"),
-        (None, "'part': there is no type None"),
+        (own("Hole"), f"'part': unknown type {own('Hole')}"),
+        ("nowhere.at.all:Part", "'part': unknown type nowhere.at.all:Part"),
+        ("Part", "'part': unknown type Part"),
+        ("", "'part': unknown type"),
+        (".relative:Part", "'part': unknown type .relative:Part"),
+        (None, "'part': unknown type None"),
         (own("own"), f"'part': {own('own')} is not a configuration"),
         ("json:JSONDecoder", "'part': json:JSONDecoder is not a configuration"),
     ],
@@ -119,7 +119,7 @@ def test_an_unknown_type(kind: str | None, said: str) -> None:
 
 
 def test_an_unknown_type_at_the_top() -> None:
-    with pytest.raises(InputError, match=r"config field '\(top\)': there is no type nowhere:X"):
+    with pytest.raises(InputError, match=r"config field '\(top\)': unknown type nowhere:X"):
         load('{"type": "nowhere:X"}')
 
 

@@ -105,7 +105,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     hashed(some(), tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match=f"{name} cannot be read .*bring it again"):
+    with pytest.raises(WeightsError, match=f"{name} cannot be read .*download it again"):
         tensor_hash([tmp_path / name], "x")
 
 

@@ -48,7 +48,7 @@ def test_a_changed_file_has_another_hash(folder: Path) -> None:
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
-    with pytest.raises(WeightsError, match=r"autoencoder: .* holds no config.json .*Point it at"):
+    with pytest.raises(WeightsError, match=r"autoencoder: .* has no config.json .*Give"):
         locate(Weights(str(folder)), WANTED, "autoencoder")
 
 
@@ -67,7 +67,7 @@ def test_from_s3(bucket: str) -> None:
     Folder(f"{bucket}/m/vae").write("model.bin", b"weights")
     found = locate(Weights(f"{bucket}/m", subfolder="vae"), WANTED, "autoencoder")
     assert found.files[1].read_bytes() == b"weights"
-    with pytest.raises(WeightsError, match="holds no other"):
+    with pytest.raises(WeightsError, match="has no other"):
         locate(Weights(f"{bucket}/m", subfolder="vae"), (("other",),), "autoencoder")
 
 

@@ -51,7 +51,9 @@ def test_the_file_names_the_configuration_of_each_artifact(dataset: Folder, cata
 
 
 def test_a_folder_that_is_no_dataset(dataset: Folder) -> None:
-    with pytest.raises(InputError, match=r"d is no dataset: it has no dataset.json. Make one with `motif preprocess`"):
+    with pytest.raises(
+        InputError, match=r"d is not a dataset: it has no dataset.json. Make one with `motif preprocess`"
+    ):
         Catalog.require(dataset)
 
 
@@ -60,7 +62,7 @@ def test_a_view_in_a_datasets_place(dataset: Folder, catalog: Catalog, monkeypat
     View(dataset.uri, ("latents",)).save(Folder(str(dataset.path.parent)), "lively.json")
     monkeypatch.chdir(dataset.path.parent)
     for place in ("lively.json", str(dataset.path.parent / "lively.json")):
-        with pytest.raises(InputError, match=rf"lively.json is a view of {dataset.uri}; name the dataset\."):
+        with pytest.raises(InputError, match=rf"lively.json is a view of {dataset.uri}; give the dataset\."):
             Catalog.require(Folder(place))
     (dataset.path.parent / "other.json").write_text("[1]")
     with pytest.raises(StorageError, match="a part of the path is a file"):
@@ -70,7 +72,7 @@ def test_a_view_in_a_datasets_place(dataset: Folder, catalog: Catalog, monkeypat
 def test_a_view_in_a_bucket(bucket: str, catalog: Catalog) -> None:
     catalog.write(Folder(f"{bucket}/d"))
     View(f"{bucket}/d", ()).save(Folder(bucket), "lively.json")
-    with pytest.raises(InputError, match=f"is a view of {bucket}/d; name the dataset"):
+    with pytest.raises(InputError, match=f"is a view of {bucket}/d; give the dataset"):
         Catalog.require(Folder(f"{bucket}/lively.json"))
     assert Catalog.read(Folder(f"{bucket}/none")) is None
 
@@ -120,7 +122,7 @@ def test_the_only_one_of_a_kind_needs_no_name(catalog: Catalog) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "said"),
     [
-        ("latents", None, r"holds 2 latents \(latents, latents-pixels\): name the one to use"),
+        ("latents", None, r"holds 2 latents \(latents, latents-pixels\): give the one to use"),
         ("depth", None, "the dataset holds no depth"),
         ("latents", "latent", "artifact 'latent' is not in the dataset. It has: latents, latents-pixels, heatmaps"),
     ],

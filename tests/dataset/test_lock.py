@@ -143,9 +143,7 @@ ELSEWHERE = {
 def test_a_silent_lock_of_another_machine_is_left_to_a_person(dataset: Folder, other: Holder) -> None:
     leave(dataset, other)
     told: list[str] = []
-    said = (
-        f"gave no sign of life in 0 s. If that run has ended for certain, release it with `motif unlock {dataset.uri}`"
-    )
+    said = f"gave no sign of life in 0 s. If that run has certainly ended, release it with `motif unlock {dataset.uri}`"
     with pytest.raises(InputError, match=re.escape(said)), WriteLock(dataset, report=told.append, patience_s=0.2):
         pass
     assert "watching for 0 s whether it lives" in told[0]
@@ -198,9 +196,7 @@ def test_a_lock_given_back_while_it_is_watched_is_taken(dataset: Folder) -> None
 )
 def test_a_damaged_lock_is_a_sentence(dataset: Folder, content: bytes) -> None:
     (dataset / "runs").write("lock.json", content)
-    said = (
-        "lock.json is empty or damaged, so nobody can tell which run holds this dataset. If none is writing to it, rel"
-    )
+    said = "lock.json is empty or damaged, so the holder of this dataset is unknown. If no run is writing to it, rel"
     with pytest.raises(InputError, match=said), WriteLock(dataset):
         pass
     assert WriteLock(dataset, patience_s=0.2).release_other() is not None

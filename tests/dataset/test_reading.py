@@ -154,7 +154,7 @@ def test_no_part_that_has_them_all(dataset: Folder, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no dataset"):
+    with pytest.raises(InputError, match="is not a dataset"):
         FeatureReader(Folder(str(tmp_path)), BOTH)
 
 

@@ -36,8 +36,8 @@ def test_a_folder(tmp_path: Path) -> None:
     [
         ([], "there is no picture"),
         (["a.txt"], "there is no picture"),
-        (["a.png"], "a.png has no partner. Put a.txt with its prompt beside it"),
-        (["a.png", "a.txt", "b.txt"], "b.txt has no partner. Put a picture named b beside it"),
+        (["a.png"], "a.png has no partner. Add a.txt with its prompt"),
+        (["a.png", "a.txt", "b.txt"], "b.txt has no partner. Add a picture named b"),
         (["a.png", "a.jpg", "a.txt"], "a.jpg and a.png share one text"),
     ],
 )
@@ -54,10 +54,10 @@ def test_a_folder_in_which_something_has_no_partner(tmp_path: Path, files: list[
         (b"", "columns image and prompt, and at least one row"),
         (b"image,prompt\n", "at least one row"),
         (b"picture,text\na,b\n", "columns image and prompt"),
-        (b"image,prompt\n,b\n", "row 1 names no image"),
-        (b"image,prompt,seed\na,b,x\n", "a seed is no whole number"),
-        (b"image,prompt\na," + b"x" * 200_000, "is no CSV file that can be read"),
-        (b"\xff\xfe", "is no UTF-8 text"),
+        (b"image,prompt\n,b\n", "row 1 has no image"),
+        (b"image,prompt,seed\na,b,x\n", "a seed is not a whole number"),
+        (b"image,prompt\na," + b"x" * 200_000, "is not a readable CSV file"),
+        (b"\xff\xfe", "is not UTF-8 text"),
         (None, "cannot be read"),
     ],
 )

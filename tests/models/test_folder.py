@@ -88,7 +88,7 @@ def test_a_model_in_an_object_store(saved: Path, bucket: str) -> None:
     place = Weights(bucket, subfolder="runs")
     assert load_facts(place) == FACTS
     assert torch.equal(load_network(place).conv_in.weight, small().conv_in.weight)
-    with pytest.raises(WeightsError, match="has no vae and names none"):
+    with pytest.raises(WeightsError, match="has no vae and refers to none"):
         find_part(place, "vae")
 
 
@@ -117,7 +117,7 @@ def test_a_part_in_the_folder_goes_with_it(tmp_path: Path, tiny_vae: Path) -> No
 
 
 def test_missing_pieces_are_named(saved: Path) -> None:
-    with pytest.raises(WeightsError, match=r"has no vae and names none: copy the vae folder"):
+    with pytest.raises(WeightsError, match=r"has no vae and refers to none: copy the vae folder"):
         find_part(saved, "vae")
     (saved / "unet" / "config.json").rename(saved / "config.json")
     with pytest.raises(WeightsError, match=r"there is no .*unet/config.json\. Give the path of a model folder"):
@@ -161,7 +161,7 @@ def test_a_card_of_another_version(saved: Path) -> None:
     card = saved / "motif.json"
     text = card.read_text()
     card.write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(WeightsError, match="no card of format 1"):
+    with pytest.raises(WeightsError, match="not a card of format 1"):
         load_facts(saved)
     card.write_text(text.replace('"scaling_factor"', '"scale"'))
     with pytest.raises(WeightsError, match="'facts.scale' does not exist"):
@@ -189,7 +189,7 @@ def test_disks_that_refuse(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="a part of the path is a file"), new_folder(tmp_path / "file" / "out"):
         pass
-    with pytest.raises(StorageError, match=r"GiB are to be written and .* are free"):
+    with pytest.raises(StorageError, match=r"GiB are needed and .* are free"):
         need_room(tmp_path, 2**60)
     with pytest.raises(StorageError, match="disk is full"), disk_errors(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -212,16 +212,16 @@ def test_what_a_model_lacks_is_named(tmp_path: Path, model: Path) -> None:
     save_model(
         tmp_path / "a", small(image_condition="x-cat"), ModelCard(replace(FACTS, latents={"encoder": "AutoencoderKL"}))
     )
-    with pytest.raises(WeightsError, match="has no vae and names none"):
+    with pytest.raises(WeightsError, match="has no vae and refers to none"):
         Generator.load(tmp_path / "a", CPU)
     save_model(tmp_path / "b", small(image_condition="x-cat"), ModelCard(replace(FACTS, text={"encoder": "ViT-H-14"})))
-    with pytest.raises(WeightsError, match="has no text_encoder and names none"):
+    with pytest.raises(WeightsError, match="has no text_encoder and refers to none"):
         Generator.load(tmp_path / "b", CPU)
     save_model(tmp_path / "c", small(image_condition="cx-attn"), ModelCard(FACTS))
-    with pytest.raises(WeightsError, match="no image encoder is named"):
+    with pytest.raises(WeightsError, match="no image encoder is given"):
         Generator.load(tmp_path / "c", CPU)
     save_model(tmp_path / "d", small(image_condition="both"), ModelCard(replace(FACTS, image={"encoder": "ViT-H-14"})))
-    with pytest.raises(WeightsError, match="has no image_encoder and names none"):
+    with pytest.raises(WeightsError, match="has no image_encoder and refers to none"):
         Generator.load(tmp_path / "d", CPU)
     save_model(tmp_path / "e", small(image_condition="none"), ModelCard(FACTS))
     with pytest.raises(InputError, match="takes no image"):

@@ -10,7 +10,7 @@ from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.monitor import Reporter
 from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
 from pipeline.graph.work import open_work, read_rows
-from pipeline.stages.featurize import Featurizing
+from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.text import TextEncoding
 from pipeline.video.process.worker import DecodeLimits
 
@@ -55,13 +55,13 @@ class InProcess:
 
     def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
         self.passes += 1
-        stage = Featurizing(job.features, job.shape, torch.device("cpu"))
+        stage = FeaturizeStage(job.features, job.shape, torch.device("cpu"))
         for numbers in self._pieces(job.rows, job.part_rows):
             rows = read_rows(numbers, job.work)
             blocks = [self._compute(rows.slice(at, self.block), stage, job) for at in range(0, len(rows), self.block)]
             yield write_task(pa.concat_tables(blocks), writer=job.writer, reporter=REPORTER)
 
-    def _compute(self, rows: pa.Table, stage: Featurizing, job: ClipPass) -> pa.Table:
+    def _compute(self, rows: pa.Table, stage: FeaturizeStage, job: ClipPass) -> pa.Table:
         def run(some: pa.Table, poison: frozenset[str]) -> pa.Table:
             return stage(decode_task(some, limits=job.limits, shape=job.shape, poison=poison, reporter=REPORTER))
 

@@ -127,7 +127,7 @@ def test_two_runs_on_one_core_and_a_job_that_holds_it(tmp_path: Path) -> None:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
             assert (
-                "waiting: other work on the cluster holds its only core; this run goes on once there is room"
+                "waiting: other work on the cluster holds its only core; this run continues once there is room"
                 in finish(start("data/three", tmp_path, environment))
             )
         finally:
@@ -165,7 +165,7 @@ def test_ray_that_does_not_start_is_a_sentence(message: str, expected: int) -> N
         tries.append(1)
         raise ConnectionError(message)
 
-    with pytest.raises(Incomplete, match=f"Ray does not start: {message}"):
+    with pytest.raises(Incomplete, match=f"Ray did not start: {message}"):
         start_ray(init, lambda: None)
     assert len(tries) == expected
 

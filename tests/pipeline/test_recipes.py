@@ -57,13 +57,13 @@ LATENTS: dict[str, Feature] = {"latents": PixelLatents()}
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"height": 100}, "height 100: a multiple of 8, at least 64"),
-        ({"width": 56}, "width 56: a multiple of 8, at least 64"),
-        ({"features": {}}, "features: name at least one of a clip"),
-        ({"features": {"text": HashedTextStates()}}, "features: name at least one of a clip"),
+        ({"height": 100}, "height 100: must be a multiple of 8 and at least 64"),
+        ({"width": 56}, "width 56: must be a multiple of 8 and at least 64"),
+        ({"features": {}}, "features: give at least one clip feature"),
+        ({"features": {"text": HashedTextStates()}}, "features: give at least one clip feature"),
         ({"features": LATENTS | {"b": PixelLatents(PixelCodec(cell=8))}}, "the kinds latents, latents: one of a kind"),
-        ({"max_failed": 1.5}, "max_failed 1.5: a share from 0 to 1"),
-        ({"max_failed": -0.1}, "max_failed -0.1: a share from 0 to 1"),
+        ({"max_failed": 1.5}, "max_failed 1.5: must be a share from 0 to 1"),
+        ({"max_failed": -0.1}, "max_failed -0.1: must be a share from 0 to 1"),
     ],
 )
 def test_a_recipe_checks_its_fields(fields: dict[str, Any], said: str) -> None:
@@ -80,7 +80,7 @@ def test_a_rule_that_is_none(rule: str) -> None:
 def test_the_same_checks_hold_for_json() -> None:
     data = json.loads(dump(sprites()))
     for field, value, said in [
-        ("height", 100, "config Preprocess: height 100: a multiple of 8"),
+        ("height", 100, "config Preprocess: height 100: must be a multiple of 8"),
         ("keep", ["moving"], "rule 'moving': write column>=number"),
         ("hieght", 100, "config field 'hieght' does not exist. Did you mean height?"),
         ("features", {"latents": 3}, "config field 'features': .*: input should be an instance of (?i:feature)"),

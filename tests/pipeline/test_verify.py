@@ -146,7 +146,7 @@ def test_an_artifact_that_lacks_parts(dataset: Path, capsys: pytest.CaptureFixtu
     assert main(["verify", str(dataset)]) == 5
     out, err = capsys.readouterr()
     assert json.loads(out)["clips_lacking"] == {"cells": rows}
-    assert f"cells lacks {rows} clips: run the `motif preprocess` that made it again" in err
+    assert f"cells lacks {rows} clips: run its `motif preprocess` again" in err
     shutil.rmtree(dataset / "cells")
     assert verify(Folder(str(dataset))).clips_lacking == {"cells": found.clips}
 
@@ -187,7 +187,7 @@ def test_the_command(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_dataset_that_another_run_writes_to_is_not_repaired(dataset: Path, tmp_path: Path) -> None:
     with WriteLock(Folder(str(dataset))), pytest.raises(InputError):
         verify(Folder(str(dataset)), repair=True)
-    with pytest.raises(InputError, match="is no dataset"):
+    with pytest.raises(InputError, match="is not a dataset"):
         verify(Folder(str(tmp_path)))
 
 

@@ -125,11 +125,11 @@ def test_it_is_merged_with_its_like_and_with_no_other(old: Folder, tmp_path: Pat
     assert Catalog.require(out).version == 1
     assert len(list(FeatureReader(out, ("latents", "heatmaps")).samples(0, 0))) == 6
     other = write_dataset(Folder(str(tmp_path / "new")))
-    with pytest.raises(InputError, match=r"holds other clips|schema versions 1 and 2 are not merged"):
+    with pytest.raises(InputError, match=r"holds other clips|schema versions 1 and 2 cannot be merged"):
         merge([old, other], Folder(str(tmp_path / "both")))
     new = Catalog.require(other)
     Catalog(Catalog.require(old).clips, new.artifacts).write(other)
-    with pytest.raises(InputError, match=r"schema versions 1 and 2 are not merged.*another --out"):
+    with pytest.raises(InputError, match=r"schema versions 1 and 2 cannot be merged.*another --out"):
         merge([old, other], Folder(str(tmp_path / "both")))
 
 

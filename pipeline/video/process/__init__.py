@@ -1,1 +1,1 @@
-"""Videos are opened in a process of their own, which may hang, crash or grow and is then replaced."""
+"""Opens videos in a child process, which is replaced if it hangs, crashes or leaks memory."""

@@ -1,8 +1,8 @@
-"""The child process that opens videos: one request a line on its input, one answer a line on a pipe of its own.
+"""The child process that opens videos: one request per line on stdin, one answer per line on a pipe.
 
-Run as ``python -m pipeline.video.process.child ANSWER_FD MEMORY_MB``. Frames go into a shared memory file whose
-descriptor comes with the first request, so no pixel passes through the pipe. It imports no torch and no Ray: a fresh
-child is there in a fraction of a second.
+Run as ``python -m pipeline.video.process.child ANSWER_FD MEMORY_MB``. Frames are written to a shared memory file
+whose descriptor comes with the request, so no pixels pass through the pipe. It does not import torch or Ray, so that a
+new child starts in a fraction of a second.
 """
 
 import base64
@@ -50,7 +50,7 @@ def main(answer_fd: int, memory_mb: int) -> None:
 
 
 class Source:
-    """The file of the last request, brought here once for all clips of a video."""
+    """The file of the last request, downloaded once for all clips of a video."""
 
     def __init__(self) -> None:
         self.uri = ""
@@ -60,7 +60,7 @@ class Source:
         self.check = ContentCheck()
 
     def bring(self, uri: str, content: str | None = None) -> Path:
-        """A local path with the bytes of ``uri``; of an object with other bytes than ``content``, its latest state."""
+        """A local path with the bytes of ``uri``; a cached object whose content differs is downloaded again."""
         again = self.uri == uri
         path = self._bring(uri)
         if again and content is not None and not self.check.holds(path, content):
@@ -80,7 +80,7 @@ class Source:
             self.uri = ""
             if self.copy is not None:
                 self.copy.close()
-            # A file without a name: nothing is left of it however this process ends, and it ends by SIGKILL.
+            # An unnamed file, which disappears even when this process is killed.
             self.copy = tempfile.TemporaryFile()  # noqa: SIM115 - its path is read until the next video
             fs, remote = split(uri)
             try:
@@ -119,7 +119,7 @@ def _answer(request: dict[str, Any], source: Source) -> dict[str, Any]:
         return {"storage": str(error)}
     except MemoryError:
         return {"kind": "OutOfMemory", "message": "decoding needs more than the memory limit"}
-    except Exception as error:  # noqa: BLE001 - whatever a decoder throws at us becomes a reason in the rejects table
+    except Exception as error:  # noqa: BLE001 - any error becomes a reason in the rejects table
         return {"kind": type(error).__name__, "message": str(error)[:500]}
 
 

@@ -1,4 +1,4 @@
-"""A member of a shard as a file in memory, so that all that opens videos by path can open it."""
+"""A member of a shard as a file in memory, with a path that decoders can open."""
 
 import os
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from pipeline.manifest.members import ParquetValue, TarMember
 from pipeline.video.errors import VideoError
 
 _CHUNK = 4 << 20
-# Pages of a column are read as the rows are, instead of all of a row group at once.
+# Column pages are read row by row instead of a whole row group at once.
 _PARQUET_BUFFER = 1 << 20
 
 
 class MemberFile:
-    """Holds one member at a time; its path is valid until the next one is brought."""
+    """Holds one member at a time; its path is valid until the next one is loaded."""
 
     def __init__(self) -> None:
         self._descriptor: int | None = None
@@ -27,10 +27,10 @@ class MemberFile:
     def bring(self, member: TarMember | ParquetValue) -> Path:
         """A local path with the bytes of the member.
 
-        Raises VideoError where the shard is missing or does not hold the member, StorageError where the store fails.
+        Raises VideoError if the shard or member is missing, StorageError if the store fails.
         """
         self.close()
-        # Each member gets an anonymous file of its own: what is cached by inode can't meet another member's bytes.
+        # Each member gets a new anonymous file, so that caches by inode never mix members.
         self._descriptor = os.memfd_create("motif-member", 0)
         try:
             with explained(member.container), os.fdopen(os.dup(self._descriptor), "wb") as file:
@@ -51,7 +51,7 @@ def _tar_bytes(member: TarMember) -> Iterator[bytes]:
     fs, path = split(member.container)
     with fs.open_input_file(path) as stream:
         if stream.size() < member.offset + member.size:
-            raise VideoError("MissingFile", f"the shard ends before its member {member.name} does")
+            raise VideoError("MissingFile", f"the shard ends inside its member {member.name}")
         stream.seek(member.offset)
         left = member.size
         while left and (chunk := stream.read(min(left, _CHUNK))):
@@ -60,7 +60,7 @@ def _tar_bytes(member: TarMember) -> Iterator[bytes]:
 
 
 class _ParquetValues:
-    """Reads values of a column; rows in ascending order, as a plan asks for them, are read once."""
+    """Reads values of a column; rows in ascending order, as in a plan, are read once."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] = ()
@@ -72,7 +72,7 @@ class _ParquetValues:
         info = fs.get_file_info(path)
         if info.type == pafs.FileType.NotFound:
             raise FileNotFoundError(value.container)
-        # Size and time tell a replaced file from the one that is open.
+        # Size and time detect a replaced file.
         key = (value.container, info.size, info.mtime_ns, value.row_group, value.column)
         if key != self._key or value.row < self._next:
             self._rows, self._next, self._key = _column_values(fs, path, value), 0, key

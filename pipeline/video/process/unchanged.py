@@ -1,4 +1,4 @@
-"""Whether a file still is the one that was probed: by its content, read once for all clips of a video."""
+"""Checks that a file is unchanged since the probe, by its content, read once for all clips of a video."""
 
 import time
 from collections import OrderedDict
@@ -11,18 +11,18 @@ from pipeline.video.probe import has_content
 from pipeline.video.timeline import Identity, identity
 
 _KEPT = 64
-# Two changes within one tick of a file system's clock leave the same time; network file systems tick in seconds.
+# Two changes within one tick of a file system's clock have the same time; network file systems tick in seconds.
 _SETTLED_S = 2.0
 
 
 class ContentCheck:
-    """Compares files with the content that was recorded of them, and remembers the files that it has read."""
+    """Compares files with their recorded content, and caches results."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Path, tuple[Identity, str]] = OrderedDict()
 
     def holds(self, path: Path, content: str) -> bool:
-        """Whether the file holds the bytes with this content hash."""
+        """Whether the file has this content hash."""
         before = identity(path)
         if self._known.get(path) == (before, content):
             self._known.move_to_end(path)
@@ -36,7 +36,7 @@ class ContentCheck:
 
     @contextmanager
     def held(self, path: Path, content: str) -> Iterator[None]:
-        """Decode inside: VideoError SourceChanged where the file is not that one, before or after."""
+        """Context for decoding: VideoError SourceChanged if the file differs before or after."""
         before = identity(path)
         if not self.holds(path, content):
             raise _changed(content)
@@ -48,6 +48,6 @@ class ContentCheck:
 def _changed(content: str) -> VideoError:
     return VideoError(
         "SourceChanged",
-        f"the file is not the one that was probed ({content}): put that file back, "
-        "or give the new one a name of its own and list it in the manifest",
+        f"the file has changed since it was probed ({content}): restore it, "
+        "or give the new file another name and list it in the manifest",
     )

@@ -1,4 +1,4 @@
-"""Drive a decode child: send requests, enforce the deadline, replace a child that hangs, dies or has grown old."""
+"""Drives a decode child: sends requests, enforces the deadline, replaces a child that hangs, dies or has grown old."""
 
 import base64
 import contextlib
@@ -25,26 +25,26 @@ from pipeline.video.sampling import Span
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """What one video may cost. ``decoders`` are tried in order; the one that served is recorded."""
+    """Limits for one video. ``decoders`` are tried in order; the one used is recorded."""
 
     decoders: tuple[str, ...] = ("pyav", "decord")
     deadline_s: float = 60.0
     memory_mb: int = 4096
     clips_a_child: int = 500
-    """A fresh process after so many clips: native decoders leak."""
+    """A new process after this many clips, since native decoders leak memory."""
 
     def __post_init__(self) -> None:
-        """Refuse limits that nothing can meet."""
+        """Check the limits."""
         if not self.decoders:
-            raise ValueError("decoders: name at least one")
+            raise ValueError("decoders: give at least one")
         for name in self.decoders:
             check_name(name)
         if not self.deadline_s > 0:
             raise ValueError(f"deadline_s {self.deadline_s}: must be above 0")
         if self.memory_mb < 512:
-            raise ValueError(f"memory_mb {self.memory_mb}: the decoders themselves need 512")
+            raise ValueError(f"memory_mb {self.memory_mb}: must be at least 512, which the decoders themselves need")
         if self.clips_a_child < 1:
-            raise ValueError(f"clips_a_child {self.clips_a_child}: at least 1")
+            raise ValueError(f"clips_a_child {self.clips_a_child}: must be at least 1")
 
 
 class VideoWorker:
@@ -55,16 +55,16 @@ class VideoWorker:
         self._child: _Child | None = None
 
     def probe(self, uri: str) -> Facts:
-        """The facts of a video. Raises VideoError for the video's faults, StorageError for the store's."""
+        """The properties of a video. Raises VideoError if the video is at fault, StorageError if the store is."""
         facts = self._ask({"op": "probe", "uri": uri}, 0)[0]
         return Facts(**facts | {"times": facts["times"] and base64.b64decode(facts["times"])})
 
     def decode(
         self, uri: str, span: Span, wanted: dict[str, Any], content: str | None = None
     ) -> tuple[str, UInt8[np.ndarray, "t h w 3"]]:
-        """The frames of a clip (a view into shared memory, valid until the next call) and the decoder that served.
+        """The decoder's name and the frames of a clip (a view into shared memory, valid until the next call).
 
-        ``wanted``: the fields of :class:`pipeline.video.decoders.Request` but path and span. With ``content``, the
+        ``wanted``: the fields of :class:`pipeline.video.decoders.Request` except path and span. With ``content``, the
         content hash of the probe, a file with other bytes is a VideoError SourceChanged.
         """
         shape = (wanted["count"], wanted["height"], wanted["width"], 3)
@@ -81,7 +81,7 @@ class VideoWorker:
         return name, np.frombuffer(child.memory(size), np.uint8, count=size).reshape(shape)
 
     def _ask(self, request: dict[str, Any], size: int) -> tuple[Any, "_Child"]:
-        """One request, tried again once in a fresh child when the child was killed from outside or crashed."""
+        """Send a request, retried once in a new child if the child was killed or crashed."""
         for last in (False, True):
             child = self._ready()
             try:
@@ -99,7 +99,7 @@ class VideoWorker:
             if "storage" in answer:
                 raise StorageError(answer["storage"])
             if answer["kind"] == "OutOfMemory":
-                self.close()  # what the failed allocation left behind is unknown
+                self.close()  # its state after the failed allocation is unknown
                 raise VideoError("OutOfMemory", f"decoding needs more than {self.limits.memory_mb} MB")
             raise VideoError(answer["kind"], answer["message"])
         raise AssertionError("unreachable")
@@ -110,7 +110,7 @@ class VideoWorker:
         if self._child is None:
             try:
                 self._child = _Child(self.limits.memory_mb)
-            except _StartError:  # it may have been killed from outside: once more
+            except _StartError:  # it may have been killed: retry once
                 self._child = _Child(self.limits.memory_mb)
         return self._child
 
@@ -125,11 +125,11 @@ _START_S = 120.0
 
 
 class _ChildDied(Exception):  # noqa: N818
-    """The child's end, in words: a signal's name or an exit status."""
+    """The child ended; the message is a signal's name or an exit status."""
 
 
 class _StartError(RuntimeError):
-    """A child that ended, or said nothing, before it was ready."""
+    """The child ended or timed out before it was ready."""
 
 
 class _Child:
@@ -151,14 +151,14 @@ class _Child:
         self._pending = b""
         self._memory: mmap.mmap | None = None
         self.served = 0
-        try:  # a deadline is for a video, not for the start of a process on a busy machine
+        try:  # not deadline_s, which is for a video: starting may be slow on a busy machine
             self._line(time.monotonic() + _START_S)
         except (TimeoutError, _ChildDied) as error:
             self.kill()
-            raise _StartError(f"the decode process does not start: {error or 'no answer'}") from error
+            raise _StartError(f"the decode process did not start: {error or 'no answer'}") from error
 
     def ask(self, request: dict[str, Any], size: int, deadline_s: float) -> dict[str, Any]:
-        """Send a request and wait for its answer; TimeoutError or _ChildDied where none comes."""
+        """Send a request and wait for its answer; TimeoutError or _ChildDied if none comes."""
         if size:
             self.memory(size)
         line = json.dumps(request | {"frames_fd": self._frames_fd}).encode() + b"\n"
@@ -186,7 +186,7 @@ class _Child:
         """The shared memory for frames, at least ``size`` bytes."""
         if self._memory is None or len(self._memory) < size:
             os.ftruncate(self._frames_fd, size)
-            self._memory = mmap.mmap(self._frames_fd, size)  # an older, smaller map lives on while arrays look at it
+            self._memory = mmap.mmap(self._frames_fd, size)  # an older map lives on while arrays refer to it
         return self._memory
 
     def _end(self) -> str:
@@ -194,7 +194,7 @@ class _Child:
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
     def kill(self) -> None:
-        """End the process and give back its pipes and memory."""
+        """Kill the process and close its pipes and memory."""
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None

@@ -69,7 +69,7 @@ def test_damage_is_named(folder: Folder, damage: str) -> None:
 
 def test_a_part_in_a_wrong_place_is_named(folder: Folder, tmp_path: Path) -> None:
     footer = read_footer(folder, PART)
-    with pytest.raises(DamagedFile, match="holds another part: kind latents, not heatmaps"):
+    with pytest.raises(DamagedFile, match="is another part: kind latents, not heatmaps"):
         footer.check(folder, "heatmaps")
     with pytest.raises(DamagedFile, match=r"another part: fingerprint \w+, not other"):
         footer.check(folder, "latents", "other")

@@ -124,7 +124,7 @@ def test_training_reads_no_part_of_other_clips(copy: Folder) -> None:
     (folder / "part-b.parquet").rename(folder / "part-a.parquet")
     (folder / "x").rename(folder / "part-b.parquet")
     reader = FeatureReader(copy, ("latents", "heatmaps"))
-    with pytest.raises(DamagedFile, match="heatmaps/part-[ab].parquet is damaged: its clips are not those of"):
+    with pytest.raises(DamagedFile, match="heatmaps/part-[ab].parquet is damaged: its clips do not match the part of"):
         list(reader.samples(0, 0))
 
 
@@ -138,7 +138,7 @@ def test_training_says_which_part_is_damaged_or_gone(copy: Folder) -> None:
         list(reader.samples(0, 0))
     reader._files.clear()
     path.unlink()
-    with pytest.raises(DamagedFile, match="latents/part-b.parquet is damaged: it is gone"):
+    with pytest.raises(DamagedFile, match="latents/part-b.parquet is damaged: it is missing"):
         list(reader.samples(0, 0))
 
 

@@ -24,5 +24,5 @@ def test_config(tiny_vae: Path) -> None:
 
 
 def test_missing_weights_are_named_at_once(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="autoencoder: .* holds no config.json"):
+    with pytest.raises(WeightsError, match="autoencoder: .* has no config.json"):
         read_config(Weights(str(tmp_path)))

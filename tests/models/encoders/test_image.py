@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_size_is_named(encoder: ClipImage, tmp_path: Pat
 
 
 def test_weights_that_are_missing_are_the_image_encoders(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="image encoder: .* holds no open_clip_model.safetensors"):
+    with pytest.raises(WeightsError, match="image encoder: .* has no open_clip_model.safetensors"):
         ClipImage.load(Weights(str(tmp_path)), ARCHITECTURE, CPU, torch.float32)
 
 
@@ -113,7 +113,9 @@ def test_the_full_size_tower_has_the_shapes_of_the_base_model() -> None:
 
 @pytest.mark.parametrize("architecture", ["ViT-H-41", "RN50", "convnext_base"])
 def test_only_vision_transformers_have_such_tokens(architecture: str) -> None:
-    with pytest.raises(InputError, match=f"architecture '{architecture}' is none of open_clip's vision transformers"):
+    with pytest.raises(
+        InputError, match=f"architecture '{architecture}' is not one of open_clip's vision transformers"
+    ):
         ClipImage(architecture)
 
 
@@ -140,5 +142,5 @@ def test_no_two_places_are_alike() -> None:
 
 @pytest.mark.parametrize("sizes", [{"cell": 2}, {"place": 6}, {"place": 0}])
 def test_sizes_that_have_no_meaning(sizes: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="a cell of at least 4, a place of a multiple of 4"):
+    with pytest.raises(ValueError, match="cell must be at least 4, place a multiple of 4"):
         CellTokens(**sizes)

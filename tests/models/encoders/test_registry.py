@@ -39,5 +39,5 @@ def test_tokens_are_those_of_a_dataset(kind: str, tower: ClipImageTokens) -> Non
 
 
 def test_a_tower_without_weights_is_named(tower: ClipImageTokens) -> None:
-    with pytest.raises(WeightsError, match="image tokens of 'ViT-S-32-alt' .* no image encoder is named"):
+    with pytest.raises(WeightsError, match="image tokens of 'ViT-S-32-alt' .* no image encoder is given"):
         open_image_encoder(tower.identity(), None, CPU)

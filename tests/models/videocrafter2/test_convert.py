@@ -88,11 +88,11 @@ def test_names_of_autoencoder_and_text_tower_are_those_of_the_checkpoint(full: d
         stored = {expected[key]["prefix"] + name: shape for name, shape in expected[key]["shapes"].items()}
         needed = full[part].shapes
         assert needed.keys() <= stored.keys()
-        assert all(names.left_aside(name) for name in stored.keys() - needed.keys())
+        assert all(names.is_ignored(name) for name in stored.keys() - needed.keys())
         for name, shape in needed.items():
             assert stored[name] == [*shape] + [1] * (len(stored[name]) - len(shape)), name
     assert not set(full["vae"].shapes) ^ {f"first_stage_model.{n}" for n in expected["first_stage_model"]["shapes"]}
-    assert all(names.left_aside(name) for name in expected["schedule_buffers"])
+    assert all(names.is_ignored(name) for name in expected["schedule_buffers"])
 
 
 def test_the_autoencoder_is_named_as_diffusers_converter_names_it(full: dict[str, Target]) -> None:
@@ -109,7 +109,7 @@ def test_the_autoencoder_is_named_as_diffusers_converter_names_it(full: dict[str
 
 @pytest.mark.parametrize("name", ["betas.weight", "model.betas", "cond_stage_model.model.ln_final.weight", "posterior"])
 def test_only_what_is_known_is_left_aside(name: str) -> None:
-    assert not names.left_aside(name)
+    assert not names.is_ignored(name)
 
 
 @torch.no_grad()
@@ -199,10 +199,10 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
         read(tmp_path / "model.ckpt")
     for name in ("cut.ckpt", "cut.safetensors"):
         (tmp_path / name).write_bytes(b"PK\x03\x04 and then nothing")
-        with pytest.raises(WeightsError, match="no checkpoint or is incomplete"):
+        with pytest.raises(WeightsError, match="not a checkpoint or is incomplete"):
             read(tmp_path / name)
     torch.save({"state_dict": {}, "callbacks": {Path: 1}}, tmp_path / "objects.ckpt")
-    with pytest.raises(WeightsError, match="holds Python objects"):
+    with pytest.raises(WeightsError, match="contains Python objects"):
         read(tmp_path / "objects.ckpt")
 
 

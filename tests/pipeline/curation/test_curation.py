@@ -88,7 +88,7 @@ def test_explain_tells_settings_and_differences(sprites_dataset: Path) -> None:
     assert said.endswith("new, beside 'text', because")
     assert why == "  width: 64 -> 32"
     assert explain_recipe(dataset, replace(SMALL, height=256)) == [
-        "clips: of another configuration, so this recipe makes a new dataset (another --out), because",
+        "clips: another configuration, so this recipe needs a new dataset (another --out), because",
         "  height: 128 -> 256",
     ]
 
@@ -158,7 +158,7 @@ def test_merge_joins_clips_and_drops_doubles(
     # It is a dataset like any other: a run on it has nothing to do.
     account = preprocess(sprites_folder / "manifest.csv", tmp_path / "merged")
     assert (account.planned, account.reused, account.artifacts_added, account.captions) == (0, 16, 0, 0)
-    with pytest.raises(InputError, match="is a dataset already"):
+    with pytest.raises(InputError, match="is already a dataset"):
         merge([Folder(str(half)) for half in halves], out)
 
 
@@ -177,7 +177,7 @@ def test_merge_of_a_dataset_that_lacks_parts(halves: tuple[Path, Path], tmp_path
     next((broken / "latents").iterdir()).unlink()
     with pytest.raises(InputError, match="latents lacks 1 parts; run `motif preprocess` on it first"):
         merge([Folder(str(halves[1])), Folder(str(broken))], Folder(str(tmp_path / "merged")))
-    with pytest.raises(InputError, match="is no dataset"):
+    with pytest.raises(InputError, match="is not a dataset"):
         read_stats(Folder(str(tmp_path / "merged")))
 
 

@@ -109,7 +109,7 @@ def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Pat
 def test_a_pass_that_brings_nothing_ends_the_run(videos: Path, tmp_path: Path) -> None:
     execute(videos / "first", tmp_path / "d", recipe(brightness=Brightness()))
     both = recipe(brightness=Brightness(), moody=Moody(mood="nan"))
-    with pytest.raises(Incomplete, match=r"d: a pass over 2 parts left them without moody") as caught:
+    with pytest.raises(Incomplete, match=r"d: a pass over 2 parts did not write moody") as caught:
         execute(videos / "first", tmp_path / "d", both, Idle())
     assert caught.value.exit_code == 5
 

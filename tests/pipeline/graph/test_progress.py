@@ -53,7 +53,7 @@ def test_before_the_first_row_workers_are_starting() -> None:
     none = {stage: StageCount() for stage in STAGES}
     assert shown.line(none).endswith("write 0/20 (0 waiting)  starting workers")
     shown.out.print(shown.table(none))
-    assert "gone, starting workers" in text.getvalue()
+    assert "elapsed, starting workers" in text.getvalue()
     none["decode"].entered = 1
     assert shown.line(none).endswith("left ?")
 
@@ -64,7 +64,7 @@ def test_a_table() -> None:
     shown.out.print(shown.table(counts(15, 12, 10, failed=2)))
     words = re.sub(r"[^\w:? ]+", " ", text.getvalue()).split()
     assert " ".join(words) == (
-        "0:01:40 gone 0:01:40 to go stage in out failed waiting seconds "
+        "0:01:40 elapsed 0:01:40 to go stage in out failed waiting seconds "
         "decode 16 15 2 5 3 featurize 13 12 0 3 3 write 11 10 0 2 3"
     )
 
@@ -72,10 +72,10 @@ def test_a_table() -> None:
 @pytest.mark.parametrize(
     ("left", "said"),
     [
-        ((20, 20, 5), "write has stood still for 120 s with 15 waiting"),
-        ((20, 5, 5), "featurize has stood still for 120 s with 15 waiting"),
-        ((5, 5, 5), "decode has stood still for 120 s with 15 waiting"),
-        ((20, 18, 5), "write has stood still for 120 s with 13 waiting"),
+        ((20, 20, 5), "write has stalled for 120 s with 15 waiting"),
+        ((20, 5, 5), "featurize has stalled for 120 s with 15 waiting"),
+        ((5, 5, 5), "decode has stalled for 120 s with 15 waiting"),
+        ((20, 18, 5), "write has stalled for 120 s with 13 waiting"),
         ((20, 20, 20), "nothing has moved for 120 s"),
     ],
 )
@@ -91,14 +91,14 @@ def test_a_standstill_is_told_once_and_again_after_it_moved(monkeypatch: pytest.
     assert text.getvalue() == ""
     for _ in range(3):
         shown._counts()
-    assert text.getvalue() == "featurize has stood still for 0 s with 15 waiting\n"
+    assert text.getvalue() == "featurize has stalled for 0 s with 15 waiting\n"
     now["featurize"].left = 6
     shown._counts()
     now["write"].left = 6
     shown._counts()
     assert text.getvalue().count("\n") == 1
     shown._counts()
-    assert text.getvalue().endswith("\nfeaturize has stood still for 0 s with 14 waiting\n")
+    assert text.getvalue().endswith("\nfeaturize has stalled for 0 s with 14 waiting\n")
 
 
 def test_a_log_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,15 @@ GOOD = {"video": "good.mp4", "caption": "good"}
 DIGITS = "9" * 400
 # A row of JSON, and what its fault says.
 BAD: dict[str, tuple[str, str]] = {
-    "half a character in the caption": ('{"video": "a.mp4", "caption": "bad \\ud800"}', "holds U+D800, half of a"),
-    "half a character in the path": ('{"video": "a\\udc80.mp4", "caption": "x"}', "holds U+DC80, half of a"),
-    "a zero byte in the path": ('{"video": "a\\u0000b.mp4", "caption": "x"}', "its path holds a zero byte"),
-    "a time of 400 digits": (f'{{"video": "a.mp4", "caption": "x", "start": {DIGITS}}}', "at or after 0 s, and finite"),
-    "a clock of 400 digits": (f'{{"video": "a.mp4", "caption": "x", "start": "{DIGITS}:00"}}', "and finite"),
-    "segments of 400 digits": (f'{{"video": "a.mp4", "segments": [[0, {DIGITS}]]}}', "at or after 0 s, and finite"),
+    "half a character in the caption": ('{"video": "a.mp4", "caption": "bad \\ud800"}', "has U+D800, half of a"),
+    "half a character in the path": ('{"video": "a\\udc80.mp4", "caption": "x"}', "has U+DC80, half of a"),
+    "a zero byte in the path": ('{"video": "a\\u0000b.mp4", "caption": "x"}', "its path has a zero byte"),
+    "a time of 400 digits": (
+        f'{{"video": "a.mp4", "caption": "x", "start": {DIGITS}}}',
+        "must be finite and not negative",
+    ),
+    "a clock of 400 digits": (f'{{"video": "a.mp4", "caption": "x", "start": "{DIGITS}:00"}}', "must be finite"),
+    "segments of 400 digits": (f'{{"video": "a.mp4", "segments": [[0, {DIGITS}]]}}', "must be finite and not negative"),
     "a number of 5000 digits": (f'{{"video": "a.mp4", "start": {"9" * 5000}}}', "not JSON"),
     "a clock of 5000 digits": (f'{{"video": "a.mp4", "start": "{"9" * 5000}:00"}}', "digits"),
     "deep lists": ('{"video": "a.mp4", "caption": ' + "[" * 100_000 + "}", "not JSON"),
@@ -77,7 +80,7 @@ def test_bad_files_beside_videos_are_rows_that_fail(tmp_path: Path, where: str) 
 
 def test_members_whose_names_are_not_unicode(tmp_path: Path) -> None:
     found = rows(write_tar(tmp_path / "s.tar", [("a\udce9.mp4", b"x"), ("b.mp4", b"x")]))
-    assert "half of a character" in str(found[0]["fault"])
+    assert "half of a surrogate pair" in str(found[0]["fault"])
     assert found[1]["fault"] is None
 
 

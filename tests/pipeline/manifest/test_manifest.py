@@ -111,7 +111,11 @@ def test_rows_that_cannot_be_used_are_kept_with_their_fault(tmp_path: Path) -> N
     [
         ("none.csv", None, "there is no such file or folder"),
         ("m.xlsx", b"x", "It looks like a spreadsheet: save it as CSV"),
-        ("m.csv", b"clip_name,words\nx,y\n", "none of its columns \\(clip_name, words\\) is known to hold the video"),
+        (
+            "m.csv",
+            b"clip_name,words\nx,y\n",
+            "none of its columns \\(clip_name, words\\) has a usual name for the video",
+        ),
         ("m.csv", b"", "none of its columns"),
         ("m.parquet", b"not parquet", "is not a Parquet file"),
         ("m.csv", b"video,caption\na.mp4,caf\xe9\n", "is not UTF-8"),
@@ -252,12 +256,12 @@ def test_json_lines_whose_first_row_lacks_a_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        (["a.mp4", "0.tar"], "1 videos and 1 tar shards. Name one of the two"),
+        (["a.mp4", "0.tar"], "1 videos and 1 tar shards. Give one of the two"),
         (["0.tar.gz"], "compressed tar files"),
         (["a/0001.jpg", "a/0002.jpg"], "frames as pictures"),
         (["dataset_info.json", "data-00000-of-00001.arrow"], "Dataset.to_parquet"),
         (["index.json", "shard.00000.mds"], "MosaicML"),
-        (["train.csv", "readme.md"], "It holds train.csv: name that file"),
+        (["train.csv", "readme.md"], "It holds train.csv: give that file"),
         (["videos.zip"], "archives"),
         ([".hidden.mp4", "_SUCCESS", "_metadata.parquet"], "holds no videos, tar shards"),
     ],
@@ -274,11 +278,11 @@ def test_a_folder_that_is_no_manifest_says_what_it_looks_like(tmp_path: Path, fi
     ("name", "content", "said"),
     [
         ("m.tar.gz", b"x", "compressed tar"),
-        ("m.txt", b"a.mp4\n", "put the line 'video' above them"),
+        ("m.txt", b"a.mp4\n", "add 'video' as its first line"),
         ("m.csv", b"a.mp4,a cat\nb.mp4,a dog\n", "Its first line looks like a row"),
         ("m.csv", b"video;caption\na.mp4;x\n", "separated by ';'"),
         ("m.json", b'{"videos": [{"id": 1}], "sentences": [{"id": 1}]}', "an object with the fields videos, sentences"),
-        ("m.json", b"[1, 2]", "a list of objects is expected"),
+        ("m.json", b"[1, 2]", "it must be a list of objects"),
         ("m.json", b"{", "is not readable JSON"),
         ("m.json", b"", "is not readable JSON"),
         ("m.jsonl", b"", "none of its columns"),

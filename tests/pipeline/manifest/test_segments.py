@@ -115,7 +115,7 @@ def test_segments_that_come_late_count(tmp_path: Path, kind: str, name: str) -> 
 
 def test_a_list_among_moments_is_refused_and_not_left_out(tmp_path: Path) -> None:
     path = late(tmp_path, "csv", "timestamp", ["2021-05-04", None, [[0, 1]]])
-    said = r"column 'timestamp' holds a list in row 153 and none in row 151.*--columns.segments timestamp"
+    said = r"column 'timestamp' has a list in row 153 but not in row 151.*--columns.segments timestamp"
     with pytest.raises(InputError, match=said):
         rows(path)
     found = rows(path, segments="timestamp")

@@ -89,12 +89,15 @@ def test_a_caption_is_that_of_the_video_with_its_name(
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["a.mp4", "a.txt", "a.mp4", "a.txt"], "the sample holds a.mp4 2 times: give each video a name of its own"),
+        (["a.mp4", "a.txt", "a.mp4", "a.txt"], "the sample holds a.mp4 2 times: give each video its own name"),
         (["a.mp4", "a.txt", "a.txt"], "the sample holds a.txt, a.txt, and one .txt is expected for a.mp4"),
-        (["a.mp4", "a.de.txt", "a.en.txt"], "unclear whether a.de.txt belongs to a.mp4: name it as the video, a.txt"),
+        (
+            ["a.mp4", "a.de.txt", "a.en.txt"],
+            "unclear whether a.de.txt belongs to a.mp4: rename it after the video, a.txt",
+        ),
         (
             ["a.1.mp4", "a.2.mp4", "a.3.txt"],
-            "unclear whether a.3.txt belongs to a.1.mp4: name it as the video, a.1.txt",
+            "unclear whether a.3.txt belongs to a.1.mp4: rename it after the video, a.1.txt",
         ),
         (["a.1.mp4", "a.2.txt"], "unclear whether a.2.txt belongs to a.1.mp4"),
         (["a.1.mp4", "a.1.json", "a.2.mp4", "a.x.json"], "unclear whether a.x.json belongs to a.2.mp4"),
@@ -129,9 +132,9 @@ def test_folders_and_patterns_of_shards(tmp_path: Path) -> None:
     assert rows(tmp_path / "{00000..00002}.tar") == everything
     assert rows(tmp_path / "0000[12].tar*") == everything[1:]
     for pattern, said in (
-        ("x*.tar", "no file has such a name"),
+        ("x*.tar", "no file matches it"),
         ("{00000..00003}.tar", "00003.tar"),
-        ("0*", "all are"),
+        ("0*", "must be all .tar"),
     ):
         with pytest.raises(InputError, match=said):
             rows(tmp_path / pattern)
@@ -171,10 +174,10 @@ def cut(data: bytes) -> bytes:
     [
         (lambda data: data[:1700], 1, "ends within b.mp4"),
         (lambda data: data[:1400], 1, "header at byte 1024"),
-        (lambda data: data[:1024], 1, "no end mark"),
+        (lambda data: data[:1024], 1, "no end marker"),
         (lambda data: data[:1030], 1, "header at byte 1024"),
         (lambda data: data[:1024] + b"x" * 512 + data[1536:], 1, "header at byte 1024"),
-        (lambda data: data + data, 2, "behind its end mark"),
+        (lambda data: data + data, 2, "after its end marker"),
         (lambda _: b"", 0, "empty file"),
         (lambda _: b"no tar" * 1000, 0, "header"),
         (lambda _: b"\x1f\x8b" + b"no tar" * 1000, 0, "header"),
@@ -252,7 +255,7 @@ def test_members_that_are_not_there(tmp_path: Path) -> None:
     pq.write_table(pa.table({"video": [b"x", None]}), parquet)
     with VideoFiles() as files:
         for uri, said in (
-            (f"{tar}#offset=512&size=99999999&member=a.mp4", "the shard ends before"),
+            (f"{tar}#offset=512&size=99999999&member=a.mp4", "the shard ends inside"),
             (f"{tmp_path}/no.tar#offset=512&size=9&member=a.mp4", "there is no file"),
             (f"{parquet}#row_group=3&row=0&column=video", "no such row"),
             (f"{parquet}#row_group=0&row=7&column=video", "no such row"),

@@ -82,7 +82,7 @@ def test_missing_weights_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_a_file_that_is_no_raft(tmp_path: Path) -> None:
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match="is no RAFT-small: it lacks"):
+    with pytest.raises(WeightsError, match="is not RAFT-small: it lacks"):
         Raft("small", Weights(str(tmp_path / "other.pth"))).load(CPU)
 
 

@@ -117,7 +117,7 @@ def test_a_variable_rate_without_an_even_span_is_filtered_with_a_reason() -> Non
     packed = pack_times(np.array([0, *np.cumsum([10, 2000] * 20)], np.int64), Fraction(1, 1000))
     found, sink = plan([row(REMOTE[0])], [source(REMOTE[0], fps=1.0, variable_rate=True, times=packed, frames=41)])
     assert dict(found.rejected) == {("filtered", "UnevenTimes"): 1}
-    assert "the rate varies" in sink.rejected[0]["message"]
+    assert "the frame rate varies" in sink.rejected[0]["message"]
 
 
 def test_a_second_plan_has_nothing_to_do() -> None:

@@ -114,7 +114,7 @@ def test_a_clip_that_is_lost_is_no_success(dataset: Folder) -> None:
     account = Account("run1")
     with pytest.raises(Incomplete, match=r"8 clips planned, but \d written, 0 filtered and \d failed") as caught:
         reconcile(account, planned, planner(dataset, DryRun()), {}, dataset)
-    assert f"{8 - account.written - account.failed} clips are still to do" in str(caught.value)
+    assert f"{8 - account.written - account.failed} clips remain to be computed" in str(caught.value)
     assert str(caught.value).endswith("Run the same command again.")
     assert not account.complete
     assert account.written < 5
@@ -125,7 +125,7 @@ def test_a_clip_that_is_there_twice_is_no_success(dataset: Folder) -> None:
     part = part_names(dataset / "clips")[0]
     again = read_part(dataset / "clips", part).to_pylist()[:2]
     write_clips(dataset, "part-again.parquet", again)
-    with pytest.raises(Incomplete, match="d: 2 clips are there twice. Run the same command again"):
+    with pytest.raises(Incomplete, match="d: 2 clips are duplicated. Run the same command again"):
         end(dataset, planned)
 
 
@@ -163,7 +163,7 @@ def test_as_many_failures_as_are_allowed(dataset: Folder, share: float, failed: 
     [(0.1, 21, 21, 200), (0.1, 21, 200, 200), (0.1, 101, 1000, 200), (0.0, 1, 1000, 1), (0.1, 1, 9, 1)],
 )
 def test_one_failure_more(dataset: Folder, share: float, failed: int, settled: int, least: int) -> None:
-    said = rf"^{failed:,} of {settled:,} clips failed, more than --max-failed {share:g} allows. What was written"
+    said = rf"^{failed:,} of {settled:,} clips failed, more than --max-failed {share:g} allows. Finished work"
     with pytest.raises(TooManyFailures, match=said):
         check_failures(share, failed, settled, dataset, least)
 
@@ -176,8 +176,8 @@ def failures(dataset: Folder, kinds: Mapping[str, int], **more: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "hint"),
     [
-        ("CaptionMissing", r"Put name.txt beside name.mp4, name the caption column, or set --captions optional\. "),
-        ("MissingFile", r"Are the paths right\? .* from the manifest's folder, or --columns.root\. "),
+        ("CaptionMissing", r"Put name.txt next to name.mp4, give the caption column, or set --captions optional\. "),
+        ("MissingFile", r"Are the paths right\? .* against the manifest's folder, or --columns.root\. "),
         ("Timeout", "A longer --decode.deadline-s may help. "),
         ("NotAVideo", ""),
     ],
@@ -185,13 +185,13 @@ def failures(dataset: Folder, kinds: Mapping[str, int], **more: Any) -> None:
 def test_the_commonest_failure_has_a_hint(dataset: Folder, kind: str, hint: str) -> None:
     failures(dataset, {"DecoderDied": 1, kind: 3, "FramesMissing": 2, "NotFinite": 1})
     common = rf"7 of 20 clips failed \(3 {kind}, 2 FramesMissing, 1 DecoderDied\)"
-    with pytest.raises(TooManyFailures, match=rf"{common}, more than --max-failed 0.1 allows. {hint}What was written"):
+    with pytest.raises(TooManyFailures, match=rf"{common}, more than --max-failed 0.1 allows. {hint}Finished work"):
         check_failures(0.1, 7, 20, dataset, least=1)
 
 
 def test_three_that_failed_are_named(dataset: Folder) -> None:
     failures(dataset, {"Timeout": 2})
-    ask = rf"`motif dataset explain {dataset.uri} --clip Timeout0.mp4` tells why\."
+    ask = rf"`motif dataset explain {dataset.uri} --clip Timeout0.mp4` explains why\."
     with pytest.raises(TooManyFailures, match=rf" Failed: Timeout0.mp4, Timeout1.mp4; {ask}$"):
         check_failures(0.1, 2, 9, dataset, least=1)
     failures(dataset, {"NotAVideo": 2})

@@ -21,7 +21,7 @@ from dataset.rules import Rule
 from pipeline.featurizers.base import ClipFeature
 from pipeline.stages.columns import FAILURE, WORK, Failure, read_failures
 from pipeline.stages.decode import FRAMES, clip_bytes, decode_rows, read_frames
-from pipeline.stages.featurize import Featurizing
+from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.probe import probe_rows
 from pipeline.stages.write import STATUS, PartWriter
 from pipeline.video.decoders import Request, decode_with_pyav
@@ -185,7 +185,7 @@ GOOD = [0, 1, 3, 4]  # the rows of those four
 
 
 def featurize(table: pa.Table, **features: ClipFeature) -> pa.Table:
-    return Featurizing(features, SHAPE, CPU)(table)
+    return FeaturizeStage(features, SHAPE, CPU)(table)
 
 
 def moody(mood: str, level: int = 80) -> Moody:

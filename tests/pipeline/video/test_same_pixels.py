@@ -76,8 +76,8 @@ MATRICES = {
     "upside down": ((1, 0, 0, -1), "mirrors the picture"),
     "transposed": ((0, 1, 1, 0), "mirrors the picture"),
     "transposed the other way": ((0, -1, -1, 0), "mirrors the picture"),
-    "aslant": ((0.9, 0.44, -0.44, 0.9), "turns the picture by other than quarter turns"),
-    "nothing": ((0, 0, 0, 0), "leaves no picture"),
+    "aslant": ((0.9, 0.44, -0.44, 0.9), "rotates the picture by an angle other than quarter turns"),
+    "nothing": ((0, 0, 0, 0), "is singular"),
 }
 
 

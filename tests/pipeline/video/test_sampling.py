@@ -70,7 +70,7 @@ def test_a_smallest_stride_that_does_not_fit() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"frames": 1}, "frames 1: at least 2"),
+        ({"frames": 1}, "frames 1: must be at least 2"),
         ({"min_stride": 3, "max_stride": 2}, "strides 3 to 2"),
         ({"clips_per_video": 0}, "clips_per_video 0"),
     ],

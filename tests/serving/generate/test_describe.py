@@ -79,7 +79,11 @@ def test_a_model_of_which_a_part_is_missing(folder: str) -> None:
         (Flow(), SamplingChanges(eta=0.5), "eta 0.5: this model was trained with rectified flow"),
         (Flow(), SamplingChanges(solver="unipc"), "solver unipc: this model was trained with rectified flow"),
         (Schedule(rescale=0.7), SamplingChanges(solver="dpm++"), r"solver dpm\+\+: .* rescale of 0.7"),
-        (Schedule(), SamplingChanges(solver="unipc", spacing="leading"), "spacing leading: unipc takes trailing"),
+        (
+            Schedule(),
+            SamplingChanges(solver="unipc", spacing="leading"),
+            "spacing leading: unipc only supports trailing",
+        ),
     ],
 )
 def test_a_sampling_that_the_process_does_not_know_is_no_default(

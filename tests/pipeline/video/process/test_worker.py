@@ -201,7 +201,7 @@ def replaced(worker: VideoWorker, uri: str, content: str) -> bool:
     try:
         worker.decode(uri, Span(0, 1), WANTED, content)
     except VideoError as error:
-        return error.kind == "SourceChanged" and "put that file back" in error.message
+        return error.kind == "SourceChanged" and "restore it" in error.message
     return False
 
 
@@ -250,7 +250,7 @@ def test_a_file_that_is_replaced_while_it_is_decoded(worker: VideoWorker, video:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"decoders": ()}, "decoders: name at least one"),
+        ({"decoders": ()}, "decoders: give at least one"),
         ({"deadline_s": 0.0}, "deadline_s 0.0: must be above 0"),
         ({"memory_mb": 100}, "memory_mb 100"),
         ({"clips_a_child": 0}, "clips_a_child 0"),
