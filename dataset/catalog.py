@@ -1,4 +1,4 @@
-"""dataset.json: which artifacts a dataset holds and from which configuration each one came."""
+"""dataset.json: the artifacts of a dataset and their configurations."""
 
 import json
 from dataclasses import dataclass, replace
@@ -11,12 +11,12 @@ from dataset.identity import differences, fingerprint
 from dataset.parts.footers import make_label
 
 SCHEMA_VERSION = 2
-# Version 1: parts without checksums, tensors as fixed-size binary, contents as bare hex of BLAKE2b-128. It is read
-# everywhere, but nothing is added to it: its frames were chosen and converted in another way.
+# Version 1: parts without checksums, tensors as fixed-size binary, contents as plain hex of BLAKE2b-128. It is read,
+# but nothing is added to it: its frames were chosen and converted differently.
 READABLE_VERSIONS = (1, SCHEMA_VERSION)
 FILE = "dataset.json"
 _LARGEST_VIEW = 256 << 20
-# Folders that are not artifacts of features.
+# Folders that are not feature artifacts.
 RESERVED = ("clips", "sources", "rejects", "runs", "damaged")
 
 
@@ -40,18 +40,18 @@ class Artifact:
 
     @property
     def label(self) -> dict[str, str]:
-        """What each of its parts says of itself (:mod:`dataset.parts.footers`)."""
+        """The metadata of its parts (:mod:`dataset.parts.footers`)."""
         return make_label(self.kind, self.identity, self.facts)
 
     @property
     def per_clip(self) -> bool:
-        """Whether its parts are aligned with the clips (text is kept by caption)."""
+        """Whether its parts are aligned with the clips (text is stored by caption)."""
         return self.kind != "text"
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """What dataset.json says: the clips' configuration and the artifacts by folder name."""
+    """The content of dataset.json: the clips' configuration and the artifacts by folder name."""
 
     clips: dict[str, Any]
     artifacts: dict[str, Artifact]
@@ -60,7 +60,7 @@ class Catalog:
 
     @classmethod
     def read(cls, dataset: Folder) -> "Catalog | None":
-        """The catalog of a dataset; None where there is none yet. InputError where a view is named in its place."""
+        """The catalog of a dataset, or None. InputError if the path is a view."""
         try:
             data = json.loads(dataset.read(FILE))
         except FileNotFoundError:
@@ -72,12 +72,12 @@ class Catalog:
         except ValueError as error:
             raise BrokenCatalog(
                 f"{dataset.file(FILE)} is not readable JSON ({error}): restore it, or run `motif preprocess` again, "
-                "which makes it from the parts."
+                "which rebuilds it from the parts."
             ) from error
         if not isinstance(data, dict) or "schema_version" not in data:
             raise BrokenCatalog(
-                f"{dataset.file(FILE)} is not what motif writes: restore it, or run `motif preprocess` again, which "
-                "makes it from the parts."
+                f"{dataset.file(FILE)} was not written by motif: restore it, or run `motif preprocess` again, which "
+                "rebuilds it from the parts."
             )
         version = data["schema_version"]
         if version not in READABLE_VERSIONS:
@@ -96,7 +96,7 @@ class Catalog:
         """The catalog of a dataset that must exist."""
         found = cls.read(dataset)
         if found is None:
-            raise InputError(f"{dataset.uri} is no dataset: it has no {FILE}. Make one with `motif preprocess`.")
+            raise InputError(f"{dataset.uri} is not a dataset: it has no {FILE}. Create one with `motif preprocess`.")
         return found
 
     def write(self, dataset: Folder) -> None:
@@ -118,14 +118,14 @@ class Catalog:
         dataset.write(FILE, json.dumps(data, indent=2).encode())
 
     def find(self, kind: str, identity: dict[str, Any]) -> str | None:
-        """The artifact of that kind and configuration."""
+        """The artifact of this kind and configuration, or None."""
         for name, artifact in self.artifacts.items():
             if artifact.kind == kind and artifact.identity == identity:
                 return name
         return None
 
     def nearest(self, kind: str, identity: dict[str, Any]) -> tuple[str, list[str]] | None:
-        """The artifact of that kind that differs in the fewest fields, and those fields."""
+        """The artifact of this kind that differs in the fewest fields, and those fields."""
         near = [
             (name, differences(artifact.identity, identity))
             for name, artifact in self.artifacts.items()
@@ -134,14 +134,14 @@ class Catalog:
         return min(near, key=lambda item: len(item[1]), default=None)
 
     def with_artifact(self, artifact: Artifact) -> "tuple[str, Catalog]":
-        """The catalog with one artifact more: called by its kind, or kind-fingerprint where that name is taken."""
+        """The catalog with another artifact, named by its kind, or kind-fingerprint if that name is taken."""
         name = artifact.kind
         if name in self.artifacts:
             name = f"{artifact.kind}-{artifact.fingerprint[:8]}"
         return name, replace(self, artifacts=self.artifacts | {name: artifact})
 
     def pick(self, kind: str, name: str | None = None) -> str:
-        """The one artifact of a kind, or the one named; InputError where it is missing or not the only one."""
+        """The only artifact of a kind, or the named one; InputError if it is missing or ambiguous."""
         if name is not None:
             if name not in self.artifacts:
                 raise InputError(f"artifact '{name}' is not in the dataset. It has: {', '.join(self.artifacts)}.")
@@ -150,12 +150,12 @@ class Catalog:
         if not names:
             raise InputError(f"the dataset holds no {kind}. It has: {', '.join(self.artifacts) or 'nothing yet'}.")
         if len(names) > 1:
-            raise InputError(f"the dataset holds {len(names)} {kind} ({', '.join(names)}): name the one to use.")
+            raise InputError(f"the dataset holds {len(names)} {kind} ({', '.join(names)}): give the one to use.")
         return names[0]
 
 
 def _refuse_view(place: Folder) -> None:
-    """InputError where the place is a file that `motif dataset filter` wrote."""
+    """InputError if the path is a view written by `motif dataset filter`."""
     fs, path = split(place.uri)
     try:
         with fs.open_input_stream(path, compression=None) as stream:
@@ -163,4 +163,4 @@ def _refuse_view(place: Folder) -> None:
     except (OSError, ValueError):
         return
     if isinstance(facts, dict) and {"dataset", "artifacts"} <= facts.keys():
-        raise InputError(f"{place.uri} is a view of {facts['dataset']}; name the dataset.")
+        raise InputError(f"{place.uri} is a view of {facts['dataset']}; give the dataset.")

@@ -22,9 +22,9 @@ Unit = Literal["diagonal", "short_side", "width", "pixels", "clip_max"]
 class Normalisation:
     """x = min(1, intensity / (fraction * unit)).
 
-    The default, 0.15 of the frame's diagonal, is VideoJAM's: the sigmoid's centre then lies at 4.5 pixels a frame for
-    320 x 512, at any resolution on the same share of the picture, and static clips stay dark. ``clip_max`` divides by
-    the clip's own greatest intensity, but never by less than ``floor`` pixels (else a static clip lights up).
+    The default, 0.15 of the frame's diagonal, is VideoJAM's: the sigmoid's centre is then at 4.5 pixels per frame for
+    320 x 512, scales with resolution, and static clips stay dark. ``clip_max`` divides by the clip's greatest
+    intensity, but by at least ``floor`` pixels (else a static clip would light up).
     """
 
     unit: Unit = "diagonal"
@@ -34,15 +34,15 @@ class Normalisation:
     slope: float = 100.0
 
     def __post_init__(self) -> None:
-        """Refuse values that make every heatmap dark or lit."""
+        """Check the values."""
         for name in ("fraction", "floor", "slope"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} {getattr(self, name)}: must be above 0")
         if not 0 <= self.centre <= 1:
-            raise ValueError(f"centre {self.centre}: must lie in 0 to 1, the range of x")
+            raise ValueError(f"centre {self.centre}: must be from 0 to 1, the range of x")
 
     def scale(self, height: int, width: int) -> float:
-        """Pixels of one unit of x in frames of that size; for ``clip_max`` the fraction of the maximum."""
+        """Pixels per unit of x for frames of this size; for ``clip_max`` the fraction of the maximum."""
         units = {
             "diagonal": math.hypot(height, width),
             "short_side": float(min(height, width)),
@@ -53,7 +53,7 @@ class Normalisation:
         return self.fraction * units[self.unit]
 
     def heatmap(self, intensity: Float[Tensor, "n t h w"], height: int, width: int) -> Float[Tensor, "n t h w"]:
-        """The heatmap of an intensity in pixels of frames ``height`` x ``width``, in 0 to 1, on the same grid."""
+        """The heatmap (0 to 1) of an intensity in pixels for frames ``height`` x ``width``, on the same grid."""
         scale: Tensor | float = self.scale(height, width)
         if self.unit == "clip_max":
             scale = scale * intensity.amax(dim=(1, 2, 3), keepdim=True).clamp(min=self.floor)
@@ -62,10 +62,10 @@ class Normalisation:
     def from_cells(
         self, mean: Float[Tensor, "n t gh gw"], greatest: Float[Tensor, "n t gh gw"], height: int, width: int
     ) -> Float[Tensor, "n t gh gw"]:
-        """The heatmap of cells of which only the mean and the greatest intensity are known, in pixels a frame.
+        """The approximate heatmap from each cell's mean and greatest intensity, in pixels per frame.
 
-        Exact is the mean of the pixels' sigmoids. Here the pixels are taken to be spread evenly up to the greatest, as
-        far down as the mean says, and the rest of them to be still. ``clip_max`` has the clip's true maximum.
+        The exact value is the mean of the pixels' sigmoids. Here moving pixels are assumed to be uniformly spread up to
+        the greatest intensity so that the mean matches, and the others to be still. ``clip_max`` is exact.
         """
         scale: Tensor | float = self.scale(height, width)
         if self.unit == "clip_max":
@@ -83,7 +83,7 @@ class Normalisation:
             return below + (x - 1).clamp(min=0) * math.exp(-math.log1p(math.exp(-self.slope * (1 - self.centre))))
 
         apart = high - low
-        narrow = apart < 1e-3 * high.clamp(min=1)  # where the difference would be one of rounding
+        narrow = apart < 1e-3 * high.clamp(min=1)  # the difference would be dominated by rounding
         wide = (integral(high) - integral(low)) / apart.clamp(min=1e-6)
         return torch.where(narrow, self._sigmoid((low + high) / 2), wide)
 
@@ -91,12 +91,12 @@ class Normalisation:
         return torch.sigmoid(self.slope * (x.clamp(max=1) - self.centre))
 
     def identity(self) -> dict[str, Any]:
-        """All that changes the heatmap; ``floor`` only where it is used."""
+        """Everything that changes the heatmap; ``floor`` only if used."""
         fields = {"unit": self.unit, "fraction": self.fraction, "centre": self.centre, "slope": self.slope}
         return fields | ({"floor": self.floor} if self.unit == "clip_max" else {})
 
 
-# The readings of the paper's silence that `motif calibrate` compares, the default first.
+# Possible readings of the paper, compared by `motif calibrate`; the default first.
 CONVENTIONS: dict[str, Normalisation] = {
     "0.15 diagonal": Normalisation(),
     "clip_max": Normalisation("clip_max", 1.0),
@@ -114,9 +114,9 @@ def stored_heatmap(
     height: int,
     width: int,
 ) -> Float[Tensor, "n t h w"]:
-    """The heatmap under another normalisation from the cells that a dataset stores; no flow is computed.
+    """The heatmap under another normalisation from a dataset's stored cells, without computing flow.
 
-    ``greatest`` is missing in artifacts of version 1: the sigmoid is then that of a cell's mean.
+    Version 1 artifacts lack ``greatest``: the sigmoid of a cell's mean is used then.
     """
     cells = torch.from_numpy(np.array(mean, np.float32))
     if greatest is None:
@@ -136,10 +136,9 @@ def agreed_intensity(
 ) -> Float[Tensor, "n t h w"]:
     """Intensity on which both directions agree: min(|f(p)|, |b(p + f(p))|), b the flow back from the next frame.
 
-    ``camera`` is the camera's part of both, which is subtracted from their lengths, but not from where f(p) leads.
-
-    In front of a moving object lies background that the next frame hides; it has no partner there, and forward flow
-    lets the object's motion run over. Followed there and looked at from the other side it stands still.
+    ``camera`` is the camera's part of both, which is subtracted from their lengths, but not from the displacement p +
+    f(p). Background ahead of a moving object is hidden in the next frame, and forward flow bleeds the object's motion
+    into it; the backward flow at its target is still, so the minimum removes this.
     """
     n, t, _, h, w = flow.shape
     rows = torch.arange(h, device=flow.device).view(h, 1)
@@ -162,10 +161,10 @@ def pool_max(values: Float[Tensor, "n t h w"], cell: int) -> Float[Tensor, "n t 
 
 
 def hold_last(steps: Float[Tensor, "n s h w"], frames: int, has_next: Tensor) -> Float[Tensor, "n t h w"]:
-    """One map a frame from one map a step between frames.
+    """One map per frame from one map per step between frames.
 
-    Frame l has the step l -> l + 1. ``steps`` holds ``frames`` of them, the last one of use only where ``has_next``
-    (bool ``[n]``) says that the video went on; elsewhere, and where it is missing, the map before it is repeated.
+    Frame l gets the step l -> l + 1. ``steps`` has ``frames`` of them; the last one is only valid if ``has_next``
+    (bool ``[n]``), otherwise or if missing, the previous map is repeated.
     """
     maps = steps[:, :frames].clone()
     if maps.shape[1] < frames:

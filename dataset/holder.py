@@ -1,4 +1,4 @@
-"""Who holds a lock, and whether that process has ended for certain."""
+"""The holder of a lock, and whether its process has certainly ended."""
 
 import hashlib
 import json
@@ -14,11 +14,11 @@ _TOKEN = re.compile(r"^[0-9a-z-]{1,64}$")
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that a lock file names.
+    """The process in a lock file.
 
-    ``machine`` identifies one boot of one machine and the process numbers that hold there; empty where the holder did
-    not say, as older versions did. ``started`` is when the process began, in clock ticks since boot: a number given to
-    another process later is thus told apart. Neither changes when a clock is set.
+    ``machine`` identifies one boot of a machine and its pid namespace; empty in lock files of older versions.
+    ``started`` is the process's start time in clock ticks since boot, which detects reused pids. Neither changes when
+    a clock is set.
     """
 
     token: str
@@ -29,14 +29,14 @@ class Holder:
 
     @classmethod
     def here(cls, token: str) -> "Holder":
-        """The process that asks."""
+        """The current process."""
         return cls(token, socket.gethostname(), os.getpid(), _machine(), _started(os.getpid()) or 0)
 
     @classmethod
     def read(cls, content: bytes, before: Sequence["Holder"] = ()) -> "Holder":
-        """The holder that a lock file names; one without a host where the file is empty or damaged.
+        """The holder in a lock file; without a host if the file is empty or damaged.
 
-        ``before`` are the holders that it followed: none of them can be meant again.
+        ``before`` are its predecessors, which cannot occur again.
         """
         try:
             facts = json.loads(content)
@@ -49,7 +49,7 @@ class Holder:
             return cls(f"unreadable-{len(before)}-{hashlib.sha256(content).hexdigest()[:16]}")
 
     def content(self) -> bytes:
-        """The lock file that names this holder."""
+        """The lock file's content for this holder."""
         return json.dumps(asdict(self)).encode()
 
     def __str__(self) -> str:
@@ -57,17 +57,17 @@ class Holder:
 
     @property
     def readable(self) -> bool:
-        """Whether the lock file named a process."""
+        """Whether the lock file was valid."""
         return bool(self.host)
 
     @property
     def is_here(self) -> bool:
-        """Whether the process would be found on this machine if it lives."""
+        """Whether the process is (or was) on this machine and boot."""
         return bool(self.machine) and self.machine == _machine()
 
     @property
     def is_dead(self) -> bool:
-        """Whether the process has ended for certain; of a process elsewhere that is never certain."""
+        """Whether the process has certainly ended; never known for processes on other machines."""
         if not self.is_here:
             return False
         try:
@@ -75,13 +75,13 @@ class Holder:
         except ProcessLookupError:
             return True
         except PermissionError:
-            pass  # somebody else's process
+            pass  # another user's process
         started = _started(self.pid)
         return started is not None and self.started not in (0, started)
 
 
 def _machine() -> str:
-    """One boot of the machine, and the namespace of its process numbers (a container has its own)."""
+    """The machine's boot id and pid namespace (containers have their own)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -90,7 +90,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; -1 for one that has ended, None where it cannot be told."""
+    """A process's start time in clock ticks since boot; -1 if it has ended, None if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Names by content: what a clip, a caption, a part and a configuration are called."""
+"""Content-based ids of clips, captions, parts and configurations."""
 
 import hashlib
 import json
@@ -7,19 +7,19 @@ from typing import Any
 
 
 def digest(*fields: object) -> str:
-    """BLAKE2b-128 over fields, in hex; fields are told apart whatever they hold."""
+    """BLAKE2b-128 over a list of fields, in hex."""
     return hashlib.blake2b(json.dumps(fields, default=str).encode(), digest_size=16).hexdigest()
 
 
 def clip_id(content: str, first: int, stride: int, frames: int) -> str:
-    """A clip is the video's content and the frames taken from it, never a path."""
+    """A clip's id: the video's content and the chosen frames, never a path."""
     return digest("clip", content, first, stride, frames)
 
 
 def slot_id(source: str, start_s: float | None, end_s: float | None, number: int, sampling: str) -> str:
-    """A place in the plan: clip ``number`` of a source (content key, or uri while unknown) under a sampling.
+    """The id of a slot: clip ``number`` of a source (content key, or uri while unknown) under a sampling.
 
-    Known from the manifest and the source's content alone, so that a plan can tell what is done without drawing spans.
+    It only depends on the manifest and the source's content, so that a plan need not draw spans of finished clips.
     """
     return hashlib.blake2b(f"slot|{source}|{start_s}|{end_s}|{number}|{sampling}".encode(), digest_size=16).hexdigest()
 
@@ -30,12 +30,12 @@ def text_id(caption: str) -> str:
 
 
 def part_name(fingerprint: str, ids: Iterable[str]) -> str:
-    """A part is named by what it holds, so a second attempt overwrites it with the same bytes."""
+    """A part's name, by content, so that a repeated attempt overwrites it with the same bytes."""
     return f"part-{digest('part', fingerprint, *ids)[:16]}.parquet"
 
 
 def fingerprint(identity: dict[str, Any]) -> str:
-    """A configuration in 16 hex digits: equal exactly where all that changes the values is equal."""
+    """A hash of a configuration in 16 hex digits."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

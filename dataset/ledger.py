@@ -1,4 +1,4 @@
-"""What a dataset already holds, as far as a plan must know it: slots written or rejected, known sources, parts."""
+"""The state of a dataset for planning: slots written or rejected, known sources, parts."""
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from dataset.parts.tables import SOURCES, part_facts, part_names, read_parts
 
 Parts = Mapping[str, Container[str]]
 FAILED, FILTERED = "failed", "filtered"
-# Classes of videos that can be read and are not used: filtered, not failed. See media.colour.
+# Classes of readable but unusable videos: filtered, not failed. See media.colour.
 UNSUITABLE = frozenset({"HighDynamicRange", "UnknownColour", "Interlaced", "DisplayMatrix"})
 
 
 def probe_outcome(error_class: str) -> str:
-    """How a source with this class of error counts: filtered where it can be read and is not used, else failed."""
+    """The outcome of a source with this error class: filtered if it is readable but unusable, else failed."""
     return FILTERED if error_class in UNSUITABLE else FAILED
 
 
@@ -37,11 +37,11 @@ class Ledger:
     attempts: dict[str, int] = field(default_factory=dict)
     clip_parts: list[str] = field(default_factory=list)
     rows: int = 0
-    """Rows of all parts of clips; more than there are ids where a clip is there twice."""
+    """Rows of all parts of clips; more than ids if clips are duplicated."""
 
     @classmethod
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Ledger":
-        """Read slots, ids and rejects; no tensor is touched. ``without``: damaged parts, by folder."""
+        """Read slots, ids and rejects, no tensors. ``without``: damaged parts, by folder."""
         ledger = cls(
             clip_parts=[part for part in part_names(dataset / "clips") if part not in without.get("clips", ())]
         )
@@ -61,7 +61,7 @@ class Ledger:
                 self.written.update(zip(slots, texts, strict=True))
                 self.clip_ids.update(ids)
         del clips
-        pa.default_memory_pool().release_unused()  # reading thousands of small files leaves as much as it yields
+        pa.default_memory_pool().release_unused()  # reading thousands of small files leaves much memory unused
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -70,10 +70,10 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def committed_reject_parts(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> list[str]:
-    """Parts of the rejects that count, but those ``without``.
+    """Valid parts of the rejects, except those in ``without``.
 
-    Rejects of a part of clips are written before it; they count once it is there. A run killed in between leaves
-    rejects that do not count, and the next run writes both again.
+    Rejects of a part of clips are written before it and are valid once it exists. A run killed in between leaves
+    invalid rejects, and the next run writes both again.
     """
     folder = dataset / "rejects"
     names = [name for name in part_names(folder) if name not in without]
@@ -82,17 +82,17 @@ def committed_reject_parts(dataset: Folder, clip_parts: set[str], without: Conta
 
 
 def committed_rejects(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> pa.Table:
-    """Slot, artifact, outcome, error class and attempts of the rejects that count, older runs first."""
+    """Slot, artifact, outcome, error class and attempts of the valid rejects, older runs first."""
     columns = ["slot", "artifact", "outcome", "error_class", "attempts", "run"]
     table = read_parts(dataset / "rejects", columns, committed_reject_parts(dataset, clip_parts, without))
-    # The latest run's verdict on a slot comes last.
+    # The latest run's outcome of a slot comes last.
     return table.sort_by("run") if table.num_rows else table
 
 
 class Sources:
-    """The sources that were probed, by uri; of a source that has changed, the latest state.
+    """The probed sources by uri; of a changed source the latest state.
 
-    ``next_order`` is higher than the order of every part: what is probed next is the latest.
+    ``next_order`` is higher than the order of every part.
     """
 
     def __init__(self, table: pa.Table, next_order: int = 0) -> None:

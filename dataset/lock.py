@@ -1,17 +1,17 @@
-"""One writer at a time: a lock that a live holder never loses, and a fence that stops a holder which lost it.
+"""One writer at a time: a lock that a live holder never loses, and a fence that stops a holder that has lost it.
 
-No clock is compared with another machine's, and lateness proves nothing: a suspended process or slow storage is late,
-too. The lock of a process that has ended on this machine is taken over at once. Of a process elsewhere nobody can tell
-from here that it has ended, so a person says so with ``motif unlock``.
+There are no leases: clocks of machines are not compared, and a late holder may only be suspended or have slow storage.
+The lock of an ended process on this machine is taken over immediately. Whether a process on another machine has ended
+cannot be known, so the user confirms it with ``motif unlock``.
 
 Files in the folder ``runs``:
 
-    lock.json           names the holder; created only where there is none, never changed
-    lock-TOKEN.next     the same for who took over from the holder TOKEN; of several that try, one creates it
-    lock-TOKEN.beat     a counter by which others see that TOKEN lives
+    lock.json           the holder; created if missing, never changed
+    lock-TOKEN.next     the successor of the holder TOKEN; of several candidates, one creates it
+    lock-TOKEN.beat     the heartbeat counter of TOKEN
 
-So the holder is found by following lock.json and its successors to the last one, and no step replaces a file that
-another process may have changed meanwhile.
+The holder is found by following lock.json and its successors to the last one, and no step overwrites a file that
+another process may have changed.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from dataset.holder import Holder
 FILE = "lock.json"
 _BEAT_S = 10.0
 PATIENCE_S = 2.5 * _BEAT_S
-"""How long a lock of another machine is watched for a sign of life."""
-# Counts on while a machine sleeps, unlike the monotonic clock.
+"""How long a lock of another machine is watched for a heartbeat."""
+# Includes time in which the machine sleeps, unlike the monotonic clock.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @dataclass(frozen=True)
 class Fence:
-    """Stands between a writer and the folder: the lock that it writes under. Picklable, for writers elsewhere."""
+    """A writer's reference to its lock, to check before writing. Picklable, for writers in other processes."""
 
     place: Folder
     token: str
@@ -44,34 +44,34 @@ class Fence:
 
     @property
     def folder(self) -> Folder:
-        """Where the lock lies."""
+        """The folder of the lock."""
         return self.place / "runs"
 
     def holds(self) -> bool:
-        """Whether the lock is still held by who it was given to. Two small reads."""
+        """Whether the lock is still held. Costs two small reads."""
         chain = read_chain(self.folder)
         return bool(chain) and chain[-1].token == self.token
 
     def check(self) -> None:
-        """Incomplete where the lock is lost; called before every commit."""
+        """Raise Incomplete if the lock is lost; called before every commit."""
         chain = read_chain(self.folder)
         if not chain or chain[-1].token != self.token:
             now = f"{chain[-1]} holds it now" if chain and chain[-1].readable else "it was removed"
             raise Incomplete(
-                f"{self.folder.uri}: this run has lost its lock of the {self.what} ({now}), so it stops writing. What "
-                "it wrote before is kept; run the same command again once no other run writes there."
+                f"{self.folder.uri}: it has lost its lock of the {self.what} ({now}), so it stops writing. Earlier "
+                "work is kept; run the same command again once no other run writes there."
             )
 
 
 class FenceWatch:
-    """Checks a fence again and again, reading it once in a while; by a clock that counts on while a machine sleeps."""
+    """Checks a fence, but at most once per interval, by a clock that includes sleep."""
 
     def __init__(self, fence: Fence | None, every_s: float = _BEAT_S) -> None:
         self.fence, self.every_s = fence, every_s
         self._next = 0.0
 
     def check(self) -> None:
-        """Incomplete where the lock is lost."""
+        """Raise Incomplete if the lock is lost."""
         now = time.clock_gettime(_CLOCK)
         if self.fence is not None and now >= self._next:
             self.fence.check()
@@ -79,9 +79,9 @@ class FenceWatch:
 
 
 class WriteLock:
-    """Holds ``runs/lock.json`` of a dataset, or of another folder with ``what`` in it, while a run writes to it.
+    """Context manager that holds ``runs/lock.json`` of a dataset (or another folder of ``what``) during a run.
 
-    InputError names the holder of a lock that is held. ``report`` takes a line for the user where that takes a while.
+    InputError names the holder of a held lock. ``report`` takes a line for the user before a long wait.
     """
 
     def __init__(
@@ -108,13 +108,13 @@ class WriteLock:
         return self
 
     def check(self) -> None:
-        """Incomplete where the lock is lost; cheap, for between two parts."""
+        """Raise Incomplete if the lock is lost; cheap enough to call for every part."""
         self._watched.check()
 
     def release_other(self) -> Holder | None:
-        """Take the lock from a holder that is not seen to live, and give it back; returns who held it.
+        """Take the lock from a holder without signs of life and release it; returns the former holder.
 
-        InputError where the holder lives.
+        InputError if the holder is alive.
         """
         chain = read_chain(self.folder)
         if not chain:
@@ -123,7 +123,7 @@ class WriteLock:
         if not holder.is_dead and (holder.is_here or self._watch(holder) is not None):
             raise InputError(f"{self.folder.uri}: {holder} holds this lock and is alive. Stop that process first.")
         if not self._create(f"lock-{holder.token}.next"):
-            raise InputError(f"{self.folder.uri}: another process has just taken over this lock. Look again.")
+            raise InputError(f"{self.folder.uri}: another process has just taken over this lock. Try again.")
         self._remove()
         return holder
 
@@ -140,25 +140,25 @@ class WriteLock:
 
     def _create(self, name: str) -> bool:
         created = self.folder.create(name, Holder.here(self.token).content())
-        if self.fence.holds():  # also where a PUT arrived twice, and the second one found the first
+        if self.fence.holds():  # also if a PUT was repeated and found its own first attempt
             return True
-        if created:  # the chain that it continued is gone: its last holder has given the lock back meanwhile
+        if created:  # the chain is gone: its last holder has released the lock meanwhile
             self.folder.delete(name)
         return False
 
     def _wait(self, holder: Holder) -> None:
-        """Return once another holder has given the lock back; InputError where it does not."""
+        """Return once another holder has released the lock; InputError if it does not."""
         unlock = f"`motif unlock {self.place.uri}`"
         if not holder.readable:
             raise InputError(
-                f"{self.folder.file(FILE)} is empty or damaged, so nobody can tell which run holds this "
-                f"{self.fence.what}. If none is writing to it, release it with {unlock}."
+                f"{self.folder.file(FILE)} is empty or damaged, so the holder of this {self.fence.what} is "
+                f"unknown. If no run is writing to it, release it with {unlock}."
             )
         alive = True if holder.is_here else self._watch(holder)
         if alive is None:
             raise InputError(
                 f"{self.folder.uri}: {holder} holds this {self.fence.what} and gave no sign of life in "
-                f"{self._patience_s:.0f} s. If that run has ended for certain, release it with {unlock}."
+                f"{self._patience_s:.0f} s. If that run has certainly ended, release it with {unlock}."
             )
         if alive:
             raise InputError(
@@ -167,7 +167,7 @@ class WriteLock:
             )
 
     def _watch(self, holder: Holder) -> bool | None:
-        """Whether a lock is seen to be alive; False where it was given back, None where nothing moved."""
+        """Whether the holder shows signs of life; False if it released the lock, None without signs."""
         self._report(
             f"{self.folder.uri}: {holder} holds the lock; watching for {self._patience_s:.0f} s whether it lives"
         )
@@ -182,7 +182,7 @@ class WriteLock:
         return None
 
     def _signs(self, holder: Holder) -> tuple[bytes | None, ...]:
-        """What a live holder changes: its counter, or the lock itself where an older version holds it."""
+        """What a live holder changes: its counter, or the lock itself in older versions."""
         return _read(self.folder, FILE), _read(self.folder, f"lock-{holder.token}.beat")
 
     def __exit__(
@@ -190,13 +190,13 @@ class WriteLock:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        # Where storage fails, what failed first says why; the lock of a process that has ended holds nobody up here.
+        # After an error, a storage failure must not hide it; the lock of an ended process is taken over anyway.
         with contextlib.suppress(*((StorageError, OSError) if error is not None else ())):
             if self.fence.holds():
                 self._remove()
 
     def _remove(self) -> None:
-        """Give the lock back: lock.json first, without which its successors mean nothing."""
+        """Release the lock: lock.json first, without which its successors are void."""
         chain = read_chain(self.folder)
         self.folder.delete(FILE)
         for holder in chain:
@@ -206,7 +206,7 @@ class WriteLock:
     def _beat(self) -> None:
         count = 0
         while not self._stop.wait(_BEAT_S):
-            # Storage that fails for a while says nothing about the lock.
+            # Temporary storage failures say nothing about the lock.
             with contextlib.suppress(StorageError, OSError):
                 if not self.fence.holds():
                     return
@@ -215,7 +215,7 @@ class WriteLock:
 
 
 def read_chain(folder: Folder) -> list[Holder]:
-    """The holders of a lock, the present one last; empty where nobody holds it."""
+    """The holders of a lock, the current one last; empty if it is free."""
     chain: list[Holder] = []
     content = _read(folder, FILE)
     while content is not None:

@@ -1,10 +1,10 @@
-"""Read features for training: row groups of aligned artifacts as arrays, in a shuffled order that can be repeated.
+"""Read features for training: row groups of aligned artifacts as arrays, in a reproducible shuffled order.
 
     reader = FeatureReader(Folder("data/sprites"), ("latents", "heatmaps"))
     for sample in reader.samples(seed=0, epoch=0):
         sample["latents/mean"]  # float16 [c t h w], a view
 
-Nothing is copied: a sample is a view into its row group.
+Samples are views into their row group, not copies.
 """
 
 from bisect import bisect_left, bisect_right
@@ -40,11 +40,10 @@ class RowGroup:
 
 
 class FeatureReader:
-    """The clips that have all of some artifacts.
+    """Reads clips that have all of the given artifacts.
 
-    ``artifacts`` are their names, or their names with the columns to read of each (else all are read);
-    ``clip_columns`` are columns of the clips to read along (``clip_id`` always is). InputError where an artifact or a
-    column is missing or no part has all of them.
+    ``artifacts`` are names, or names with the columns to read (by default all); ``clip_columns`` are columns of the
+    clips to read as well (``clip_id`` always is). InputError if an artifact or column is missing, or no part has all.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class FeatureReader:
         self.dataset = dataset
         self.catalog = Catalog.require(dataset)
         if not artifacts:
-            raise InputError(f"{dataset.uri}: name at least one artifact to read.")
+            raise InputError(f"{dataset.uri}: give at least one artifact to read.")
         self.clip_columns = ["clip_id", *clip_columns]
         self.columns: dict[str, list[str]] = {}
         for name in artifacts:
@@ -65,7 +64,7 @@ class FeatureReader:
         parts = [set(part_names(dataset / folder)) for folder in ("clips", *self.columns)]
         shared = sorted(set.intersection(*parts))
         if not shared:
-            raise InputError(f"{dataset.uri}: no part holds all of clips, {', '.join(self.columns)}. Is it empty?")
+            raise InputError(f"{dataset.uri}: no part has all of clips, {', '.join(self.columns)}. Is it empty?")
         self._files: OrderedDict[tuple[str, str], tuple[PartFile, list[int]]] = OrderedDict()
         self._proven: dict[tuple[str, str, str], Proven] = {}
         self._clips: OrderedDict[str, dict[str, list[Any]]] = OrderedDict()
@@ -80,23 +79,23 @@ class FeatureReader:
         return wanted
 
     def __len__(self) -> int:
-        """Clips, those that lack an artifact counted in."""
+        """Number of clips, including those that lack an artifact."""
         return sum(group.rows for group in self.groups)
 
     def _groups(self, part: str) -> Iterator[RowGroup]:
-        """The row groups of the first artifact; the others are cut to them."""
+        """The row groups of the first artifact, to which the others are aligned."""
         _, starts = self._open(next(iter(self.columns)), part)
         for number, (first, end) in enumerate(pairwise(starts)):
             yield RowGroup(part, number, end - first, first)
 
     def _open(self, folder: str, part: str) -> tuple[PartFile, list[int]]:
-        """A part and the first row of each of its row groups, and one more: the end."""
+        """A part, and the first row of each row group followed by the end."""
         key = (folder, part)
         if key not in self._files:
             try:
                 file = PartFile(self.dataset / folder, part, self._proven_of(folder, part))
             except FileNotFoundError as error:
-                raise damaged(self.dataset / folder, part, "it is gone") from error
+                raise damaged(self.dataset / folder, part, "it is missing") from error
             self._files[key] = file, [0, *accumulate(file.group_rows)]
             if len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)[1][0].close()
@@ -104,7 +103,7 @@ class FeatureReader:
         return self._files[key]
 
     def _proven_of(self, folder: str, part: str) -> Proven | None:
-        """What was checked of a local part that has not been written to since: training reads it once an epoch."""
+        """The verified columns of an unchanged local part, since training reads it every epoch."""
         if self.dataset.remote:
             return None
         facts = ((self.dataset / folder).path / part).stat()
@@ -112,18 +111,18 @@ class FeatureReader:
         return self._proven.setdefault((folder, part, stamp), set())
 
     def _rows(self, folder: str, group: RowGroup) -> pa.Table:
-        """The rows of an artifact that stand beside a group of the first one, however its own groups are cut."""
+        """The rows of an artifact that match a row group of the first one, which may be grouped differently."""
         file, starts = self._open(folder, group.part)
         first = bisect_right(starts, group.first) - 1
         last = bisect_left(starts, group.first + group.rows)
         table = file.read(self.columns[folder], range(first, last)).slice(group.first - starts[first], group.rows)
         pairs = zip(self.clip_ids(group), table.column("clip_id").to_pylist(), strict=False)
         if table.num_rows < group.rows or any(there not in (clip, None) for clip, there in pairs):
-            raise damaged(self.dataset / folder, group.part, "its clips are not those of the same part of clips")
+            raise damaged(self.dataset / folder, group.part, "its clips do not match the part of clips")
         return table
 
     def _clip_values(self, part: str) -> dict[str, list[Any]]:
-        """The columns of the clips of a part; small, so that they are read at once and kept for its other groups."""
+        """The clips' columns of a part; small, so read at once and cached for its other row groups."""
         if part not in self._clips:
             table = read_part(self.dataset / "clips", part, self.clip_columns)
             self._clips[part] = {name: table.column(name).to_pylist() for name in self.clip_columns}
@@ -133,14 +132,14 @@ class FeatureReader:
         return self._clips[part]
 
     def clip_ids(self, group: RowGroup) -> list[str]:
-        """The ids of a row group's clips, in order, those that lack an artifact counted in."""
+        """The ids of a row group's clips, in order, including those that lack an artifact."""
         ids: list[str] = self._clip_values(group.part)["clip_id"][group.first : group.first + group.rows]
         return ids
 
     def read(self, group: RowGroup) -> list[Sample]:
         """The samples of a row group, in order; clips that lack an artifact are left out.
 
-        Columns of clips keep their names, those of artifacts are called ``artifact/column``.
+        Columns of clips keep their names, those of artifacts are named ``artifact/column``.
         """
         end = group.first + group.rows
         columns: dict[str, Any] = {name: v[group.first : end] for name, v in self._clip_values(group.part).items()}
@@ -153,13 +152,13 @@ class FeatureReader:
         return [{name: values[row] for name, values in columns.items()} for row in np.flatnonzero(present)]
 
     def order(self, seed: int, epoch: int) -> list[RowGroup]:
-        """All row groups in an order that depends on (seed, epoch) alone."""
+        """All row groups in an order that only depends on (seed, epoch)."""
         return [self.groups[i] for i in np.random.default_rng([seed, epoch]).permutation(len(self.groups))]
 
     def samples(self, seed: int, epoch: int, window: int = 8) -> Iterator[Sample]:
-        """All clips once, shuffled: row groups in a random order, and the clips of ``window`` groups among each other.
+        """All clips once, shuffled: row groups in random order, and the clips of ``window`` groups mixed.
 
-        The order depends on (seed, epoch, window) alone. The next groups are read while these are used.
+        The order only depends on (seed, epoch, window). The next groups are prefetched.
         """
         order = self.order(seed, epoch)
         with ThreadPoolExecutor(1) as pool:
@@ -181,7 +180,7 @@ def _values(table: pa.Table, name: str) -> np.ndarray:
 
 
 class TextReader:
-    """Text states by caption key; keeps the row groups used last."""
+    """Text states by caption key; caches recently used row groups."""
 
     def __init__(self, dataset: Folder, artifact: str = "text", kept_groups: int = 64) -> None:
         Catalog.require(dataset).pick("text", artifact)
@@ -197,11 +196,11 @@ class TextReader:
                         self._places[next(ids)] = (part, number, row)
 
     def __contains__(self, text_id: str) -> bool:
-        """Whether that caption was encoded."""
+        """Whether the caption was encoded."""
         return text_id in self._places
 
     def states(self, text_id: str) -> np.ndarray:
-        """The states ``[l d]`` of a caption; KeyError where it was never encoded."""
+        """The states ``[l d]`` of a caption; KeyError if it was not encoded."""
         part, number, row = self._places[text_id]
         if (part, number) not in self._groups:
             with PartFile(self.folder, part) as file:

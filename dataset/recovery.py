@@ -1,4 +1,4 @@
-"""dataset.json made again from what the parts say of themselves, where it was lost or broken."""
+"""Rebuilds a missing or broken dataset.json from the metadata of the parts."""
 
 import json
 from collections import Counter
@@ -18,9 +18,9 @@ _KEYS = ("clip_id", "text_id", "caption")
 
 
 def recover_catalog(dataset: Folder) -> Catalog | None:
-    """The catalog that the parts of a dataset tell; None where there are no parts of clips or artifacts.
+    """Rebuild the catalog from the parts; None if there are no parts of clips or artifacts.
 
-    InputError where the parts do not tell, or tell different things.
+    InputError if the parts lack metadata or disagree.
     """
     artifacts: dict[str, Artifact] = {}
     clips = _majority(dataset / CLIPS, CLIPS)
@@ -39,25 +39,25 @@ def recover_catalog(dataset: Folder) -> Catalog | None:
 
 
 def _majority(folder: Folder, name: str) -> Footer | None:
-    """A part that says what most parts of a folder say; None where no part is whole."""
+    """A part with the configuration of most parts of a folder; None if no part is intact."""
     footers, _ = read_footers(folder)
     fitting = [footer for footer in footers.values() if _fits(footer, name)]
     if footers and not any("identity" in footer.facts for footer in footers.values()):
         raise InputError(
-            f"{folder.uri}: {FILE} is missing or broken, and these parts do not say how they were made (they are of "
-            f"an older version). Put {FILE} back, or choose another --out."
+            f"{folder.uri}: {FILE} is missing or broken, and these parts do not describe their configuration (they are "
+            f"of an older version). Restore {FILE}, or choose another --out."
         )
     votes = Counter(footer.facts["fingerprint"] for footer in fitting).most_common(2)
     if len(votes) > 1 and votes[0][1] == votes[1][1]:
         raise InputError(
-            f"{folder.uri}: {FILE} is missing or broken, and these parts were made with different configurations. Put "
-            f"{FILE} back, or choose another --out."
+            f"{folder.uri}: {FILE} is missing or broken, and these parts have different configurations. "
+            f"Restore {FILE}, or choose another --out."
         )
     return next((footer for footer in fitting if footer.facts["fingerprint"] == votes[0][0]), None)
 
 
 def _fits(footer: Footer, folder: str) -> bool:
-    """Whether a part can belong to a folder: called by its kind, or by kind and fingerprint."""
+    """Whether a part can belong to a folder, which is named by kind, or by kind and fingerprint."""
     facts = footer.facts
     if not {"kind", "fingerprint", "identity", "part"} <= facts.keys() or facts["part"] != footer.name:
         return False

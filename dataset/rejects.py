@@ -1,4 +1,4 @@
-"""Rejects: what was not written and why. Kept in order after a run, so that the table says what is true now."""
+"""Rejects: clips that were not written, and why. Outdated ones are dropped after a run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from dataset.parts.tables import FACTS, REJECTS, part_facts, part_names, read_pa
 
 
 def read_rejects(dataset: Folder) -> pa.Table:
-    """All rejects that count, oldest run first."""
+    """All valid rejects, oldest run first."""
     names = committed_reject_parts(dataset, set(part_names(dataset / "clips")))
     table = read_parts(dataset / "rejects", REJECTS.names, names)
     if not table.num_rows:
@@ -21,9 +21,9 @@ def read_rejects(dataset: Folder) -> pa.Table:
 
 
 def tidy_rejects(dataset: Folder, is_stale: Callable[[dict[str, Any]], bool]) -> None:
-    """Drop rejects that ``is_stale`` says are overtaken, and all but the latest of a slot and artifact.
+    """Drop stale rejects, and all but the latest of each slot and artifact.
 
-    A part is replaced in one atomic write, or deleted where nothing of it is left.
+    A part is replaced atomically, or deleted if nothing of it is left.
     """
     folder = dataset / "rejects"
     clip_parts = set(part_names(dataset / "clips"))
@@ -35,7 +35,7 @@ def tidy_rejects(dataset: Folder, is_stale: Callable[[dict[str, Any]], bool]) ->
             latest[slot, artifact] = max(run, latest.get((slot, artifact), ""))
     for name in part_names(folder):
         if name not in counted:
-            folder.delete(name)  # left by a run that was killed before it wrote the clips beside it
+            folder.delete(name)  # left by a run that was killed before it wrote the clips
             continue
         rows = tables[name].to_pylist()
         kept = [row for row in rows if latest[row["slot"], row["artifact"]] == (row["run"] or "") and not is_stale(row)]

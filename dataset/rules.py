@@ -28,7 +28,7 @@ class Rule:
 
     @classmethod
     def parse(cls, text: str) -> "Rule":
-        """Read a rule; InputError where it is none."""
+        """Parse a rule; InputError if it is invalid."""
         match = _RULE.match(text)
         if match is None:
             raise InputError(f"rule '{text}': write column>=number, with >=, <=, > or <.")
@@ -38,16 +38,16 @@ class Rule:
         return f"{self.column}{self.operator}{repr(self.value).removesuffix('.0')}"
 
     def holds(self, value: float) -> bool:
-        """Whether one value meets the rule."""
+        """Whether a value meets the rule."""
         return bool(_OPERATORS[self.operator][0](value, self.value))
 
     def mask(self, table: pa.Table) -> "pa.Array | pa.ChunkedArray":
-        """Which rows of a table meet it; a null meets no rule."""
+        """Which rows of a table meet the rule; nulls do not."""
         if self.column not in table.column_names:
             raise InputError(
                 f"rule '{self}': there is no column {self.column}. Columns: {', '.join(table.column_names)}."
             )
         kind = table.schema.field(self.column).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            raise InputError(f"rule '{self}': {self.column} holds no numbers ({kind}).")
+            raise InputError(f"rule '{self}': {self.column} is not numeric ({kind}).")
         return pc.fill_null(_OPERATORS[self.operator][1](table.column(self.column), self.value), False)

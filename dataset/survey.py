@@ -1,7 +1,7 @@
-"""What of a dataset is damaged: every part that a plan would count as there, by its footer.
+"""Finds damaged parts of a dataset, by their footers.
 
-A damaged file is never deleted: :func:`set_aside` moves it to ``damaged/RUN/FOLDER/NAME``, and the run computes it
-again as it computes what is lacking.
+A damaged file is never deleted: :func:`set_aside` moves it to ``damaged/RUN/FOLDER/NAME``, and the run
+recomputes it like a missing one.
 """
 
 from collections import Counter
@@ -17,13 +17,13 @@ from dataset.parts.tables import part_names, read_parts
 
 DAMAGED = "damaged"
 Damage = dict[str, dict[str, DamagedFile]]
-"""Folder -> part -> what is wrong with it; folders without damage are left out."""
+"""Folder -> part -> its damage; folders without damage are left out."""
 
 
 def find_damage(dataset: Folder, catalog: Catalog) -> Damage:
-    """Compare the footers of all parts with the catalog and with the parts of clips beside them.
+    """Compare the footers of all parts with the catalog and with the parts of clips.
 
-    InputError where dataset.json is another dataset's: its parts agree with each other and not with it.
+    InputError if dataset.json belongs to another dataset: the parts agree with each other but not with it.
     """
     found: Damage = {}
     for folder in (SOURCES, REJECTS):
@@ -36,7 +36,7 @@ def find_damage(dataset: Folder, catalog: Catalog) -> Damage:
         if artifact.per_clip:
             nulls |= {(name, part): footer.nulls for part, footer in whole.items() if footer.nulls and part in clips}
     for (name, part), missing in _unexplained(dataset, nulls, found):
-        what = f"{missing:,} clips failed in it and no reject says why"
+        what = f"{missing:,} failed clips in it have no reject"
         found.setdefault(name, {})[part] = DamagedFile((dataset / name).file(part), what)
     return {folder: parts for folder, parts in found.items() if parts}
 
@@ -44,7 +44,7 @@ def find_damage(dataset: Folder, catalog: Catalog) -> Damage:
 def _check(
     folder: Folder, kind: str, fingerprint: str | None, beside: Mapping[str, Footer], found: Damage
 ) -> dict[str, Footer]:
-    """The whole parts of a folder; the others go into ``found``."""
+    """The intact parts of a folder; damaged ones are added to ``found``."""
     footers, damaged = read_footers(folder)
     name = folder.uri.rsplit("/", 1)[-1]
     _refuse_other_dataset(folder, kind, fingerprint, footers)
@@ -60,19 +60,19 @@ def _check(
 
 
 def _refuse_other_dataset(folder: Folder, kind: str, expected: str | None, footers: Mapping[str, Footer]) -> None:
-    """One part with another configuration is damage; where all have one, dataset.json is wrong."""
+    """InputError if all parts have the same other configuration: then dataset.json is wrong, not the parts."""
     said = {footer.facts.get("fingerprint") for footer in footers.values() if footer.facts.get("kind") == kind}
     if expected is not None and len(said) == 1 and said.isdisjoint({expected, None}):
         raise InputError(
             f"{folder.uri}: its parts were made with another configuration (fingerprint {said.pop()}) than "
-            f"dataset.json says ({expected}). Put the dataset.json back that belongs to them, or choose another --out."
+            f"dataset.json says ({expected}). Restore the dataset.json that belongs to them, or choose another --out."
         )
 
 
 def _unexplained(
     dataset: Folder, nulls: Mapping[tuple[str, str], int], found: Damage
 ) -> Iterator[tuple[tuple[str, str], int]]:
-    """Parts of artifacts with more rows of nulls than there are rejects that explain them."""
+    """Parts of artifacts with more null rows than rejects for them."""
     if not nulls:
         return
     clips = {name for name in part_names(dataset / CLIPS) if name not in found.get(CLIPS, {})}
@@ -85,12 +85,12 @@ def _unexplained(
 
 
 def find_orphans(dataset: Folder, catalog: Catalog) -> list[tuple[str, str]]:
-    """Parts of artifacts beside which there are no clips, as (folder, part)."""
+    """Parts of artifacts without a part of clips, as (folder, part)."""
     clips = set(part_names(dataset / CLIPS))
     folders = [name for name, artifact in catalog.artifacts.items() if artifact.per_clip]
     return [(name, part) for name in folders for part in part_names(dataset / name) if part not in clips]
 
 
 def set_aside(dataset: Folder, folder: str, name: str, run: str) -> None:
-    """Move a file of a dataset to where it is kept and does not count."""
+    """Move a file of a dataset to the folder of damaged files."""
     (dataset / folder if folder else dataset).move(name, dataset / DAMAGED / run / (folder or "."))

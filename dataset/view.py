@@ -1,4 +1,4 @@
-"""Views: artifacts, a filter and a weight, resolved when they are used; the data is not copied."""
+"""Views: artifacts, a filter and a weight, resolved on use without copying data."""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class View:
     """Some clips of a dataset, with the artifacts to use.
 
     ``where`` are rules on columns of the clips or of these artifacts; ``ids`` restricts to a list of clips; ``weight``
-    is the view's share when several are mixed.
+    is the view's weight in a mixture.
     """
 
     dataset: str
@@ -36,7 +36,7 @@ class View:
 
     @classmethod
     def load(cls, place: Folder, name: str) -> "View":
-        """Read a view; InputError where it is none."""
+        """Read a view; InputError if it is not a view."""
         try:
             facts = json.loads(place.read(name))
             ids = facts.get("ids")
@@ -53,7 +53,7 @@ class View:
             raise InputError(f"{place.file(name)} is not a view (made by `motif dataset filter`): {error}.") from error
 
     def clips(self) -> pa.Table:
-        """The clips selected: their columns, and the scalar columns of the artifacts beside them."""
+        """The selected clips: their columns, and the scalar columns of the artifacts."""
         table = scalars(Folder(self.dataset), self.artifacts)
         keep = np.ones(table.num_rows, bool)
         for text in self.where:
@@ -64,7 +64,7 @@ class View:
 
 
 def count_lacking(dataset: Folder, artifacts: tuple[str, ...], ids: tuple[str, ...] | None = None) -> dict[str, int]:
-    """How many clips (of these ids, or all) lack each of some artifacts; those that none lacks are left out."""
+    """How many clips (of these ids, or all) lack each artifact; artifacts that no clip lacks are left out."""
     parts = part_names(dataset / "clips")
     clips = read_parts(dataset / "clips", ["clip_id"], parts).column("clip_id").to_pylist() if parts else []
     wanted = set(clips) if ids is None else set(clips).intersection(ids)
@@ -78,9 +78,9 @@ def count_lacking(dataset: Folder, artifacts: tuple[str, ...], ids: tuple[str, .
 
 
 def scalars(dataset: Folder, artifacts: tuple[str, ...]) -> pa.Table:
-    """One row a clip that has all of these artifacts: the clips' columns and the artifacts' scalar columns.
+    """One row per clip that has all of these artifacts: the clips' columns and the artifacts' scalar columns.
 
-    Where two artifacts have a column of one name, the later one's is called ``artifact/column``.
+    If two artifacts have a column of the same name, the later one is named ``artifact/column``.
     """
     catalog = Catalog.require(dataset)
     chosen = [catalog.pick(name, name) for name in artifacts if catalog.artifacts[catalog.pick(name, name)].per_clip]

@@ -1,1 +1,1 @@
-"""Part files: their columns and tensors, how they are sealed when written, and checked when read."""
+"""Part files: columns and tensors, sealing on write, and checks on read."""

@@ -1,7 +1,7 @@
-"""Digests of a column: which of its rows are null, and its values where they are no tensors.
+"""Digests of a column: its null rows, and its values unless they are tensors.
 
-A digest is of what a column says, never of how it lies in memory: slices, chunks and processes make no difference. The
-digests of parts on disk were made here, so those of a type that has been written may never change.
+A digest depends on logical values, not on memory layout (slices, chunks). Digests are stored in parts, so the digest
+of a type that has been written must never change.
 """
 
 from typing import Any
@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 
 
 def digest(column: "pa.Array | pa.ChunkedArray") -> str:
-    """16 hex digits over which rows of a column are null, and over its values where they are no tensors.
+    """16 hex digits over a column's null rows, and over its values unless they are tensors.
 
-    ValueError where it is not known how values of this type are to be digested.
+    ValueError for unsupported types.
     """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     found = blake3.blake3()
     _add_validity(found, array)
     kind = array.type
-    if pa.types.is_large_binary(kind):  # tensors: their bytes have the page's checksum, and take the time
+    if pa.types.is_large_binary(kind):  # tensors: large, and protected by page checksums
         found.update(_ends(array)[0][np.asarray(array.is_valid())].tobytes())
     elif not pa.types.is_fixed_size_binary(kind):
         _add_values(found, _without_nulls(array))
@@ -30,13 +30,13 @@ def digest(column: "pa.Array | pa.ChunkedArray") -> str:
 
 
 def check_types(schema: pa.Schema, data: pa.Buffer) -> None:
-    """See that a Parquet file gives the very types that were written, as digests need; ValueError where it does not."""
+    """Check that Parquet preserves the column types, as digests require; ValueError otherwise."""
     came = pq.read_schema(pa.BufferReader(data))
     for written, read in zip(schema, came, strict=True):
         if written.type != read.type:
             raise ValueError(
-                f"column {written.name}: Parquet gives {written.type} back as {read.type}. Make it that before it is "
-                "written."
+                f"column {written.name}: Parquet reads {written.type} back as {read.type}. Convert it to that before "
+                "writing."
             )
 
 
@@ -45,7 +45,7 @@ def _add_validity(found: Any, array: pa.Array) -> None:
 
 
 def _add_values(found: Any, array: pa.Array) -> None:
-    """Add values of which none is null."""
+    """Add values without nulls."""
     kind = array.type
     if pa.types.is_null(kind):
         return
@@ -66,7 +66,7 @@ def _add_values(found: Any, array: pa.Array) -> None:
         found.update(memoryview(data)[array.offset * width : (array.offset + len(array)) * width])
     else:
         values = np.ascontiguousarray(array.to_numpy(zero_copy_only=False))
-        if values.dtype.hasobject:  # their bytes would be addresses
+        if values.dtype.hasobject:  # object arrays hold addresses
             raise ValueError(f"no digest is known for values of the type {kind}")
         found.update(values.tobytes())
 
@@ -88,7 +88,7 @@ def _is_large(kind: pa.DataType) -> bool:
 
 
 def _ends(array: pa.Array) -> tuple[np.ndarray, memoryview]:
-    """The lengths of texts or bytes, and all of them joined; those of nulls are arbitrary."""
+    """The lengths of strings or bytes, and the joined data; nulls have arbitrary lengths."""
     width = np.int64 if _is_large(array.type) else np.int32
     if len(array) == 0:
         return np.empty(0, width), memoryview(b"")

@@ -1,4 +1,4 @@
-"""The same reading of many parts of a folder, many at once."""
+"""Reads many parts of a folder concurrently."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from typing import TypeVar
 from base.storage.folder import Folder
 
 _THREADS = 16
-# A local disk answers so few requests before as many threads have started.
+# For so few items on a local disk, starting threads takes longer.
 _FEW = 4
 
 Item = TypeVar("Item")
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def read_each(folder: Folder, read: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """``read`` of each item of a folder, in their order; the first error of one is raised."""
+    """Apply ``read`` to each item, in order; raises the first error."""
     if len(items) < 2 or (len(items) <= _FEW and not folder.remote):
         return [read(item) for item in items]
     with ThreadPoolExecutor(_THREADS) as pool:

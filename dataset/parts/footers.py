@@ -1,15 +1,15 @@
-"""Whether a part is whole, from its footer alone: what a part says of itself, and how that is read and compared.
+"""Checks whether a part is intact by its footer: the metadata of parts, and how it is read and compared.
 
-A part carries in its metadata what it is (since schema version 2): ``part`` (its own name), ``kind`` ("clips",
+A part describes itself in its metadata (since schema version 2): ``part`` (its own name), ``kind`` ("clips",
 "sources", "rejects", or the artifact's kind), ``fingerprint``, ``identity`` and ``facts`` (JSON: the configuration),
-and ``ids`` (a digest of the ids of its clips or captions, in order, those of failed clips counted in). So a file that
-was cut short, overwritten, renamed or swapped with another is known by its footer, and dataset.json can be made again.
+and ``ids`` (a digest of the ids of its clips or captions, in order, including failed clips). So a
+truncated, overwritten, renamed or swapped file is recognised by its footer, and dataset.json can be rebuilt.
 
-    read_footer(folder, name)         the footer of one part; DamagedFile where the file is not whole
-    read_footers(folder)              those of all parts of a folder, read in parallel, and what is wrong with others
-    footer.check(folder, ...)         DamagedFile where the part is not what its place asks for
+    read_footer(folder, name)         the footer of one part; DamagedFile if the file is not intact
+    read_footers(folder)              the footers of all parts of a folder, and the damage of others
+    footer.check(folder, ...)         DamagedFile if the part does not belong in its place
 
-What lies between head and footer (the pages) is not read here.
+Pages are not read here.
 """
 
 import json
@@ -33,19 +33,19 @@ CLIPS, SOURCES, REJECTS = "clips", "sources", "rejects"
 
 
 def make_label(kind: str, identity: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """What a part of clips or of an artifact says of its configuration, for its metadata."""
+    """The configuration of a part of clips or of an artifact, for its metadata."""
     label = {"kind": kind, "fingerprint": fingerprint(dict(identity)), "identity": json.dumps(identity)}
     return label | ({} if facts is None else {"facts": json.dumps(facts)})
 
 
 def digest_ids(ids: Iterable[str]) -> str:
-    """The ids of a part's rows, in order, as one value for its metadata."""
+    """A digest of the ids of a part's rows, in order, for its metadata."""
     return digest("ids", *ids)
 
 
 @dataclass(frozen=True)
 class Footer:
-    """What the footer of a part tells: its rows, how many have no id (clips that failed), and its metadata."""
+    """The footer of a part: its rows, how many have no id (failed clips), and its metadata."""
 
     name: str
     rows: int
@@ -53,24 +53,22 @@ class Footer:
     facts: Mapping[str, str]
 
     def check(self, folder: Folder, kind: str, fingerprint: str | None = None, beside: "Footer | None" = None) -> None:
-        """DamagedFile where the part is another one than its place says.
+        """DamagedFile if the part does not belong in its place.
 
-        ``beside``: the part of clips whose rows it must have. What a part of version 1 does not say is not checked.
+        ``beside``: the part of clips whose rows it must match. Metadata that version 1 parts lack is not checked.
         """
         expected = {"part": self.name, "kind": kind} | ({"fingerprint": fingerprint} if fingerprint else {})
         if beside is not None and "ids" in beside.facts:
             expected["ids"] = beside.facts["ids"]
         for key, value in expected.items():
             if self.facts.get(key, value) != value:
-                raise DamagedFile(
-                    folder.file(self.name), f"it holds another part: {key} {self.facts[key]}, not {value}"
-                )
+                raise DamagedFile(folder.file(self.name), f"it is another part: {key} {self.facts[key]}, not {value}")
         if beside is not None and self.rows != beside.rows:
             raise DamagedFile(folder.file(self.name), f"it has {self.rows:,} rows, the clips have {beside.rows:,}")
 
 
 def read_footer(folder: Folder, name: str, size: int | None = None) -> Footer:
-    """Read one footer; ``size`` in bytes spares asking for it. DamagedFile where it is cut short or no Parquet."""
+    """Read one footer; ``size`` in bytes saves a request. DamagedFile if it is truncated or not Parquet."""
     fs, path = split(folder.file(name))
     with explained(folder.file(name)), named_damage(folder.file(name)), fs.open_input_file(path) as file:
         size = file.size() if size is None else size
@@ -84,7 +82,7 @@ def read_footer(folder: Folder, name: str, size: int | None = None) -> Footer:
 
 
 def read_footers(folder: Folder) -> tuple[dict[str, Footer], dict[str, DamagedFile]]:
-    """The footers of all parts of a folder, by name, and the damage of those that have none."""
+    """The footers of all parts of a folder, by name, and the damage of the other parts."""
 
     def read(entry: Entry) -> Footer | DamagedFile:
         try:
@@ -99,7 +97,7 @@ def read_footers(folder: Folder) -> tuple[dict[str, Footer], dict[str, DamagedFi
 
 
 def _end(metadata: pq.FileMetaData) -> int:
-    """Where the last column's pages end; the footer comes after them."""
+    """The end of the last column's pages, after which the footer begins."""
     if not metadata.num_row_groups:
         return 0
     group = metadata.row_group(metadata.num_row_groups - 1)
@@ -114,7 +112,7 @@ def _end(metadata: pq.FileMetaData) -> int:
 
 
 def _nulls(metadata: pq.FileMetaData) -> int:
-    """Rows without a value in the first column, by its statistics."""
+    """Null rows of the first column, from its statistics."""
     found = 0
     for number in range(metadata.num_row_groups):
         statistics = metadata.row_group(number).column(0).statistics

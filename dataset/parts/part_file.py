@@ -1,15 +1,14 @@
-"""One Parquet file of a dataset: how it is sealed when it is written, and checked whenever it is read.
+"""One Parquet file of a dataset: sealed on write, checked on read.
 
-Three things are kept with the values, all inside an ordinary Parquet file:
+Three kinds of checks are stored inside an ordinary Parquet file:
 
-- page checksums (CRC-32, part of Parquet), checked by the first read of a process and by other readers that are asked
-  to;
-- ``digests``: of each column, a digest for each row group of which rows are null, and of the values that are no
-  tensors. Parquet's page headers have no checksum, and a flipped bit in one can move a null or change a number;
+- page checksums (CRC-32, part of Parquet), checked by the first read of a process, and optionally by other readers;
+- ``digests``: for each column and row group, a digest of its null rows, and of its values unless they are tensors.
+  Parquet's page headers have no checksum, and a flipped bit there can move a null or change a number;
 - ``seal``: digests of the footer, and of all bytes before it. The footer's is checked whenever a part is opened, the
-  other one by ``motif dataset verify``.
+  other by ``motif dataset verify``.
 
-Parts of datasets of version 1 have none of them and are read as they are.
+Parts of version 1 datasets have none of these and are read without checks.
 """
 
 import contextlib
@@ -36,13 +35,13 @@ _SEAL = re.compile(rb"blake3-128 footer ([0-9a-f]{32}) body ([0-9a-f]{32})")
 _BLANK = b"blake3-128 footer " + b"0" * 32 + b" body " + b"0" * 32
 _MAGIC = b"PAR1"
 _TAIL = len(_MAGIC) + 4  # the footer's length, and the magic
-_FIRST_READ = 64 << 10  # one request brings most footers whole
+_FIRST_READ = 64 << 10  # one request reads most footers completely
 
 
 def encode_part(table: pa.Table, rows_a_group: int, **options: Any) -> pa.Buffer:
-    """A table as the bytes of a part, the same bytes for the same table. ``options`` are pyarrow's ParquetWriter's.
+    """Encode a table as a part, deterministically. ``options`` are for pyarrow's ParquetWriter.
 
-    ValueError where a column is of a type whose values could not be checked when they are read.
+    ValueError for a column type that cannot be checked on read.
     """
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, write_page_checksum=True, store_schema=True, **options) as writer:
@@ -75,12 +74,12 @@ def _hex(data: "bytes | memoryview") -> bytes:
 
 
 def _footer_digest(footer: bytes, size: int) -> bytes:
-    """The digest of a footer, without what itself becomes, and of the file's size."""
+    """The digest of a footer (with its own digest blanked) and the file's size."""
     return _hex(_SEAL.sub(lambda found: found[0].replace(found[1], b"0" * 32, 1), footer) + size.to_bytes(8, "little"))
 
 
 Proven = set[tuple[int, str]]
-"""Columns of row groups (number of the row group, name of the column) whose checksums were found right."""
+"""(row group, column) pairs whose checksums have been verified."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +88,16 @@ class Footer:
 
     metadata: pq.FileMetaData
     size: int
-    """Of the file, in bytes."""
+    """Size of the file in bytes."""
     start: int
-    """Where the footer begins: all before it is the body."""
+    """The offset of the footer; everything before it is the body."""
     sealed: bool
     body: bytes
     """The body's digest, as hex digits."""
 
     @property
     def facts(self) -> dict[str, str]:
-        """What was said of the part when it was written."""
+        """The part's metadata, as given when it was written."""
         found: dict[bytes, bytes] = self.metadata.metadata or {}
         ours = (b"ARROW:schema", SEAL, DIGESTS)
         return {key.decode(): value.decode() for key, value in found.items() if key not in ours}
@@ -111,25 +110,24 @@ class Footer:
 
 
 def damaged(folder: Folder, name: str, why: str) -> DamagedFile:
-    """The error that says that a part is damaged, and what to do."""
+    """The error for a damaged part, with a remedy."""
     dataset = folder.uri.rstrip("/").rpartition("/")[0] or "."
     return DamagedFile(
         folder.file(name),
-        f"{why}. `motif dataset verify {dataset} --repair` moves it aside; the next `motif preprocess` computes it "
-        "again.",
+        f"{why}. `motif dataset verify {dataset} --repair` moves it away; the next `motif preprocess` recomputes it.",
     )
 
 
 @contextlib.contextmanager
 def _checked(folder: Folder, name: str) -> Iterator[None]:
-    """Turn what pyarrow says of bytes that are no valid part into DamagedFile; errors of the store stay such."""
+    """Turn pyarrow's errors about invalid files into DamagedFile; errors of the store pass unchanged."""
     try:
         with explained(folder.uri):
             yield
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
-        # Of its own findings pyarrow gives no errno; a disk that cannot read a sector gives EIO.
+        # pyarrow's own errors have no errno; an unreadable disk sector gives EIO.
         if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
             raise
         raise damaged(folder, name, (str(error).splitlines() or [type(error).__name__])[0]) from error
@@ -138,7 +136,7 @@ def _checked(folder: Folder, name: str) -> Iterator[None]:
 def _read_footer(source: pa.NativeFile) -> Footer:
     size = source.size()
     if size < len(_MAGIC) + _TAIL:
-        raise ValueError(f"{size} bytes are no Parquet file")
+        raise ValueError(f"{size} bytes are not a Parquet file")
     tail = source.read_at(min(size, _FIRST_READ), max(0, size - _FIRST_READ))
     if tail[-len(_MAGIC) :] != _MAGIC:
         raise ValueError("its end is missing")
@@ -151,28 +149,27 @@ def _read_footer(source: pa.NativeFile) -> Footer:
         raise ValueError("the footer's checksum is wrong")
     metadata = pq.read_metadata(pa.BufferReader(_MAGIC + footer))
     if not seals and DIGESTS in (metadata.metadata or {}):
-        raise ValueError("the seal of the footer is gone")
+        raise ValueError("the seal of the footer is missing")
     return Footer(metadata, size, start, bool(seals), seals[-1][1] if seals else b"")
 
 
 def read_footer(folder: Folder, name: str) -> Footer:
-    """The footer of a part, checked; DamagedFile where it is broken, FileNotFoundError where there is no such part."""
+    """The checked footer of a part; DamagedFile if it is broken, FileNotFoundError if there is no such part."""
     with _checked(folder, name), folder.open(name) as source:
         return _read_footer(source)
 
 
 def footer_of(source: pa.NativeFile, folder: Folder, name: str) -> Footer:
-    """The footer of a part that is open, checked as :func:`read_footer` does."""
+    """The footer of an open part, checked as in :func:`read_footer`."""
     with _checked(folder, name):
         return _read_footer(source)
 
 
 class PartFile:
-    """A part opened for reading, and checked. DamagedFile where a check fails. Use it in a ``with``.
+    """A part opened for reading with checks; a context manager. DamagedFile if a check fails.
 
-    A check of the same bytes by the same process has the same outcome, and costs more than the reading itself: columns
-    of row groups that are in ``proven`` are read unchecked, and those that passed are added. Who gives a set must give
-    it for this very file: one that nobody has written to since.
+    Checks cost more than reading, and need not be repeated within a process: columns of row groups in ``proven`` are
+    read unchecked, and verified ones are added. The caller must pass a set that belongs to this unchanged file.
     """
 
     def __init__(self, folder: Folder, name: str, proven: "Proven | None" = None) -> None:
@@ -212,7 +209,7 @@ class PartFile:
         self._source.close()
 
     def read(self, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> pa.Table:
-        """Rows of some row groups (all, by default), of the columns named, in that order."""
+        """Rows of some row groups (by default all), with the given columns in order."""
         columns = self.schema.names if columns is None else list(columns)
         groups = range(len(self.group_rows)) if groups is None else groups
         if lacking := [column for column in columns if column not in self.schema.names]:
@@ -227,7 +224,7 @@ class PartFile:
             if not trusted:
                 self._check_groups(table, groups)
                 self.proven |= asked
-        # Without seal and digests: written anew, the table is another part.
+        # Without seal and digests, which would not apply to a rewritten table.
         return table.replace_schema_metadata(self.footer.facts)
 
     def _check_groups(self, table: pa.Table, groups: Sequence[int]) -> None:
@@ -236,17 +233,17 @@ class PartFile:
             self._check(table.slice(first, self.group_rows[group]), group)
             first += self.group_rows[group]
         if table.num_rows != first:
-            raise ValueError(f"{table.num_rows} rows where there should be {first}")
+            raise ValueError(f"{table.num_rows} rows instead of {first}")
 
     def _check(self, rows: pa.Table, group: int) -> None:
         if not self.footer.sealed:
             return
         for column in rows.column_names:
             if digest(rows.column(column)) != self._digests[column][group]:
-                raise ValueError(f"the values of column {column} are not those that were written")
+                raise ValueError(f"the values of column {column} have changed since they were written")
 
     def check_body(self) -> None:
-        """Compare all bytes before the footer with the seal; DamagedFile where they differ."""
+        """Compare all bytes before the footer with the seal; DamagedFile if they differ."""
         if not self.footer.sealed:
             return
         found = blake3.blake3()
@@ -258,6 +255,6 @@ class PartFile:
 
 
 def read_part(folder: Folder, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A part as a table, or some of its columns, checked; DamagedFile where it is broken."""
+    """A part (or some of its columns) as a checked table; DamagedFile if it is broken."""
     with PartFile(folder, name) as part:
         return part.read(columns)

@@ -1,7 +1,7 @@
-"""Columns of a part file: scalars as they are, tensors as large binary with shape and dtype in the metadata.
+"""Columns of a part file: plain scalars, and tensors as large binary with shape and dtype in the metadata.
 
-Any Parquet reader opens a tensor with one ``np.frombuffer``; list columns would read ten times slower. Datasets of
-version 1 hold fixed-size binary, which Hugging Face `datasets` does not read; both are read here.
+Any Parquet reader can decode a tensor with one ``np.frombuffer``; list columns would be ten times slower. Version 1
+datasets have fixed-size binary, which Hugging Face `datasets` cannot read; both are supported here.
 """
 
 import math
@@ -17,7 +17,7 @@ class Column:
     """One column of an artifact.
 
     ``dtype`` is numpy's name, ``shape`` empty for a scalar, ``axes`` the names of a tensor's axes (``"c t h w"``).
-    The value meant is ``stored * scale`` (heatmaps: uint8 with scale 1/255).
+    The actual value is ``stored * scale`` (heatmaps: uint8 with scale 1/255).
     """
 
     name: str
@@ -37,7 +37,7 @@ class Column:
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
     def field(self) -> pa.Field:
-        """The Arrow field; for a tensor with all that a reader needs in its metadata."""
+        """The Arrow field; for a tensor with decoding information in its metadata."""
         about = {"about": self.about} if self.about else {}
         if not self.shape:
             return pa.field(self.name, pa.from_numpy_dtype(np.dtype(self.dtype)), metadata=about or None)
@@ -59,7 +59,7 @@ class Column:
         return cls(field.name, facts["dtype"], shape, facts["axes"], float(facts["scale"]), facts.get("about", ""))
 
     def to_arrow(self, values: np.ndarray, valid: "np.ndarray | None" = None) -> pa.Array:
-        """Values ``[n, *shape]`` as an Arrow array, zero-copy for contiguous tensors; null where not ``valid``."""
+        """Values ``[n, *shape]`` as an Arrow array, zero-copy for contiguous tensors; null if not ``valid``."""
         if values.shape[1:] != self.shape or values.dtype != np.dtype(self.dtype):
             raise ValueError(
                 f"column {self.name}: expected {self.dtype} n x {self.shape}, got {values.dtype} {values.shape}"
@@ -75,7 +75,7 @@ class Column:
     def to_numpy(self, array: "pa.Array | pa.ChunkedArray") -> np.ndarray:
         """Stored values ``[n, *shape]`` of an Arrow array, zero-copy for one chunk; nulls hold arbitrary values.
 
-        ValueError where a tensor is not of the size that the column declares.
+        ValueError if a tensor does not have the declared size.
         """
         if isinstance(array, pa.ChunkedArray):
             array = array.chunk(0) if array.num_chunks == 1 else pa.concat_arrays(array.chunks)
@@ -97,8 +97,8 @@ class Column:
         valid = np.asarray(array.is_valid())
         if wrong := np.flatnonzero(valid & (np.diff(ends) != self.nbytes)).tolist():
             size = int(ends[wrong[0] + 1] - ends[wrong[0]])
-            raise ValueError(f"column {self.name}: a value of {size} bytes, {self.nbytes} are declared")
-        spread = np.zeros((len(array), self.nbytes), np.uint8)  # a null takes no bytes in a file
+            raise ValueError(f"column {self.name}: a value has {size} bytes instead of {self.nbytes}")
+        spread = np.zeros((len(array), self.nbytes), np.uint8)  # nulls take no bytes in the file
         for row in np.flatnonzero(valid):
             spread[row] = _bytes(buffer, int(ends[row]), self.nbytes)
         return spread.reshape(-1)

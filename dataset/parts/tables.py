@@ -1,4 +1,4 @@
-"""Part files: how tables of clips are written, found and read back."""
+"""Writes, lists and reads part files."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -60,7 +60,7 @@ CLIPS = pa.schema(
         ("decoder", pa.string()),
     ]
 )
-# A clip before it is decoded.
+# A clip before decoding.
 PLANNED = pa.schema([field for field in CLIPS if field.name != "decoder"])
 REJECTS = pa.schema(
     [
@@ -87,16 +87,16 @@ Compression = Literal["none", "lz4", "zstd"]
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How parts are cut and compressed; a choice of speed and size, no part of a fingerprint."""
+    """Sizes and compression of parts; only affects speed and size, so it is not part of fingerprints."""
 
     clips_a_part: int = 256
     clips_a_row_group: int = 8
     compression: Compression = "lz4"
 
     def __post_init__(self) -> None:
-        """A part holds whole row groups."""
+        """Check that parts consist of whole row groups."""
         if self.clips_a_row_group < 1:
-            raise ValueError(f"clips_a_row_group {self.clips_a_row_group}: at least 1")
+            raise ValueError(f"clips_a_row_group {self.clips_a_row_group}: must be at least 1")
         if self.clips_a_part < 1 or self.clips_a_part % self.clips_a_row_group:
             raise ValueError(
                 f"clips_a_part {self.clips_a_part}: must be a multiple of clips_a_row_group {self.clips_a_row_group}, "
@@ -104,12 +104,12 @@ class StoreOptions:
             )
 
 
-# Tables without tensors lie in one row group: small ones cost a reader more than their bytes.
+# Tables without tensors are one row group, since many small ones are slow to read.
 FACTS = StoreOptions(1 << 20, 1 << 20)
 
 
 def write_part(folder: Folder, name: str, table: pa.Table, options: StoreOptions, facts: dict[str, str]) -> int:
-    """Write one part atomically; ``facts`` go into the file's metadata, its name too. Returns its size in bytes."""
+    """Write one part atomically; ``facts`` and the name are stored as metadata. Returns its size in bytes."""
     tensors = columns_of(table.schema)
     data = encode_part(
         table.replace_schema_metadata(facts | {"part": name}),
@@ -128,7 +128,7 @@ def part_facts(folder: Folder, name: str) -> dict[str, str]:
 
 
 def part_options(folder: Folder, name: str) -> StoreOptions:
-    """How a part was cut and compressed, to write another version of it alike."""
+    """The options of an existing part, for rewriting it."""
     group = read_footer(folder, name).metadata.row_group(0)
     compression = group.column(0).compression.lower()
     known: dict[str, Compression] = {"uncompressed": "none", "lz4": "lz4", "zstd": "zstd"}
@@ -141,7 +141,7 @@ def part_names(folder: Folder) -> list[str]:
 
 
 def read_parts(folder: Folder, columns: list[str], names: list[str] | None = None) -> pa.Table:
-    """Some columns of all parts (or the named ones), one after the other in the order of the names."""
+    """Some columns of all parts (or the named ones), concatenated in order."""
     names = part_names(folder) if names is None else names
     tables = read_each(folder, lambda name: read_part(folder, name, columns), names)
     return pa.concat_tables(table.replace_schema_metadata(None) for table in tables) if tables else pa.table({})
