@@ -1,4 +1,4 @@
-"""What a model says of itself beside its weights: the contents of ``motif.json``."""
+"""A model's description next to its weights: the contents of ``motif.json``."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,15 +14,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model works in and was made for, beside its weights.
+    """The latent space, encoders, process and sizes that a model was trained for.
 
     ``latents``, ``text`` and ``image`` are the encoders' identities, as a feature dataset records them (``image`` is
-    empty where the network takes no image tokens); ``schedule`` is the diffusion process; ``frames``, ``height`` and
+    empty if the network takes no image tokens); ``schedule`` is the diffusion process; ``frames``, ``height`` and
     ``width`` are the grid of latents;
     ``fps`` the range of frame rates (of training: 5th to 95th percentile of the clips) and ``usual_fps`` their median,
-    which models of earlier versions have not; ``step`` the training step; ``origin`` one line on where the weights come
-    from;
-    ``sampling`` how to sample where nobody says otherwise.
+    which models of earlier versions lack; ``step`` the training step; ``origin`` a line on where the weights come from;
+    ``sampling`` the default sampling options.
     """
 
     latents: dict[str, Any]
@@ -41,7 +40,7 @@ class ModelFacts:
 
     @property
     def default_fps(self) -> float:
-        """The frame rate of a video by default: the median of the training's, or else the middle of the range."""
+        """The default frame rate of a video: the median of the training's, or the middle of the range."""
         return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
 
 
@@ -54,12 +53,12 @@ class ModelCard:
     text_encoder: Weights | None = None
     image_encoder: Weights | None = None
     backbone: str = "videocrafter2"
-    """Which of :data:`models.video_model.BACKBONES` the network is of; models of earlier versions do not say it."""
+    """The network's entry in :data:`models.video_model.BACKBONES`; models of earlier versions lack it."""
     format: int = FORMAT
 
 
 def checked_sampling(facts: ModelFacts, changes: SamplingChanges, model: str) -> Sampling:
-    """A model's own sampling with changes. InputError, which names the model, where it cannot be sampled so."""
+    """A model's own sampling options with changes. InputError, which names the model, if they are not supported."""
     try:
         found = changes.of(facts.sampling)
         facts.schedule.check(found)

@@ -1,7 +1,7 @@
-"""What a network costs to train, counted on the meta device: no memory is touched, no kernel runs.
+"""Estimates the training cost of a network on the meta device, without memory or kernels.
 
-Bytes are those of tensors that live at once: weights, gradients, optimizer state, average, and what backward needs.
-A real run takes more by what the allocator wastes, kernels' workspaces and the gradients in flight, some tenths.
+Bytes are those of tensors alive at once: weights, gradients, optimizer state, moving average, and saved activations. A
+real run takes some ten percent more for allocator overhead, kernel workspaces and gradients in flight.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ Precision = Literal["float32", "bfloat16"]
 class Estimate:
     """Costs of a training step on one device; sizes in bytes.
 
-    Weights are float32 masters with float32 gradients; ``optimizer`` is AdamW's two moments, ``ema`` a float32 average.
-    ``forward_flops`` and ``step_flops`` count two for a multiplication and addition.
+    Weights and gradients are float32; ``optimizer`` has AdamW's two moments, ``ema`` is a float32 average.
+    ``forward_flops`` and ``step_flops`` count a multiply-add as two.
     """
 
     parameters: int
@@ -39,16 +39,16 @@ class Estimate:
 
     @property
     def total(self) -> int:
-        """All bytes that live at once."""
+        """All bytes alive at once."""
         return self.weights + self.gradients + self.optimizer + self.ema + self.activations
 
 
 def estimate(
     model: VideoModel, shapes: DataShapes, batch: int, precision: Precision = "bfloat16", ema: bool = True
 ) -> Estimate:
-    """The costs of training a model on micro-batches of ``batch`` clips; it may lie on any device, and is not run.
+    """The costs of training a model on micro-batches of ``batch`` clips; it may be on any device, and is not run.
 
-    Gradient checkpointing counts where it is switched on. ``precision`` is autocast's type, float32 for none.
+    Considers gradient checkpointing if enabled. ``precision`` is autocast's dtype, float32 for none.
     """
     count = parameters(model)
     forward = flops(model, shapes, batch)
@@ -65,12 +65,12 @@ def estimate(
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers are trained."""
+    """The number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def flops(model: VideoModel, shapes: DataShapes, batch: int = 1) -> int:
-    """FLOPs of one forward pass: convolutions, matrix products and attention, two for a multiplication and addition."""
+    """FLOPs of one forward pass: convolutions, matrix products and attention, a multiply-add counting as two."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), _OnGpu("float32"), counter:
         _forward(_on_meta(model).requires_grad_(False), shapes, batch)
@@ -78,15 +78,15 @@ def flops(model: VideoModel, shapes: DataShapes, batch: int = 1) -> int:
 
 
 def training_flops(forward: int, checkpointing: bool) -> int:
-    """FLOPs of a step: backward costs twice the forward pass, recomputing costs it once more."""
+    """FLOPs of a step: backward costs two forward passes, and recomputation another one."""
     return forward * (4 if checkpointing else 3)
 
 
 def activation_bytes(model: VideoModel, shapes: DataShapes, batch: int, precision: Precision = "bfloat16") -> int:
-    """Bytes of what forward keeps for backward, weights not counted, but their copies in autocast's type.
+    """Bytes that forward saves for backward, without weights, but with their copies in autocast's dtype.
 
-    With gradient checkpointing: what is kept between the recomputed units, plus the greatest of them (or, where that
-    is more, all weights in autocast's type, which live while the forward pass runs).
+    With gradient checkpointing: what is saved between the recomputed units, plus the largest unit (or, if larger, all
+    weights in autocast's dtype, which are alive during the forward pass).
     """
     copy = _on_meta(model)
     kept, units = _kept(copy, shapes, batch, precision)
@@ -113,9 +113,9 @@ def _forward(model: VideoModel, shapes: DataShapes, batch: int) -> Tensor:
 
 
 def _kept(model: VideoModel, shapes: DataShapes, batch: int, precision: Precision) -> tuple[int, list[int]]:
-    """Bytes that forward keeps, in all and by each unit that can be recomputed."""
+    """Bytes that forward saves, in total and by each recomputable unit."""
     own = {tensor.untyped_storage()._cdata for tensor in model.parameters()}
-    # The tensors stay alive with their graph, so an address stands for one storage throughout.
+    # The graph keeps the tensors alive, so addresses identify storages.
     stored: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def _kept(model: VideoModel, shapes: DataShapes, batch: int, precision: Precisio
 
 @contextlib.contextmanager
 def _measured(model: VideoModel, stored: Callable[[], int]) -> Iterator[list[int]]:
-    """By how much each unit lets ``stored`` grow, in the order of the forward pass."""
+    """The growth of ``stored`` in each unit, in the order of the forward pass."""
     before: list[int] = []
     units: list[int] = []
     handles = []
@@ -146,7 +146,7 @@ def _measured(model: VideoModel, stored: Callable[[], int]) -> Iterator[list[int
 
 
 class _OnGpu(TorchFunctionMode):
-    """What CUDA does and the meta device does not: autocast, and attention that keeps no matrix of weights."""
+    """Emulates CUDA on the meta device: autocast, and attention without a stored weight matrix."""
 
     _LOW = (F.linear, F.conv2d, F.conv3d)
     _FULL = (F.group_norm, F.layer_norm)
@@ -173,6 +173,6 @@ class _OnGpu(TorchFunctionMode):
             return value
         if not isinstance(value, nn.Parameter):
             return value.to(dtype)
-        if id(value) not in self.copies:  # autocast casts a weight once a pass
+        if id(value) not in self.copies:  # autocast casts a weight once per pass
             self.copies[id(value)] = value.to(dtype)
         return self.copies[id(value)]

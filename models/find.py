@@ -1,4 +1,4 @@
-"""Models as a user names them: the folder of a run, one of its checkpoints, or a model folder; local or remote."""
+"""Finds models by a user's path: the folder of a run, one of its checkpoints, or a model folder; local or remote."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _IN_A_RUN = re.compile(r"^(?P<run>.+)/checkpoints/step-(?P<step>\d+)/model$")
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model. ``trained_on`` are the datasets of its run; empty where no run is known."""
+    """A model. ``trained_on`` are the datasets of its run; empty if its run is unknown."""
 
     name: str
     folder: Folder
@@ -28,7 +28,7 @@ class Candidate:
     trained_on: tuple[str, ...] = ()
 
     def takes_image_tokens(self) -> bool:
-        """Whether its network attends to the image."""
+        """Whether its network takes image tokens."""
         return bool(self.facts.image)
 
     def load(self) -> VideoModel:
@@ -36,7 +36,7 @@ class Candidate:
         return load_network(self.weights())
 
     def weights(self) -> Path | Weights:
-        """The model folder, as loaders take it."""
+        """The model folder, as loaders expect it."""
         return _local(self.folder)
 
 
@@ -45,7 +45,7 @@ def _local(folder: Folder) -> Path | Weights:
 
 
 def find_candidates(uris: Sequence[str]) -> list[Candidate]:
-    """The models that such folders hold, each under a name of its own; InputError where there is none."""
+    """The models in such folders, with unique names; InputError if a folder has none."""
     found = [_find(uri.rstrip("/")) for uri in uris]
     names = [candidate.name for candidate in found]
     return [c if names.count(c.name) == 1 else replace(c, name=uri) for c, uri in zip(found, uris, strict=True)]
@@ -58,13 +58,13 @@ def _find(uri: str) -> Candidate:
         names = checkpoint_names(folder)
         if not names:
             raise InputError(
-                f"{uri}: the run has no checkpoint yet. Wait for the first one (saves.every), or name another run."
+                f"{uri}: the run has no checkpoint yet. Wait for the first one (saves.every), or give another run."
             )
         return _candidate(run_name(uri), folder / CHECKPOINTS / names[-1] / MODEL, config)
     place = next((place for place in (folder, folder / MODEL) if place.exists(_CARD)), None)
     if place is None:
         raise InputError(
-            f"{uri}: there is no run and no model there. Name the folder of a run, as `motif train --out` makes it, or "
+            f"{uri}: neither a run nor a model. Give the folder of a run, as written by `motif train --out`, or "
             "a model folder."
         )
     inside = _IN_A_RUN.match(place.uri)
@@ -81,5 +81,5 @@ def _candidate(name: str, folder: Folder, config: dict[str, Any]) -> Candidate:
 
 
 def run_name(uri: str) -> str:
-    """What a run is called: its folder's name."""
+    """The name of a run: its folder's name."""
     return uri.rstrip("/").rsplit("/", 1)[-1]

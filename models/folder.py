@@ -1,14 +1,14 @@
-"""A model on disk: a folder in diffusers' layout, with ``motif.json`` for what diffusers has no place for.
+"""A model on disk: a folder in diffusers' layout, with ``motif.json`` for everything that diffusers does not cover.
 
     model_index.json          the parts and their classes
     motif.json                :class:`ModelCard`: what the model was made for, and where its frozen encoders are
-    unet/, transformer/ ...   config.json and safetensors of the network, as its backbone calls the folder
+    unet/, transformer/ ...   config.json and safetensors of the network, in the folder of its backbone
     scheduler/                the config of diffusers' scheduler for the same process
     vae/, text_encoder/       an AutoencoderKL; open_clip_model.safetensors
     image_encoder/            the same of the visual tower, for models that attend to the image
 
-The encoders never change in training, so a training checkpoint holds none of them: its card names where they are. A
-folder with one of its own uses that, whatever the card says. The toy size needs none.
+The encoders do not change in training, so a training checkpoint contains none of them: its card refers to them. An
+encoder inside the folder takes precedence over the card. The toy size needs none.
 """
 
 import contextlib
@@ -33,21 +33,21 @@ from models.card import FORMAT, ModelCard, ModelFacts, Part
 from models.misfits import misfits
 from models.video_model import BACKBONES, VideoModel, backbone_of
 
-_HERE = "."  # as a part's source: this folder itself, wherever it was copied to
+_HERE = "."  # as a part's source: this folder itself, which may be moved
 _NETWORK_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
 
 
 def check_new(target: Path) -> None:
-    """InputError where a folder that is to be written exists and is not empty, or is a file."""
+    """InputError if the target folder exists and is not empty, or is a file."""
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise InputError(f"{target} exists and is not empty: give the path of a new folder.")
 
 
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``target`` when all went well, and vanishes when not.
+    """A temporary folder that becomes ``target`` on success and is removed on failure.
 
-    InputError where ``target`` exists and is not empty; StorageError, in one sentence, where the disk refuses.
+    InputError if ``target`` exists and is not empty; StorageError for disk errors.
     """
     check_new(target)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.tmp"
@@ -62,7 +62,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def disk_errors(target: Path | str) -> Iterator[None]:
-    """Turn what a disk refuses into StorageError; safetensors wraps the system's error in text of its own."""
+    """Turn disk errors into StorageError; safetensors wraps the system's error in its own text."""
     try:
         yield
     except SafetensorError as error:
@@ -74,27 +74,27 @@ def disk_errors(target: Path | str) -> Iterator[None]:
 
 
 def need_room(folder: Path, size: int) -> None:
-    """StorageError where a disk has less free than ``size`` bytes."""
+    """StorageError if a disk has less than ``size`` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < size:
         raise StorageError(
-            f"{folder.parent}: {size / 2**30:.1f} GiB are to be written and {free / 2**30:.1f} GiB are free: "
+            f"{folder.parent}: {size / 2**30:.1f} GiB are needed and {free / 2**30:.1f} GiB are free: "
             "free space, or choose another disk."
         )
 
 
 def save_model(target: Path, network: VideoModel, card: ModelCard) -> None:
-    """Write a new model folder, whole or not at all; ``card`` says where the frozen parts are.
+    """Write a new model folder atomically; ``card`` refers to the frozen parts.
 
-    Tensors keep their type. A local source is written down with its full path. InputError where ``target`` is in use,
-    StorageError where the disk refuses.
+    Tensors keep their dtype. Local sources are stored with their full path. InputError if ``target`` is in use,
+    StorageError for disk errors.
     """
     with new_folder(target) as folder:
         write_model(folder, network, card)
 
 
 def write_model(folder: Path, network: VideoModel, card: ModelCard) -> None:
-    """The same into a folder that is there, beside the parts that it has."""
+    """The same into an existing folder, keeping its other parts."""
     resolved: dict[str, Any] = {part: _resolved(folder, part, getattr(card, part)) for part in get_args(Part)}
     card = replace(card, backbone=backbone_of(network), **resolved)
     scheduler = card.facts.schedule.scheduler_config()
@@ -135,7 +135,7 @@ def _write(path: Path, content: Any) -> None:
 def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32) -> VideoModel:
     """The network of a model folder, in evaluation mode on the CPU.
 
-    WeightsError where it is missing or does not fit its own description.
+    WeightsError if it is missing or does not match its config.
     """
     from safetensors.torch import load_file
 
@@ -144,7 +144,7 @@ def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32) -> V
     described, kind = json.loads(settings.read_text()), registered.network()
     if described.get("_class_name") != kind.__name__:
         raise WeightsError(
-            f"network: {settings} describes a {described.get('_class_name')}, not a {kind.__name__}. Make a model "
+            f"network: {settings} describes a {described.get('_class_name')}, not a {kind.__name__}. Create a model "
             "folder with `motif convert` or `motif train`."
         )
     with torch.device("meta"):
@@ -152,11 +152,11 @@ def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32) -> V
     try:
         state = load_file(tensors)
     except SafetensorError as error:
-        raise WeightsError(f"network: {tensors} cannot be read ({error}): bring it again, it is incomplete.") from error
+        raise WeightsError(f"network: {tensors} cannot be read ({error}): download it again.") from error
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wrong := misfits(expected, {name: tensor.shape for name, tensor in state.items()}):
-        raise WeightsError(f"network: {tensors} does not fit its config.json: {wrong}. Bring both from one model.")
-    # Cast before: diffusers warns where a model as a whole is, of a list of exceptions that is empty.
+        raise WeightsError(f"network: {tensors} does not fit its config.json: {wrong}. Take both from one model.")
+    # Cast first: diffusers warns about casting a whole model, even with an empty list of exceptions.
     network.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
     network.eval()
     return network
@@ -169,30 +169,30 @@ def network_files(model: Path | Weights) -> tuple[str, ...]:
 
 
 def load_network_config(model: Path | Weights) -> dict[str, Any]:
-    """The network's config.json; WeightsError where it is missing."""
+    """The network's config.json; WeightsError if it is missing."""
     path, _ = _bring(model, BACKBONES[_card(model).backbone].part, _NETWORK_FILES, "network")
     return dict(json.loads(path.read_text()))
 
 
 def load_backbone(model: Path | Weights) -> str:
-    """The name of the backbone that a model's network is of."""
+    """The name of a model's backbone."""
     return _card(model).backbone
 
 
 def load_facts(model: Path | Weights) -> ModelFacts:
-    """What ``motif.json`` says; WeightsError where it is missing or of another version."""
+    """The facts of ``motif.json``; WeightsError if it is missing or has another version."""
     return _card(model).facts
 
 
 def revision(model: Path | Weights) -> str:
-    """Which bytes a model's network is: the start of their hash. That of a large file is remembered."""
+    """The start of the hash of a model's network files (cached for large files)."""
     place = model if isinstance(model, Weights) else Weights(str(model))
     part = BACKBONES[_card(place).backbone].part
     return locate(_inside(place, part), _NETWORK_FILES, "network").sha256[:12]
 
 
 def find_part(model: Path | Weights, part: Part) -> Weights:
-    """Where a model's autoencoder or text encoder is; WeightsError where neither folder nor card knows one."""
+    """The source of a model's encoder; WeightsError if neither folder nor card has one."""
     place = model if isinstance(model, Weights) else Weights(str(model))
     inside = _inside(place, part)
     if not is_remote(place.source) and (local_path(place.source) / inside.subfolder).is_dir():
@@ -200,24 +200,24 @@ def find_part(model: Path | Weights, part: Part) -> Weights:
     named: Weights | None = getattr(_card(model), part)
     if named is None:
         raise WeightsError(
-            f"{place.source} has no {part} and names none: copy the {part} folder of the model that it was trained "
+            f"{place.source} has no {part} and refers to none: copy the {part} folder of the model that it was trained "
             "from into it."
         )
     return inside if named.source == _HERE else named
 
 
 def find_base_part(base_model: str, part: Part) -> Weights:
-    """Where a part of the base model is; WeightsError with the commands that make the model where it is missing."""
+    """The source of a part of the base model; WeightsError with the commands that create a missing model."""
     if not is_remote(base_model) and not local_path(base_model).is_dir():
         raise WeightsError(no_base_model("--base-model", base_model))
     return find_part(Weights(base_model if is_remote(base_model) else str(local_path(base_model))), part)
 
 
 def no_base_model(option: str, folder: str) -> str:
-    """What to say where the model folder that an option names is missing."""
+    """The message for a missing model folder of an option."""
     return (
-        f"{option} {folder}: there is no such folder. Bring the base model with `motif fetch videocrafter2 --out "
-        f"{folder}`, or make it of a checkpoint that you have with `motif convert videocrafter2 model.ckpt {folder}`."
+        f"{option} {folder}: there is no such folder. Download the base model with `motif fetch videocrafter2 --out "
+        f"{folder}`, or convert your own checkpoint with `motif convert videocrafter2 model.ckpt {folder}`."
     )
 
 
@@ -229,23 +229,22 @@ def _card(model: Path | Weights) -> ModelCard:
         said = str(error).rstrip(".")
         raise WeightsError(f"{path}: {said}. Was it written by another version of motif?") from error
     if not isinstance(card, ModelCard) or card.format != FORMAT:
-        raise WeightsError(f"{path} is no card of format {FORMAT}: read it with the version of motif that wrote it.")
+        raise WeightsError(f"{path} is not a card of format {FORMAT}: use the version of motif that wrote it.")
     if card.backbone not in BACKBONES:
         known = ", ".join(BACKBONES)
-        raise WeightsError(f"{path}: backbone {card.backbone} is none of {known}. Use the version that wrote it.")
+        raise WeightsError(f"{path}: backbone {card.backbone} is not one of {known}. Use the version that wrote it.")
     return card
 
 
 def _bring(model: Path | Weights, part: str, wanted: tuple[tuple[str, ...], ...], purpose: str) -> tuple[Path, ...]:
-    """The files of a part, on this machine. Those of a local folder are not hashed: gigabytes, for nothing."""
+    """The files of a part, on this machine."""
     if isinstance(model, Weights):
         return locate(_inside(model, part), wanted, purpose).files
     paths = tuple(model / part / names[0] for names in wanted)
     for path in paths:
         if not path.is_file():
             raise WeightsError(
-                f"{purpose}: there is no {path}. Give the path of a model folder, as `motif convert` and `motif train` "
-                "write them."
+                f"{purpose}: there is no {path}. Give a model folder, as written by `motif convert` and `motif train`."
             )
     return paths
 

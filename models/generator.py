@@ -1,4 +1,4 @@
-"""An image and a sentence in, a video out: a model folder with its encoders, ready on a device."""
+"""Generates videos from images and prompts: a model folder with its encoders, loaded on a device."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Request:
-    """One video wanted.
+    """A request for one video.
 
-    ``fps`` is the frame rate the model is told; by default the median of its training's. ``negative`` says what the
-    video shall not show: guidance then leads away from it, and not from the empty text.
+    ``fps`` is the frame rate to condition on; by default the median of its training's. ``negative`` is the negative
+    prompt, which replaces the empty text in guidance.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -48,25 +48,23 @@ class Request:
 
 
 class Generator:
-    """A model that generates videos of its own height and width from images of any.
+    """Generates videos of a model's height and width from images of any size.
 
-    A video depends on its request and the sampling alone, not on the others it is generated with. On a CPU that holds
-    bit for bit, with a given number of threads: there the network takes one request at a time, which is faster, too,
-    as torch's small matrix products round otherwise with more rows (a float32 linear layer of the timestep, two rows a
-    request, differs in the last digit). On a GPU requests share the network's passes, and its kernels may round
-    otherwise for another number of them; text and pictures go through their encoders one by one everywhere.
-
-    ``at_once`` is how many requests share a pass of the network; None is all that are given. ``image`` makes tokens of
-    the picture for models that attend to it.
+    A video only depends on its request and the sampling options, not on the rest of its batch. On a CPU results are
+    bitwise reproducible for a given number of threads: the network processes one request at a time, which is also
+    faster, since torch's small matrix products round differently for other numbers of rows. On a GPU requests are
+    batched, and kernels may round differently for other batch sizes; text and pictures are always encoded one by one.
+    ``at_once`` is the number of requests per pass of the network; None means all. ``image`` encodes the picture as
+    tokens, for models that take them.
     """
 
     def __init__(
         self, network: VideoModel, facts: ModelFacts, space: LatentSpace, text: TextEncoder, image: ImageEncoder | None
     ) -> None:
         if not {"image_latent", "image_tokens"} & set(network.conditions):
-            raise InputError("this model takes no image: it is one to train from. Name a model that was trained.")
+            raise InputError("this is a base model to train from, which takes no image. Give a trained model.")
         if "image_tokens" in network.conditions and image is None:
-            raise WeightsError("this model attends to tokens of the image, and no image encoder is named.")
+            raise WeightsError("this model needs image tokens, but no image encoder is given.")
         first = next(network.parameters())
         self.network, self.device, self.dtype = network.eval(), first.device, first.dtype
         self.facts, self.space, self.text, self.image = facts, space, text, image
@@ -78,8 +76,8 @@ class Generator:
     ) -> "Generator":
         """Load a model folder with its encoders; WeightsError names what is missing.
 
-        With ``bfloat16`` the network's weights take half the memory and it computes under autocast; latents, steps and
-        the encoders stay in float32. ``compiled``: see :meth:`compile`.
+        With ``bfloat16`` the network's weights take half the memory and it runs under autocast; latents, solver steps
+        and encoders stay in float32. ``compiled``: see :meth:`compile`.
         """
         facts = load_facts(model)
         space = open_latent_space(facts.latents, facts.scaling_factor, _part(model, "vae", facts.latents), device)
@@ -93,7 +91,7 @@ class Generator:
         return generator
 
     def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """Have torch compile the network at its first run, which takes minutes, as does each new shape of a batch."""
+        """Compile the network with torch; the first run of each batch shape takes minutes."""
         self.network.compile(backend=backend)
 
     @property
@@ -103,7 +101,7 @@ class Generator:
 
     @property
     def fps_range(self) -> tuple[float, float]:
-        """The frame rates that the model was trained on, without the rarest."""
+        """The range of frame rates that the model was trained on, without outliers."""
         return self.facts.fps
 
     def rate(self, request: Request) -> float:
@@ -117,11 +115,11 @@ class Generator:
         on_step: OnStep | None = None,
         frames: int | None = None,
     ) -> UInt8[np.ndarray, "b t h w 3"]:
-        """Videos of the requests; RGB, 0 to 255. The first frame is the image as the model has it.
+        """Videos of the requests; RGB, 0 to 255. The first frame is the image as reconstructed by the model.
 
-        ``options`` are the model's own by default (``facts.sampling``).
-        ``frames`` are those of each video, 1 to the model's own number, which is the default; InputError otherwise.
-        ``on_step`` hears of each pass of the network: with one request at a time that is steps x requests.
+        ``options`` default to the model's own (``facts.sampling``).
+        ``frames`` per video, from 1 to the model's own number, which is the default; InputError otherwise.
+        ``on_step`` is called after each pass of the network: with one request at a time, steps x requests times.
         """
         frames = self.facts.frames if frames is None else frames
         if not 1 <= frames <= self.facts.frames:
@@ -153,12 +151,12 @@ class Generator:
         return np.concatenate([to_frames(self.space.decode(one), frames) for one in torch.split(latents, 1)])
 
     def _predict(self, sample: Tensor, timestep: Tensor, given: dict[str, Tensor]) -> Tensor:
-        """The network, in the precision that its weights have."""
+        """Run the network in the precision of its weights."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return predict(self.network, sample, timestep, given)
 
     def _condition(self, pictures: Sequence[UInt8[Tensor, "height width 3"]]) -> dict[str, Tensor]:
-        """What the network takes of the pictures, each encoded on its own."""
+        """The network's image conditions, with each picture encoded separately."""
         condition = {}
         if "image_latent" in self.network.conditions:
             images = [picture.permute(2, 0, 1)[None].float() / 127.5 - 1 for picture in pictures]
@@ -173,5 +171,5 @@ def _tell(on_step: OnStep, group: int, groups: int, done: int, of: int) -> None:
 
 
 def _part(model: Path | Weights, part: Part, identity: dict[str, Any]) -> Weights | None:
-    """The weights of an encoder; the toy's have none."""
+    """The weights of an encoder, or None for encoders without weights."""
     return find_part(model, part) if has_weights(identity) else None

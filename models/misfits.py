@@ -1,4 +1,4 @@
-"""Tensors that are not what a model expects, told in a few words."""
+"""Describes tensors that do not match a model."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ _NAMED = 5
 
 
 def misfits(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[int]]) -> str:
-    """What is missing, unknown or of another shape: at most five names, then a count; empty where all fit."""
+    """Missing, unknown or differently shaped tensors: at most five names, then a count; empty if all match."""
     lines = [f"{name} is missing" for name in expected if name not in found]
     lines += [f"{name} is unknown" for name in found if name not in expected]
     lines += [

@@ -1,4 +1,4 @@
-"""Where a training run leaves its models: its folder, as far as those must know it who look for a model."""
+"""The layout of a training run's folder, as needed for finding models."""
 
 import json
 from typing import Any
@@ -14,21 +14,21 @@ MODEL = "model"
 
 
 def checkpoint_names(run: Folder) -> list[str]:
-    """Complete checkpoints, oldest first: those with a progress, which is written last."""
+    """Complete checkpoints, oldest first: those with progress.json, which is written last."""
     folder = run / CHECKPOINTS
     return [name for name in folder.folders() if (folder / name).exists(PROGRESS)]
 
 
 def read_description(run: Folder) -> dict[str, Any]:
-    """What a run wrote beside its output: its resolved ``config`` and its ``data``. InputError where it is no run."""
+    """A run's resolved ``config`` and its ``data``. InputError if the folder is not a run."""
     if not run.exists(CONFIG):
-        raise InputError(f"{run.uri}: there is no run, no {CONFIG}. Name the folder given to `motif train --out`.")
+        raise InputError(f"{run.uri}: not a run, it has no {CONFIG}. Give the folder of `motif train --out`.")
     try:
         described = json.loads(run.read(CONFIG))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{run.file(CONFIG)} is not readable JSON ({error}): restore it, or name another run."
+            f"{run.file(CONFIG)} is not readable JSON ({error}): restore it, or give another run."
         ) from error
     if not isinstance(described, dict) or not {"config", "data"} <= described.keys():
-        raise InputError(f"{run.file(CONFIG)} is not what `motif train` writes: name the folder given to its --out.")
+        raise InputError(f"{run.file(CONFIG)} was not written by `motif train`: give the folder of its --out.")
     return dict(with_names(described))

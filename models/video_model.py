@@ -1,7 +1,7 @@
-"""What a model of videos is to all other code: a network that predicts, and a backbone that makes such networks.
+"""The interfaces of video models: a network that predicts, and a backbone that builds such networks.
 
-A new backbone is a folder in this room (see ``patches/``, the smallest) and a line in :data:`BACKBONES`. Trainer,
-sampler, validation, estimate and server know only what stands here.
+A new backbone is a folder in this package (see ``patches/``, the smallest) and a line in :data:`BACKBONES`. Trainer,
+sampler, validation, estimate and server only use the interfaces here.
 """
 
 import functools
@@ -18,24 +18,24 @@ from torch.utils.checkpoint import checkpoint
 from base.errors import InputError
 
 BASE_MODEL = "models/videocrafter2"
-"""The folder that `motif fetch` writes, and that preprocessing and training take a model from by default."""
+"""The folder that `motif fetch` writes, the default model for preprocessing and training."""
 CONDITIONS = ("text", "fps", "image_latent", "image_tokens")
-"""All that a network may be told of a clip: states of its text ``[b l d]``, its frames a second ``[b]``, the latent of
-its first frame ``[b c h w]``, and an image encoder's tokens of that frame ``[b n k]``."""
+"""All conditions of networks: text states ``[b l d]``, frames per second ``[b]``, the latent of the first frame
+``[b c h w]``, and an image encoder's tokens of that frame ``[b n k]``."""
 
 
 class VideoModel(nn.Module, ABC):
-    """A network that predicts what a process asks for. It is a diffusers model, too, with ``config`` and files.
+    """A network that predicts a process's target. It is also a diffusers model, with ``config`` and files.
 
-    ``forward(sample, timestep, **conditions)`` takes noisy latents ``[b c t h w]``, times ``[b]`` as the process gives
-    them, and the :attr:`conditions` by name; it returns ``[b c t h w]``.
+    ``forward(sample, timestep, **conditions)`` takes noisy latents ``[b c t h w]``, times ``[b]`` of the
+    process, and the :attr:`conditions` by name; it returns ``[b c t h w]``.
     """
 
     config: Any
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """What diffusers' classes bring, which have no types."""
+            """Attributes of diffusers' classes, which are untyped."""
 
     @property
     @abstractmethod
@@ -49,46 +49,46 @@ class VideoModel(nn.Module, ABC):
 
     @abstractmethod
     def sharded_units(self) -> Iterator[nn.Module]:
-        """The modules whose parameters FSDP gathers together; none lies in another."""
+        """The modules whose parameters FSDP gathers together; not nested."""
 
     def recomputed_units(self) -> Iterator[nn.Module]:
-        """The modules that gradient checkpointing recomputes, each as a whole; none lies in another."""
+        """The modules that gradient checkpointing recomputes, each as a whole; not nested."""
         return self.sharded_units()
 
     @classmethod
     def from_config(cls, config: Any, **options: Any) -> "VideoModel":
-        """A new network of these sizes, as diffusers makes it."""
+        """A new network with this config, as in diffusers."""
         made: VideoModel = super().from_config(config, **options)  # type: ignore[misc]
         return made
 
     def enable_gradient_checkpointing(self) -> None:
-        """Keep only the inputs of the recomputed units for backward, and compute the rest again."""
+        """Save only the inputs of the recomputed units for backward, and recompute the rest."""
         for unit in self.recomputed_units():
             if "forward" not in vars(unit):
                 unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
 
     def disable_gradient_checkpointing(self) -> None:
-        """Keep everything that backward needs."""
+        """Save everything that backward needs."""
         for unit in self.recomputed_units():
             vars(unit).pop("forward", None)
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """Whether it is switched on."""
+        """Whether gradient checkpointing is enabled."""
         return any("forward" in vars(unit) for unit in self.recomputed_units())
 
 
 def unwrap(network: nn.Module) -> VideoModel:
-    """The model inside what spreads it over workers."""
+    """The model inside a wrapper for data parallelism."""
     return cast(VideoModel, getattr(network, "module", network))
 
 
 def predict(
     network: nn.Module, sample: Float[Tensor, "b c t h w"], timestep: Tensor, given: Mapping[str, Any]
 ) -> Float[Tensor, "b c t h w"]:
-    """What a network, wrapped or not, says; of ``given`` it gets the conditions that it takes.
+    """The prediction of a network, wrapped or not, with those of the ``given`` conditions that it takes.
 
-    ValueError names one that it needs and that is not given.
+    ValueError names a missing condition.
     """
     names = unwrap(network).conditions
     missing = [name for name in names if given.get(name) is None]
@@ -100,14 +100,14 @@ def predict(
 
 @dataclass(frozen=True)
 class DataShapes:
-    """What a network must fit: a clip's latent ``c t h w``, text states ``l d``, image tokens ``n k`` if any."""
+    """Shapes that a network must fit: a clip's latent ``c t h w``, text states ``l d``, image tokens ``n k`` if any."""
 
     latent: tuple[int, int, int, int]
     text: tuple[int, int]
     image: tuple[int, int] | None = None
 
     def conditions(self, batch: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of all :data:`CONDITIONS` that data of these shapes has, for so many clips."""
+        """The shapes of all available :data:`CONDITIONS` for a batch of clips."""
         channels, _, height, width = self.latent
         image = {} if self.image is None else {"image_tokens": (batch, *self.image)}
         return {"text": (batch, *self.text), "fps": (batch,), "image_latent": (batch, channels, height, width), **image}
@@ -115,10 +115,10 @@ class DataShapes:
 
 @dataclass(frozen=True)
 class Backbone(ABC):
-    """The network of a recipe: its kind, where it starts, its sizes.
+    """The network of a recipe: its kind, initial weights and sizes.
 
-    ``start`` is a model folder: of a text-to-video model, which then learns the image condition, or of a run to go on
-    from. Empty: random weights of the sizes, which otherwise count for ``--dry-run`` alone.
+    ``start`` is a model folder: of a text-to-video model, which then learns the image condition, or of a run to
+    continue from. Empty: random weights of the given sizes, which are otherwise only used by ``--dry-run``.
     """
 
     name: ClassVar[str]
@@ -127,11 +127,11 @@ class Backbone(ABC):
 
     @property
     def takes_image_tokens(self) -> bool:
-        """Whether the dataset must hold image tokens."""
+        """Whether the dataset must have image tokens."""
         return False
 
     def check(self, shapes: DataShapes) -> None:  # noqa: B027 - most sizes fit any data
-        """InputError where a network of these sizes cannot fit the data; nothing is built."""
+        """InputError if a network of these sizes cannot fit the data, without building it."""
 
     @abstractmethod
     def new(self, shapes: DataShapes) -> VideoModel:
@@ -139,22 +139,22 @@ class Backbone(ABC):
 
     @abstractmethod
     def summary(self) -> str:
-        """A few words for a dry run."""
+        """A short description for a dry run."""
 
     def adapt(self, loaded: VideoModel, shapes: DataShapes) -> VideoModel:
-        """The network that training begins with, from the one in ``start``. May draw from torch's global generator."""
+        """The initial network of training, from the one in ``start``. May draw from torch's global generator."""
         del shapes
         return loaded
 
     def misfit(self, config: Mapping[str, Any]) -> str:
-        """Why the network with this config.json cannot be started from, as a sentence; empty where it can."""
+        """Why training cannot start from a network with this config.json, as a sentence; empty if it can."""
         del config
         return ""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """Where a backbone's networks lie: their folder in a model folder, and their class, imported when needed."""
+    """A backbone's folder in model folders and its network class, imported when needed."""
 
     part: str
     place: str
@@ -169,16 +169,16 @@ BACKBONES = {
     "videocrafter2": Registered("unet", "models.videocrafter2.unet:VideoUNet"),
     "patches": Registered("transformer", "models.patches.transformer:PatchTransformer"),
 }
-"""By the name that a model's ``motif.json`` has. Parts are called as diffusers calls them."""
+"""Backbones by their name in ``motif.json``. Folders are named as in diffusers."""
 
 
 def backbone_of(network: nn.Module) -> str:
-    """The name of the backbone that a network is of, wrapped and sharded or not; InputError where it has none."""
+    """The name of a network's backbone, wrapped and sharded or not; InputError if it has none."""
     places = {f"{kind.__module__}:{kind.__qualname__}" for kind in type(unwrap(network)).__mro__}
     for name, registered in BACKBONES.items():
         if registered.place in places:
             return name
     raise InputError(
-        f"{type(unwrap(network)).__name__} is no known backbone, so its model could not be read again: add a line to "
+        f"{type(unwrap(network)).__name__} is not registered, so its model could not be loaded again: add a line to "
         "BACKBONES in models/video_model.py."
     )

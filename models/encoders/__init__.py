@@ -1,1 +1,1 @@
-"""From pictures and sentences to what a network takes, and from latents back to pictures."""
+"""Encoders from pictures and text to a network's inputs, and decoders from latents to pictures."""

@@ -1,4 +1,4 @@
-"""The image autoencoder of the base model: diffusers' AutoencoderKL, frame by frame, posterior in and out.
+"""The image autoencoder of the base model: diffusers' AutoencoderKL, applied frame by frame.
 
 VideoCrafter2 uses Stable Diffusion's (``first_stage_model``, scaling factor 0.18215).
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 from base.tensor_hash import tensor_hash
 from base.weights import LocalWeights, Weights, locate
 
-if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import: only where a model is loaded
+if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import
     from diffusers import AutoencoderKL
 
 _NAME = "diffusion_pytorch_model"
@@ -22,15 +22,15 @@ _FILES = (
     ("config.json",),
     (f"{_NAME}.safetensors", f"{_NAME}.safetensors.index.json", f"{_NAME}.bin", f"{_NAME}.bin.index.json"),
 )
-# What of config.json changes the values that given tensors come to, with diffusers' defaults; the rest are sizes, which
-# the tensors have, the scaling factor, which is applied when latents are read, and records.
+# Fields of config.json that change results for given tensors, with diffusers' defaults; the others are sizes, which the
+# tensors imply, the scaling factor, which is applied when latents are read, and metadata.
 _SETTINGS = {
     "down_block_types": ["DownEncoderBlock2D"],
     "up_block_types": ["UpDecoderBlock2D"],
     "act_fn": "silu",
     "norm_num_groups": 32,
 }
-# Files of old versions of diffusers name the attention's layers otherwise; it renames them when it loads.
+# Old versions of diffusers named attention layers differently; it renames them when loading.
 _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _ATTENTION = re.compile(r"(?<=\.attentions\.0\.)(query|key|value|proj_attn)(?=\.)")
 
@@ -45,7 +45,7 @@ class Autoencoder:
 
     @classmethod
     def load(cls, weights: Weights, device: torch.device, dtype: torch.dtype = torch.float32) -> "Autoencoder":
-        """Load from a diffusers folder, a hub id or S3; WeightsError where the weights are missing."""
+        """Load from a diffusers folder, a hub id or S3; WeightsError if the weights are missing."""
         from diffusers import AutoencoderKL
 
         folder = find(weights).folder
@@ -53,7 +53,7 @@ class Autoencoder:
 
     @property
     def cell(self) -> int:
-        """Pixels of a latent cell's side: the encoder halves the picture once a level."""
+        """Side of a latent cell in pixels: the encoder halves the picture once per level."""
         return int(2 ** (len(self.model.config.block_out_channels) - 1))
 
     @torch.inference_mode()
@@ -64,7 +64,7 @@ class Autoencoder:
 
     @torch.inference_mode()
     def images(self, latents: Float[Tensor, "b c y x"], at_once: int = 4) -> Float[Tensor, "b 3 h w"]:
-        """RGB images in about -1 to 1 of unscaled latents, float32; so many at once, since decoding takes memory."""
+        """RGB images in about -1 to 1 from unscaled latents, float32; ``at_once`` limits memory."""
         parts = torch.split(latents.to(self.device, self.dtype), at_once)
         return torch.cat([self.model.decode(part).sample.float() for part in parts])
 
@@ -75,7 +75,7 @@ def find(weights: Weights, *, download: bool = True) -> LocalWeights:
 
 
 def weights_hash(weights: Weights, *, download: bool = True) -> str:
-    """The hash of the tensors, and of what config.json says about how they are used."""
+    """The hash of the tensors, and of the settings in config.json that affect results."""
     config_file, *files = find(weights, download=download).files
     config = json.loads(config_file.read_text())
     settings = {name: config.get(name, default) for name, default in _SETTINGS.items()}
@@ -94,7 +94,7 @@ def read_config(weights: Weights) -> dict[str, Any]:
 
 
 def identity(weights: Weights, precision: str) -> dict[str, Any]:
-    """How latents of these weights are told from others': by their tensors, wherever they came from."""
+    """The identity of latents with these weights: by their tensors, independent of their source."""
     return {
         "encoder": "AutoencoderKL",
         "weights_tensors": weights_hash(weights),

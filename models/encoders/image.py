@@ -15,31 +15,31 @@ from models.encoders import open_clip_weights
 from models.encoders.pixel_codec import PixelCodec
 
 _PURPOSE = "image encoder"
-_TOWER = ("visual.",)  # how the names of its tensors begin
-# Of the pictures that OpenAI trained CLIP on, RGB in 0 to 1; OpenCLIP's LAION towers were trained with them, too.
+_TOWER = ("visual.",)  # prefix of its tensors' names
+# CLIP's input normalisation, for RGB in 0 to 1; OpenCLIP's LAION towers use it, too.
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
 class CellTokens:
-    """A token a block of pixels, without weights: what the block shows, then where it is.
+    """One token per block of pixels, without weights: the block's content, then its position.
 
     The first channels are the pixel codec's of a ``cell`` x ``cell`` block, the mean colour and the lowest frequencies,
-    of a spread of about one. The last ``place`` are sines and cosines of the block's row and column, beside and not on
-    top of the others, so that a linear layer can tell what from where.
+    scaled to about unit deviation. The last ``place`` channels are sines and cosines of the block's row and column,
+    concatenated instead of added, so that a linear layer can separate content from position.
     """
 
     cell: int = 32
     place: int = 16
 
     def __post_init__(self) -> None:
-        """Refuse sizes that have no meaning."""
+        """Check the sizes."""
         if self.cell < 4 or self.place < 4 or self.place % 4:
-            raise ValueError(f"cell {self.cell}, place {self.place}: a cell of at least 4, a place of a multiple of 4")
+            raise ValueError(f"cell {self.cell}, place {self.place}: cell must be at least 4, place a multiple of 4")
 
     def identity(self) -> dict[str, Any]:
-        """How tokens of this encoder are told from others'."""
+        """The identity of this encoder's tokens."""
         codec = self.codec
         sizes = {"cell": codec.cell, "luma": codec.luma, "chroma": codec.chroma, "place": self.place}
         return {"encoder": "CellTokens", **sizes, "version": 1}
@@ -51,7 +51,7 @@ class CellTokens:
 
     @property
     def codec(self) -> PixelCodec:
-        """What turns a block into channels."""
+        """The codec that turns a block into channels."""
         return PixelCodec(self.cell)
 
     @property
@@ -77,7 +77,7 @@ class CellTokens:
 
 @dataclass(frozen=True)
 class TowerShape:
-    """Pixels of a side of a visual tower's input, and the tokens and their width that come out."""
+    """The side of a visual tower's input in pixels, and the number and width of its output tokens."""
 
     side: int
     tokens: int
@@ -87,7 +87,7 @@ class TowerShape:
 def tower_shape(architecture: str) -> TowerShape:
     """The sizes of an open_clip architecture's visual tower, without building it.
 
-    InputError where open_clip has no such architecture, or its tower is no vision transformer.
+    InputError if open_clip has no such architecture, or its tower is not a vision transformer.
     """
     import open_clip
 
@@ -95,7 +95,7 @@ def tower_shape(architecture: str) -> TowerShape:
     vision = open_clip.CLIPVisionCfg(**found["vision_cfg"]) if found else None
     if vision is None or vision.timm_model_name or not isinstance(vision.layers, int):
         raise InputError(
-            f"{_PURPOSE}: architecture '{architecture}' is none of open_clip's vision transformers. Take one such as "
+            f"{_PURPOSE}: architecture '{architecture}' is not one of open_clip's vision transformers. Use one such as "
             "ViT-H-14."
         )
     return TowerShape(vision.image_size, (vision.image_size // vision.patch_size) ** 2 + 1, vision.width)
@@ -104,9 +104,9 @@ def tower_shape(architecture: str) -> TowerShape:
 class ClipImage(nn.Module):
     """OpenCLIP's visual tower up to its last layer: the class token, then all patches; 257 x 1280 for ViT-H-14.
 
-    The tokens are those before the final norm and the projection, as DynamiCrafter conditions on them
-    (``FrozenOpenCLIPImageEmbedderV2``). CLIP trains that norm on the class token alone; and a reader can still
-    normalise, while a norm that is stored cannot be undone.
+    The tokens are taken before the final norm and projection, as in DynamiCrafter
+    (``FrozenOpenCLIPImageEmbedderV2``). CLIP trains that norm on the class token only; and users can still
+    normalise, while a stored norm could not be undone.
     """
 
     def __init__(self, architecture: str = "ViT-H-14") -> None:
@@ -116,7 +116,7 @@ class ClipImage(nn.Module):
 
     @classmethod
     def load(cls, weights: Weights, architecture: str, device: torch.device, dtype: torch.dtype) -> "ClipImage":
-        """Load an open_clip checkpoint; the text tower's tensors in it are left aside."""
+        """Load an open_clip checkpoint; tensors of its text tower are ignored."""
         with torch.device("meta"):
             encoder = cls(architecture)
         open_clip_weights.fill(encoder, find(weights).files[0], architecture, _PURPOSE)
@@ -133,11 +133,11 @@ class ClipImage(nn.Module):
 
 
 def squeeze(frames: UInt8[Tensor, "b h w 3"], side: int) -> Float[Tensor, "b 3 {side} {side}"]:
-    """RGB frames as CLIP's input: ``side`` x ``side``, float32, CLIP's mean and deviation taken out.
+    """RGB frames as CLIP's input: ``side`` x ``side``, float32, with CLIP's normalisation.
 
-    The whole frame is squeezed into the square, as DynamiCrafter does it: a crop would hide what is at the edges of a
-    wide frame. The resize is torch's antialiased bicubic; DynamiCrafter's is kornia's, a blur and then a bicubic one
-    between the centres of the corner pixels, which differs by little but is not the same.
+    The whole frame is squeezed into a square, as in DynamiCrafter: a crop would cut off the edges of wide frames. The
+    resize is torch's antialiased bicubic; DynamiCrafter uses kornia's blur and bicubic with aligned corners, which
+    differs slightly.
     """
     images = rearrange(frames, "b h w c -> b c h w").float() / 255
     small = nn.functional.interpolate(images, (side, side), mode="bicubic", antialias=True)
@@ -156,7 +156,7 @@ def weights_hash(weights: Weights, *, download: bool = True) -> str:
 
 
 def identity(architecture: str, weights: Weights, precision: str) -> dict[str, Any]:
-    """How tokens of a visual tower are told from others': weights by their tensors, layer, resize and precision."""
+    """The identity of a visual tower's tokens: weights by their tensors, layer, resize and precision."""
     return {
         "encoder": architecture,
         "weights_tensors": weights_hash(weights),

@@ -1,4 +1,4 @@
-"""OpenCLIP models and their checkpoints, of which the text and the image encoder take one tower each."""
+"""OpenCLIP models and checkpoints, of which the text and image encoders use one tower each."""
 
 import contextlib
 import logging
@@ -15,7 +15,7 @@ from base.weights import LocalWeights, Weights, locate
 
 
 def create(architecture: str) -> Any:
-    """An open_clip model without weights: random ones on the default device, shapes alone on meta."""
+    """An open_clip model with random weights on the default device (only shapes on meta)."""
     import open_clip
 
     with _quiet():
@@ -34,18 +34,18 @@ def find(weights: Weights, purpose: str, *, download: bool = True) -> LocalWeigh
 
 
 def tower_hash(found: LocalWeights, tower: Sequence[str]) -> str:
-    """The hash of one tower's tensors: those whose names begin so. The other tower's do not count.
+    """The hash of one tower's tensors, given by name prefixes. The other tower is ignored.
 
-    So the tower in a whole checkpoint is the same as a file that holds it alone.
+    So a tower has the same hash in a full checkpoint and in a file of its own.
     """
     begins = tuple(tower)
     return tensor_hash(found.files, " ".join(begins), lambda name: name if name.startswith(begins) else None)
 
 
 def fill(tower: nn.Module, path: Path, architecture: str, purpose: str) -> None:
-    """Put a checkpoint's tensors into a tower that was made on meta and whose names are the checkpoint's.
+    """Load a checkpoint's tensors into a tower that was created on meta with the checkpoint's names.
 
-    The other tower's tensors are left aside. WeightsError where one of this tower's is missing or of another shape.
+    The other tower's tensors are ignored. WeightsError if one is missing or has another shape.
     """
     wanted = tower.state_dict()
     tensors = _tensors(path, wanted)
@@ -60,7 +60,7 @@ def fill(tower: nn.Module, path: Path, architecture: str, purpose: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence open_clip's warning that the model is random: the weights are loaded right after."""
+    """Silence open_clip's warning about random weights: they are loaded right after."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

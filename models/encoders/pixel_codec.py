@@ -1,9 +1,9 @@
 """A latent space without weights, for the toy size: the lowest frequencies of each block of pixels.
 
 Each ``cell`` x ``cell`` block of a YCbCr frame goes through an orthonormal discrete cosine transform; the lowest
-``luma`` frequencies of Y and ``chroma`` of Cb and Cr are kept, each divided by its usual size so that all channels
-have a spread of about one. 256 x 256 pixels become 16 x 16 cells of 16 channels; decoding gives a soft but readable
-picture. Encoding and decoding are linear, so what a model learns about latents holds for pixels.
+``luma`` frequencies of Y and ``chroma`` of Cb and Cr are kept, each divided by its typical magnitude so that all
+channels have about unit deviation. 256 x 256 pixels become 16 x 16 cells of 16 channels; decoding gives a blurred but
+recognisable picture. Encoding and decoding are linear, so errors in latents translate directly to pixels.
 """
 
 import math
@@ -25,19 +25,19 @@ _TO_YCBCR = torch.tensor(
 
 @dataclass(frozen=True)
 class PixelCodec:
-    """The codec's choices; all of its identity."""
+    """The codec's settings, which are its identity."""
 
     cell: int = 16
     luma: int = 10
     chroma: int = 3
 
     def __post_init__(self) -> None:
-        """Frequencies kept must exist."""
+        """Check the settings."""
         if self.cell < 2 or not 1 <= self.luma <= self.cell**2 or not 1 <= self.chroma <= self.cell**2:
-            raise ValueError(f"codec {self}: cell at least 2, luma and chroma from 1 to cell * cell")
+            raise ValueError(f"codec {self}: cell must be at least 2, luma and chroma from 1 to cell * cell")
 
     def identity(self) -> dict[str, Any]:
-        """How features of this codec are told from others'."""
+        """The identity of this codec's latents."""
         return {"encoder": "PixelCodec", "cell": self.cell, "luma": self.luma, "chroma": self.chroma, "version": 1}
 
     @classmethod
@@ -62,7 +62,7 @@ class PixelCodec:
         return rearrange(torch.cat(kept, dim=-1) / spread, "b y x c -> b c y x").contiguous()
 
     def decode(self, latents: Float[Tensor, "b c gh gw"]) -> Float[Tensor, "b 3 h w"]:
-        """RGB images in -1 to 1 (clamped) of latents."""
+        """RGB images in -1 to 1 (clamped) from latents."""
         basis, spread = _basis(self, latents.device, latents.dtype)
         values = rearrange(latents, "b c y x -> b y x c") * spread
         planes = torch.split(values, [self.luma, self.chroma, self.chroma], dim=-1)
@@ -73,7 +73,7 @@ class PixelCodec:
 
 @lru_cache(maxsize=16)
 def _basis(codec: PixelCodec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The lowest frequencies as rows ``[max(luma, chroma), cell * cell]``, and the usual size of each channel."""
+    """The lowest frequencies as rows ``[max(luma, chroma), cell * cell]``, and the magnitude of each channel."""
     size = codec.cell
     k = torch.arange(size, dtype=torch.float64)
     wave = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / (2 * size)) * math.sqrt(2 / size)
@@ -81,8 +81,8 @@ def _basis(codec: PixelCodec, device: torch.device, dtype: torch.dtype) -> tuple
     order = sorted(((u, v) for u in range(size) for v in range(size)), key=lambda f: (f[0] ** 2 + f[1] ** 2, f))
     count = max(codec.luma, codec.chroma)
     basis = torch.stack([torch.outer(wave[u], wave[v]).flatten() for u, v in order[:count]])
-    # Pictures have spectra that fall with one over the frequency; over moving sprites the mean of a block varies by
-    # 0.22 in luma and 0.085 in chroma, of a range of 2. This only sets the scale of the latent space.
+    # Natural spectra fall with one over the frequency; in moving sprites the mean of a block has a deviation of 0.22
+    # in luma and 0.085 in chroma, for a range of 2. This only sets the scale of the latent space.
     fall = torch.tensor([1 / (1 + 2 * math.hypot(u, v)) for u, v in order[:count]], dtype=torch.float64)
     luma, chroma = 0.22 * size * fall[: codec.luma], 0.085 * size * fall[: codec.chroma]
     spread = torch.cat([luma, chroma, chroma])

@@ -1,7 +1,7 @@
-"""Encoders by the identity of their features: what a featurizer records is what sampling opens.
+"""Opens encoders by the identity of their features, as recorded by featurizers.
 
-An identity (``encoder`` and its choices) is made in the encoder's own file and stands in dataset.json and motif.json.
-The encoders without weights are known by their names, OpenCLIP's towers by that of their architecture.
+An identity (``encoder`` and its settings) is defined in the encoder's file and stored in dataset.json and motif.json.
+Encoders without weights are identified by their names, OpenCLIP's towers by their architecture.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,9 +33,9 @@ def has_weights(identity: Mapping[str, Any]) -> bool:
 def open_latent_space(
     identity: Mapping[str, Any], scaling_factor: float, weights: Weights | None, device: torch.device
 ) -> LatentSpace:
-    """The latent space of an identity. ``weights`` are those of an autoencoder; the pixel codec has none.
+    """The latent space of an identity. ``weights`` are an autoencoder's; the pixel codec has none.
 
-    WeightsError where the space is unknown or the weights are missing.
+    WeightsError if the space is unknown or the weights are missing.
     """
     kind = identity.get("encoder")
     if kind == "PixelCodec":
@@ -48,16 +48,16 @@ def open_latent_space(
         )
     raise WeightsError(
         f"latents of '{kind}' cannot be encoded or decoded: "
-        + ("no autoencoder is named." if kind == "AutoencoderKL" else "motif knows PixelCodec and AutoencoderKL.")
+        + ("no autoencoder is given." if kind == "AutoencoderKL" else "motif supports PixelCodec and AutoencoderKL.")
     )
 
 
 def read_cell(identity: Mapping[str, Any], weights: Weights | None) -> int:
-    """The width of a latent cell in pixels, without loading weights; WeightsError where it cannot be known."""
+    """The width of a latent cell in pixels, without loading weights; WeightsError if it is unknown."""
     if identity.get("encoder") == "PixelCodec":
         return int(identity["cell"])
     if weights is None:
-        raise WeightsError("latents: no autoencoder is named, so the size of the videos is not known.")
+        raise WeightsError("latents: no autoencoder is given, so the size of videos is unknown.")
     levels: int = len(read_config(weights)["block_out_channels"])
     return 1 << (levels - 1)
 
@@ -69,7 +69,7 @@ def open_text_encoder(identity: Mapping[str, Any], weights: Weights | None, devi
         hashed = HashedText.of(identity)
         return lambda prompts: torch.from_numpy(hashed.encode(prompts)).to(device)
     if weights is None or kind is None:
-        raise WeightsError(f"text states of '{kind}' cannot be computed: no text encoder is named.")
+        raise WeightsError(f"text states of '{kind}' cannot be computed: no text encoder is given.")
     tower = ClipText.load(weights, kind, device, torch.float32)
     return lambda prompts: tower(tower.tokens(prompts))
 
@@ -77,14 +77,14 @@ def open_text_encoder(identity: Mapping[str, Any], weights: Weights | None, devi
 def open_image_encoder(identity: Mapping[str, Any], weights: Weights | None, device: torch.device) -> ImageEncoder:
     """Tokens ``[b n d]`` of RGB frames by the identity of an image encoder, on a device.
 
-    They are float32 with the values that float16 has, as a feature dataset keeps them. On a CPU the tower computes in
-    float32, whatever the dataset's did.
+    They are float32 with values rounded to float16, as in a feature dataset. On a CPU the tower computes in float32,
+    whatever the dataset's precision.
     """
     kind = identity.get("encoder")
     if kind == "CellTokens":
         encode: ImageEncoder = CellTokens.of(identity).encode
     elif weights is None or kind is None:
-        raise WeightsError(f"image tokens of '{kind}' cannot be computed: no image encoder is named.")
+        raise WeightsError(f"image tokens of '{kind}' cannot be computed: no image encoder is given.")
     else:
         precision = identity.get("precision", "float32") if device.type == "cuda" else "float32"
         encode = ClipImage.load(weights, kind, device, getattr(torch, precision))

@@ -1,8 +1,7 @@
-"""Whether two records, of a dataset and of a model, mean the same encoder.
+"""Whether records of a dataset and of a model refer to the same encoder.
 
-A record knows an encoder's weights by the hash of their tensors (``weights_tensors``), or, where it was written before
-there was one, by the hash of the files' bytes (``weights_sha256``), which is another one for the same tensors in other
-files.
+A record identifies encoder weights by the hash of their tensors (``weights_tensors``); older ones by the hash of the
+files' bytes (``weights_sha256``), which differs for the same tensors in other files.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,18 +14,18 @@ from models.encoders import autoencoder, image, text
 
 TENSORS, FILES = "weights_tensors", "weights_sha256"
 WEIGHTS = frozenset((TENSORS, FILES, "revision"))
-"""The fields of an identity that say which weights; the revision on a hub stood in those of before."""
+"""The fields of an identity that identify weights; older ones include the revision on a hub."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """An encoder as a record has it: its identity, and where its weights came from, where that is known."""
+    """An encoder in a record: its identity, and the source of its weights if known."""
 
     identity: Mapping[str, Any]
     weights: Weights | None = None
 
     def describe(self) -> str:
-        """Where the weights are and which they are, for a message."""
+        """The source and identity of the weights, for a message."""
         known = str(self.identity.get(TENSORS) or self.identity.get(FILES) or "")[:15]
         if self.weights is None:
             return known
@@ -47,16 +46,16 @@ _ENCODERS = {
 
 
 def unlike_settings(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The settings that both identities state and that differ; weights are compared by :func:`same_weights`."""
+    """The settings that both identities have and that differ; weights are compared by :func:`same_weights`."""
     both = (first.keys() & other.keys()) - WEIGHTS
     return sorted(key for key in both if first[key] != other[key])
 
 
 def same_weights(kind: str, first: Recorded, other: Recorded) -> bool:
-    """Whether two records of a kind (``latents``, ``text``, ``image``) mean the same weights.
+    """Whether two records of a kind (``latents``, ``text``, ``image``) refer to the same weights.
 
-    Where one knows them only by the bytes of their files, its files, or else the other's, are looked up on this machine
-    and hashed both ways; nothing is downloaded. What cannot be shown to be the same is not.
+    If one only has the hash of file bytes, its files, or else the other's, are looked up on this machine and hashed
+    both ways; nothing is downloaded. If equality cannot be shown, the result is False.
     """
     for key in (TENSORS, FILES):
         if first.identity.get(key) == other.identity.get(key) and key in first.identity:
@@ -70,7 +69,7 @@ def same_weights(kind: str, first: Recorded, other: Recorded) -> bool:
 
 
 def _tensors(kind: str, one: Recorded) -> str | None:
-    """The hash of a record's tensors; of files it was written for, if they still are those."""
+    """The hash of a record's tensors; for old records from its files, if they are unchanged."""
     if TENSORS in one.identity:
         return str(one.identity[TENSORS])
     files, tensors = _look_up(kind, one)
@@ -78,7 +77,7 @@ def _tensors(kind: str, one: Recorded) -> str | None:
 
 
 def _has_bytes(kind: str, one: Recorded, other: Recorded) -> bool:
-    """Whether the files of ``one``, if they still are those it was written for, have the hash of bytes of ``other``."""
+    """Whether the files of ``one``, if unchanged, have the byte hash of ``other``."""
     if TENSORS not in one.identity or FILES not in other.identity:
         return False
     files, tensors = _look_up(kind, one)
@@ -86,11 +85,11 @@ def _has_bytes(kind: str, one: Recorded, other: Recorded) -> bool:
 
 
 def _look_up(kind: str, one: Recorded) -> tuple[str | None, str | None]:
-    """The hashes of bytes and of tensors of a record's weights on this machine, or None for each."""
+    """The byte hash and tensor hash of a record's weights on this machine, or None for each."""
     if one.weights is None:
         return None, None
     try:
         found = _ENCODERS[kind].find(one.weights, download=False).sha256
         return found, _ENCODERS[kind].weights_hash(one.weights, download=False)
     except MotifError:
-        return None, None  # missing or damaged: nothing can be shown of it
+        return None, None  # missing or damaged: nothing can be shown

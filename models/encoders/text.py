@@ -1,4 +1,4 @@
-"""Text states for cross-attention: OpenCLIP's penultimate layer, or hashed words where no weights may be needed."""
+"""Text states for cross-attention: OpenCLIP's penultimate layer, or hashed words, which need no weights."""
 
 import hashlib
 import re
@@ -16,12 +16,12 @@ from models.encoders import open_clip_weights
 
 CONTEXT_LENGTH = 77
 _PURPOSE = "text encoder"
-_TOWER = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.")  # how the names of its tensors begin
+_TOWER = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.")  # prefixes of its tensors' names
 
 
 @dataclass(frozen=True)
 class HashedText:
-    """A vector a word, drawn from the word's hash: no weights, yet the same word always means the same vector.
+    """One vector per word, drawn from the word's hash: without weights, but the same for equal words.
 
     States ``[l d]`` hold the first ``tokens`` words; a sinusoid of the position is added; unused positions are zero.
     """
@@ -30,12 +30,12 @@ class HashedText:
     width: int = 64
 
     def __post_init__(self) -> None:
-        """Refuse sizes that have no meaning."""
+        """Check the sizes."""
         if self.tokens < 1 or self.width < 2 or self.width % 2:
             raise ValueError(f"hashed text of {self.tokens} tokens x {self.width}: at least 1 token, an even width")
 
     def identity(self) -> dict[str, Any]:
-        """How states of this encoder are told from others'."""
+        """The identity of this encoder's states."""
         return {"encoder": "HashedText", "tokens": self.tokens, "width": self.width, "version": 1}
 
     @classmethod
@@ -44,7 +44,7 @@ class HashedText:
         return cls(identity["tokens"], identity["width"])
 
     def encode(self, captions: list[str]) -> Float[np.ndarray, "n l d"]:
-        """States of captions, float32, each component of spread one."""
+        """States of captions, float32, each component with unit deviation."""
         out = np.zeros((len(captions), self.tokens, self.width), np.float32)
         for row, caption in enumerate(captions):
             for place, word in enumerate(re.findall(r"\w+", caption.lower())[: self.tokens]):
@@ -52,7 +52,7 @@ class HashedText:
         return out
 
     def _word(self, word: str) -> Float[np.ndarray, " d"]:
-        # Bytes of a hash are uniform; centred and divided by their deviation they have mean 0 and spread 1.
+        # Hash bytes are uniform; they are normalised to mean 0 and deviation 1.
         data = hashlib.shake_128(word.encode()).digest(self.width)
         deviation = np.sqrt((256**2 - 1) / 12)
         return np.asarray((np.frombuffer(data, np.uint8) - 127.5) / deviation, np.float32)
@@ -63,10 +63,10 @@ class HashedText:
 
 
 class ClipText(nn.Module):
-    """OpenCLIP's text tower up to the layer before the last, then the final norm; no projection.
+    """OpenCLIP's text tower up to the penultimate layer, then the final norm, without projection.
 
     VideoCrafter2 conditions on these states (``FrozenOpenCLIPEmbedder``, layer "penultimate"). All 77 positions
-    count: the U-Net attends to the padding too, whose id is 0.
+    are used: the U-Net also attends to the padding, with id 0.
     """
 
     def __init__(self, architecture: str = "ViT-H-14") -> None:
@@ -83,7 +83,7 @@ class ClipText(nn.Module):
 
     @classmethod
     def load(cls, weights: Weights, architecture: str, device: torch.device, dtype: torch.dtype) -> "ClipText":
-        """Load an open_clip checkpoint; the image tower's tensors in it are left aside."""
+        """Load an open_clip checkpoint; tensors of its image tower are ignored."""
         with torch.device("meta"):
             encoder = cls(architecture)
         open_clip_weights.fill(encoder, find(weights).files[0], architecture, _PURPOSE)
@@ -91,7 +91,7 @@ class ClipText(nn.Module):
         return encoder.eval().requires_grad_(False).to(device, dtype)
 
     def tokens(self, captions: list[str]) -> Int[Tensor, "n l"]:
-        """Token ids ``[n 77]``: start, words, end, then zeros; longer captions are cut."""
+        """Token ids ``[n 77]``: start, words, end, then zeros; longer captions are truncated."""
         ids: Tensor = self.tokenize(captions)
         return ids
 
@@ -120,7 +120,7 @@ def weights_hash(weights: Weights, *, download: bool = True) -> str:
 
 
 def identity(architecture: str, weights: Weights, precision: str) -> dict[str, Any]:
-    """How states of a text tower are told from others': weights by their tensors, layer, padding and precision."""
+    """The identity of a text tower's states: weights by their tensors, layer, padding and precision."""
     return {
         "encoder": architecture,
         "weights_tensors": weights_hash(weights),

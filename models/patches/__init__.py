@@ -1,1 +1,1 @@
-"""A small transformer over space-time patches: the smallest backbone, and the one to copy for a new one."""
+"""A small transformer over space-time patches: the smallest backbone, and a template for new ones."""

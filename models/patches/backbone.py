@@ -9,7 +9,7 @@ from models.video_model import Backbone, DataShapes, VideoModel
 
 @dataclass(frozen=True)
 class Patches(Backbone):
-    """The sizes of a network that starts from random weights."""
+    """The sizes of a network with random initial weights."""
 
     name: ClassVar[str] = "patches"
     start: str = ""
@@ -19,15 +19,15 @@ class Patches(Backbone):
     patch: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be built."""
+        """Check the sizes."""
         if min(self.width, self.depth, self.heads, self.patch) < 1 or self.width % (2 * self.heads):
             raise ValueError(
-                f"network.width {self.width}, depth {self.depth}, heads {self.heads}, patch {self.patch}: each at "
-                "least 1, and twice the heads must divide the width"
+                f"network.width {self.width}, depth {self.depth}, heads {self.heads}, patch {self.patch}: each must be "
+                "at least 1, and twice the heads must divide the width"
             )
 
     def check(self, shapes: DataShapes) -> None:
-        """Patches fill the latent's grid."""
+        """InputError if patches do not divide the latent's grid."""
         height, width = shapes.latent[2:]
         if height % self.patch or width % self.patch:
             raise InputError(f"network.patch {self.patch}: must divide the latent's {height} x {width} cells.")

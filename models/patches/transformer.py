@@ -1,7 +1,7 @@
-"""A transformer over space-time patches (after DiT, Peebles and Xie 2023), of a size for toys and tests.
+"""A transformer over space-time patches (after DiT, Peebles and Xie 2023), for toys and tests.
 
-A patch of each frame's latent, with the same patch of the first frame beside it, is a token; it attends to all other
-patches of the clip and to the states of the text.
+A token is a patch of a frame's latent, concatenated with the same patch of the first frame; it attends to all other
+patches of the clip and to the text states.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class PatchTransformer(VideoModel, ModelMixin, ConfigMixin):  # type: ignore[mis
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, channels * patch**2)
-        for parameter in self.out.parameters():  # so that training begins with a prediction of nothing
+        for parameter in self.out.parameters():  # so that training starts from zero predictions
             nn.init.zeros_(parameter)
 
     @property
@@ -55,7 +55,7 @@ class PatchTransformer(VideoModel, ModelMixin, ConfigMixin):  # type: ignore[mis
         fps: Shaped[Tensor, " b"],
         image_latent: Float[Tensor, "b c h w"],
     ) -> Float[Tensor, "b c t h w"]:
-        """What the process asks for of noisy latents; inputs are cast to the weights' type."""
+        """Predict the process's target from noisy latents; inputs are cast to the weights' dtype."""
         dtype, patch, (*_, frames, height, width) = self.out.weight.dtype, self.config.patch, sample.shape
         image = repeat(image_latent, "b c h w -> b c t h w", t=frames)
         cells = torch.cat([sample, image], dim=1).to(dtype)
@@ -72,7 +72,7 @@ class PatchTransformer(VideoModel, ModelMixin, ConfigMixin):  # type: ignore[mis
         return found
 
     def _places(self, *grid: int) -> Float[Tensor, "1 n d"]:
-        """Where each patch is: the embeddings of its frame, row and column, summed."""
+        """Position embeddings of patches: the sum over frame, row and column."""
         axes = [torch.arange(size, device=self.out.weight.device) for size in grid]
         frames, rows, columns = (get_timestep_embedding(axis, self.config.width) for axis in axes)
         summed: Tensor = frames[:, None, None] + rows[None, :, None] + columns[None, None]
@@ -80,7 +80,7 @@ class PatchTransformer(VideoModel, ModelMixin, ConfigMixin):  # type: ignore[mis
 
 
 class Layer(nn.Module):
-    """Attention over all tokens and a feed-forward part, each on normalised tokens and added to them."""
+    """A pre-norm transformer layer: self-attention and feed-forward with residuals."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from models.video_model import Backbone, DataShapes, VideoModel
 
-if TYPE_CHECKING:  # diffusers takes many seconds to import: only where a network is made
+if TYPE_CHECKING:  # diffusers takes many seconds to import
     from models.videocrafter2.unet import VideoUNet
 
 _TOKEN_WIDTH = 1280  # of OpenCLIP ViT-H's visual tower
@@ -16,8 +16,8 @@ _TOKEN_WIDTH = 1280  # of OpenCLIP ViT-H's visual tower
 class VideoCrafter2(Backbone):
     """The U-Net; the default sizes are VideoCrafter2's.
 
-    ``image_condition``: ``x-cat`` puts the first frame's latent beside every frame (MotiF's), ``cx-attn`` lets the
-    network attend to tokens of the first frame, ``both`` does both.
+    ``image_condition``: ``x-cat`` concatenates the first frame's latent to every frame (as in MotiF), ``cx-attn`` adds
+    cross-attention to tokens of the first frame, ``both`` does both.
     """
 
     name: ClassVar[str] = "videocrafter2"
@@ -29,7 +29,7 @@ class VideoCrafter2(Backbone):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse sizes that cannot be built."""
+        """Check the sizes."""
         for width in self.block_out_channels:
             if width < 1 or width % self.attention_head_dim or width % self.norm_num_groups:
                 raise ValueError(
@@ -37,13 +37,13 @@ class VideoCrafter2(Backbone):
                     f"attention_head_dim, {self.attention_head_dim}, and of norm_num_groups, {self.norm_num_groups}"
                 )
         if not self.block_out_channels or self.layers_per_block < 1:
-            raise ValueError("network: block_out_channels names at least one level, layers_per_block is at least 1")
+            raise ValueError("network: block_out_channels needs a level, and layers_per_block must be at least 1")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"network.dropout {self.dropout}: from 0 to below 1")
+            raise ValueError(f"network.dropout {self.dropout}: must be from 0 to below 1")
 
     @property
     def takes_image_tokens(self) -> bool:
-        """Whether it attends to the image."""
+        """Whether it uses image tokens."""
         return self.image_condition != "x-cat"
 
     def new(self, shapes: DataShapes) -> VideoModel:
@@ -79,7 +79,7 @@ class VideoCrafter2(Backbone):
         return grown
 
     def misfit(self, config: Mapping[str, Any]) -> str:
-        """A model that was trained with another image condition."""
+        """A message for a model that was trained with another image condition."""
         had = config.get("image_condition", "none")
         if had in ("none", self.image_condition):
             return ""
@@ -89,5 +89,5 @@ class VideoCrafter2(Backbone):
         )
 
     def summary(self) -> str:
-        """How the image enters."""
+        """The image condition."""
         return self.image_condition

@@ -1,4 +1,4 @@
-"""VideoCrafter2's checkpoint to a model folder: U-Net, autoencoder and text encoder in one file, to be told apart."""
+"""Converts VideoCrafter2's checkpoint, with U-Net, autoencoder and text encoder in one file, to a model folder."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ SCHEDULE = Schedule(prediction="eps", rescale=0.7, rescale_steps=400)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of the three models, where they are not VideoCrafter2's: for tests."""
+    """Sizes of the three models, by default VideoCrafter2's; others are for tests."""
 
     unet: dict[str, Any] = field(default_factory=dict)
     vae_widths: tuple[int, ...] = (128, 256, 512, 512)
@@ -42,12 +42,12 @@ class Target:
 
     @property
     def shapes(self) -> Shapes:
-        """The shape that each tensor of the checkpoint is to have."""
+        """The expected shape of each tensor of the checkpoint."""
         state = self.model.state_dict()
         return {original: state[ours].shape for original, ours in self.names.items()}
 
     def fill(self, tensors: dict[str, Tensor]) -> None:
-        """Put the checkpoint's tensors in, without copying them; they keep their type."""
+        """Load the checkpoint's tensors without copying; they keep their dtype."""
         shapes = self.shapes
         state = {ours: tensors[original].reshape(shapes[original]) for original, ours in self.names.items()}
         self.model.load_state_dict(state, assign=True)
@@ -91,8 +91,8 @@ def _autoencoder(sizes: Sizes) -> "AutoencoderKL":
 def convert(checkpoint: Path, out: Path, sizes: Sizes | None = None) -> ModelFacts:
     """Write the model folder ``out`` from a checkpoint (.ckpt or .safetensors) and return its facts.
 
-    Averages, the schedule's buffers and the rest of CLIP are left aside. WeightsError where the checkpoint is not
-    VideoCrafter2's; InputError where ``out`` is in use; StorageError where the disk is too small or refuses.
+    Averages, the schedule's buffers and the rest of CLIP are ignored. WeightsError if the checkpoint is not
+    VideoCrafter2's; InputError if ``out`` is in use; StorageError for disk errors or too little space.
     """
     from models.videocrafter2.unet import VideoUNet
 
@@ -122,7 +122,7 @@ def _save_text(tower: nn.Module, folder: Path) -> None:
 
 
 def _facts(folder: Path, checkpoint: Path, sizes: Sizes) -> ModelFacts:
-    """16 frames of 320 x 512 pixels, an eighth of that in latents; identities as a feature dataset writes them."""
+    """16 frames of 320 x 512 pixels, an eighth of that in latents; identities as in a feature dataset."""
     vae = autoencoder.weights_hash(Weights(str(folder), subfolder="vae"))
     states = text.weights_hash(Weights(str(folder), subfolder="text_encoder"))
     return ModelFacts(

@@ -1,4 +1,4 @@
-"""What tensors are called in VideoCrafter2's checkpoint, from what they are called here."""
+"""Maps tensor names of our modules to those in VideoCrafter2's checkpoint."""
 
 import re
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ _IN_RESIDUAL_BLOCKS = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-# The place of a module among those of its layer.
+# The index of a module within its layer.
 _PLACES = {"resnets": 0, "temp_convs": 0, "attentions": 1, "temp_attentions": 2}
 _IN_BLOCK = re.compile(
     r"(?P<side>down_blocks\.|mid_block|up_blocks\.)(?P<level>\d*)\.(?P<kind>\w+)\.(?P<layer>\d+)\.(?P<rest>.+)"
@@ -41,7 +41,7 @@ _IN_VAE = (
     (r"\.attentions\.0\.to_([qkv])\.", r".attn_1.\1."),
 )
 
-# What a checkpoint holds besides the three models: the schedule, an average, a training loss, the rest of CLIP.
+# Further content of a checkpoint: the schedule, an average, a training loss, the rest of CLIP.
 _ASIDE = re.compile(
     r"betas|alphas_cumprod(_prev)?|(sqrt|log)_(one_minus|recip|recipm1)?_?alphas_cumprod|posterior_\w+|scale_arr|logvar"
     r"|model_ema\..*|first_stage_model\.loss\..*"
@@ -49,13 +49,13 @@ _ASIDE = re.compile(
 )
 
 
-def left_aside(name: str) -> bool:
-    """Whether a tensor of the checkpoint is known and not needed."""
+def is_ignored(name: str) -> bool:
+    """Whether a tensor of the checkpoint is known but not needed."""
     return _ASIDE.fullmatch(name) is not None
 
 
 def unet_names(ours: Iterable[str], layers: int) -> dict[str, str]:
-    """Original name, without prefix, to name here, of a U-Net's tensors; ``layers`` residual blocks a level."""
+    """Original name (without prefix) -> name here, for a U-Net's tensors; ``layers`` residual blocks per level."""
     return {_original(name, layers): name for name in ours}
 
 
@@ -76,14 +76,14 @@ def _original(name: str, layers: int) -> str:
     level, count = int(match["level"]), layers + 1
     if kind == "downsamplers":
         return f"input_blocks.{count * (level + 1)}.0.{rest.replace('conv', 'op')}"
-    if kind == "upsamplers":  # behind the attentions of its layer, which the first level has not
+    if kind == "upsamplers":  # after the attentions of its layer, which the first level lacks
         return f"output_blocks.{count * level + layers}.{1 if level == 0 else 3}.{rest}"
     block = f"input_blocks.{count * level + 1 + layer}" if side == "down_blocks." else None
     return f"{block or f'output_blocks.{count * level + layer}'}.{_PLACES[kind]}.{rest}"
 
 
 def vae_names(ours: Iterable[str], levels: int) -> dict[str, str]:
-    """The same for an AutoencoderKL of so many levels; the decoder's are counted from the other end."""
+    """The same for an AutoencoderKL; the levels of its decoder are counted in reverse."""
     return {_original_vae(name, levels): name for name in ours}
 
 

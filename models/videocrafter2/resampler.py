@@ -1,4 +1,4 @@
-"""Image tokens to a few tokens of cross-attention: a perceiver resampler (Alayrac et al. 2022, section 3.1.1)."""
+"""Resamples image tokens to a few cross-attention tokens: perceiver resampler (Alayrac et al. 2022, section 3.1.1)."""
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,10 @@ _EXPANSION = 4
 
 
 class Resampler(nn.Module):
-    """Learned queries that attend, layer by layer, to an image's tokens and to one another.
+    """Learned queries that attend, layer by layer, to an image's tokens and to each other.
 
-    ``[b n k]`` becomes ``[b l d]``, with ``l`` = ``tokens`` and ``d`` = ``width`` whatever ``n``. The last layer
-    starts at zero, so an untrained resampler returns zero tokens.
+    ``[b n k]`` becomes ``[b l d]``, with ``l`` = ``tokens`` and ``d`` = ``width`` for any ``n``. The last layer is
+    initialised to zero, so an untrained resampler returns zero tokens.
     """
 
     def __init__(self, image_width: int, width: int, tokens: int, depth: int = 4) -> None:
@@ -28,7 +28,7 @@ class Resampler(nn.Module):
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, image_tokens: Float[Tensor, "b n k"]) -> Float[Tensor, "b l d"]:
-        """Tokens to be appended to the text states; the input is cast to the weights' type."""
+        """Tokens to append to the text states; the input is cast to the weights' dtype."""
         image = self.proj_in(image_tokens.to(self.proj_in.weight.dtype))
         queries = repeat(self.queries, "l d -> b l d", b=image.shape[0])
         for layer in self.layers:

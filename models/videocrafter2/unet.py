@@ -1,7 +1,7 @@
-"""VideoCrafter2's U-Net as a thin subclass of diffusers' UNet3DConditionModel, conditioned on an image as MotiF is.
+"""VideoCrafter2's U-Net as a thin subclass of diffusers' UNet3DConditionModel, with MotiF's image condition.
 
-The parent has the base model's tensors but four. What is added here: the FPS embedding, the image condition, residual
-dropout and gradient checkpointing, which the parent switches off.
+The parent has all but four of the base model's tensors. Added here: the FPS embedding, the image condition, residual
+dropout and gradient checkpointing, which the parent disables.
 """
 
 from collections.abc import Iterator
@@ -23,28 +23,28 @@ from models.videocrafter2.resampler import Resampler
 
 ImageCondition = Literal["none", "x-cat", "cx-attn", "both"]
 
-# What is recomputed as a whole under gradient checkpointing. A whole block would keep less but need, while it is
-# recomputed, as much memory again as this saves; the parent's own switch reaches a part of the transformers only.
+# Units of gradient checkpointing. Whole blocks would save less, but recomputing them would need as much memory as that
+# saves; the parent's own option only covers some of the transformers.
 RECOMPUTED = (ResnetBlock2D, TemporalConvLayer, Transformer2DModel, TransformerTemporalModel)
 
 
 class VideoUNet(VideoModel, UNet3DConditionModel):  # type: ignore[misc]
     """A U-Net for latents of clips, conditioned on text, frame rate and the first frame.
 
-    The defaults are VideoCrafter2's sizes. All levels but the last attend to the text. ``attention_head_dim`` is the
+    The defaults are VideoCrafter2's sizes. All levels except the last attend to the text. ``attention_head_dim`` is the
     width of a head, and must divide every level's width, as must ``norm_num_groups``. ``dropout`` is that of residual
     blocks (0 in VideoCrafter2, 0.1 in DynamiCrafter).
 
-    ``image_condition``: ``x-cat`` puts the first frame's latent beside every frame of the sample, on the channels
-    (MotiF's); ``cx-attn`` puts ``image_tokens`` tokens, resampled from an image encoder's of ``image_token_width``,
-    behind the text states; ``both``; or ``none``, a text-to-video model. ``out_channels`` is
-    ``latent_channels`` where not given.
+    ``image_condition``: ``x-cat`` concatenates the first frame's latent to every frame of the sample along channels
+    (as in MotiF); ``cx-attn`` appends ``image_tokens`` tokens, resampled from an image encoder's of
+    ``image_token_width``, to the text states; ``both``; or ``none``, a text-to-video model. ``out_channels`` defaults
+    to ``latent_channels``.
     """
 
     _supports_gradient_checkpointing = True
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(  # noqa: PLR0913 - in diffusers a model's config is its constructor's arguments
+    def __init__(  # noqa: PLR0913 - diffusers takes a model's config from its constructor
         self,
         out_channels: int | None = None,
         block_out_channels: tuple[int, ...] | list[int] = (320, 640, 1280, 1280),
@@ -100,11 +100,10 @@ class VideoUNet(VideoModel, UNet3DConditionModel):  # type: ignore[misc]
         image_latent: Float[Tensor, "b c h w"] | None = None,
         image_tokens: Float[Tensor, "b n k"] | None = None,
     ) -> Float[Tensor, "b o t h w"]:
-        """What the schedule asks for (noise or v) of noisy latents at a timestep, in the type of the computation.
+        """Predict the schedule's target (noise or v) from noisy latents at a timestep, in the compute dtype.
 
-        ``text`` are states, ``fps`` frames a second, ``image_latent`` the first frame's latent, ``image_tokens`` an
-        image encoder's. Inputs are cast to the weights' type. ValueError names a condition that the model needs and
-        did not get, or got and has no place for.
+        ``text`` are states, ``fps`` frames per second, ``image_latent`` the first frame's latent, ``image_tokens`` an
+        image encoder's. Inputs are cast to the weights' dtype. ValueError names a missing or unsupported condition.
         """
         _check_given("image_latent", image_latent, self.concatenates)
         _check_given("image_tokens", image_tokens, self.resampler is not None)
@@ -126,19 +125,19 @@ class VideoUNet(VideoModel, UNet3DConditionModel):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: Any, **options: Any) -> "VideoUNet":
-        """As diffusers has it; of a field that earlier versions wrote, and that was always 0, nothing is said."""
+        """As in diffusers; ignores a field that earlier versions wrote, which was always 0."""
         known = {name: value for name, value in dict(config).items() if name != "extra_channels"}
         return cast(VideoUNet, super().from_config(known, **options))
 
     @classmethod
     def from_text_to_video(cls, base: "VideoUNet", image_condition: ImageCondition, **changes: Any) -> "VideoUNet":
-        """A copy of a text-to-video model that takes an image; ``changes`` are further constructor arguments.
+        """A copy of a text-to-video model with an image condition; ``changes`` are further constructor arguments.
 
-        The first convolution grows by columns of zeros, so with ``x-cat`` the output is the base
-        model's exactly, whatever the image. With ``cx-attn`` it is near it, not equal: the resampler starts with zero
-        tokens, which bring nothing of their own into cross-attention but take a share of its softmax, so its result
-        shrinks by the sum of the text's exponentials over that sum plus the number of image tokens.
-        ValueError where the base has an image condition, or a size would change.
+        The first convolution is extended by zeros, so with ``x-cat`` the output initially equals the base model's for
+        any image. With ``cx-attn`` it is only close: the resampler starts with zero tokens, which contribute nothing to
+        cross-attention but take a share of its softmax, so its result shrinks by the sum of the text's exponentials
+        over that sum plus the number of image tokens.
+        ValueError if the base has an image condition, or a size would change.
         """
         if base.config.image_condition != "none":
             raise ValueError(
@@ -164,7 +163,7 @@ class VideoUNet(VideoModel, UNet3DConditionModel):  # type: ignore[misc]
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Text, frame rate, and the image in the ways of ``image_condition``."""
+        """Text, frame rate, and the image conditions of ``image_condition``."""
         latent = ("image_latent",) if self.concatenates else ()
         return ("text", "fps", *latent, *(("image_tokens",) if self.resampler is not None else ()))
 
@@ -183,7 +182,7 @@ class VideoUNet(VideoModel, UNet3DConditionModel):  # type: ignore[misc]
 
 
 class _TimeAndRate(TimestepEmbedding):  # type: ignore[misc]
-    """The timestep's embedding plus the frame rate's, which comes in where the parent has its guidance embedding."""
+    """The sum of timestep and frame rate embeddings; the rate takes the place of the parent's ``timestep_cond``."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__(channels, width)
@@ -208,4 +207,4 @@ def _check_given(name: str, value: Tensor | None, wanted: bool) -> None:
     if wanted and value is None:
         raise ValueError(f"{name} is missing: this U-Net is conditioned on it")
     if not wanted and value is not None:
-        raise ValueError(f"{name} is given, but this U-Net has no place for it: leave it out, or load another model")
+        raise ValueError(f"{name} is given, but this U-Net does not use it: omit it, or load another model")
