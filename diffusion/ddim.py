@@ -16,8 +16,8 @@ from diffusion.schedule import Schedule, check_terminal_noise
 class RescaledDdim(DDIMScheduler):  # type: ignore[misc]
     """Diffusers' DDIM over a :class:`Schedule`.
 
-    Where the schedule rescales x_0, each step divides the predicted x_0 by s[t] and multiplies it by s of the next
-    smaller step. ``unscale_last`` ends with x_0 as it is in data (VideoCrafter2); without it the last step keeps its
+    If the schedule rescales x_0, each step divides the predicted x_0 by s[t] and multiplies it by s of the next
+    smaller step. With ``unscale_last`` the final x_0 is unscaled (VideoCrafter2); otherwise it keeps the last step's
     scale (DynamiCrafter).
     """
 
@@ -35,11 +35,11 @@ class RescaledDdim(DDIMScheduler):  # type: ignore[misc]
         super().__init__(**settings)
         self.schedule = schedule
         self.unscale_last = unscale_last
-        # Diffusers' own are computed in float32 and differ in the sixth digit.
+        # Diffusers computes its own in float32, which differ in the sixth digit.
         self.alphas_cumprod = schedule.alphas_cumprod.clone()
         self.final_alpha_cumprod = self.alphas_cumprod[0]
 
-    def step(  # noqa: PLR0913 - the parent's arguments, as far as they have a meaning here
+    def step(  # noqa: PLR0913 - the parent's arguments
         self,
         model_output: Float[Tensor, "b c t h w"],
         timestep: int | Tensor,
@@ -49,7 +49,7 @@ class RescaledDdim(DDIMScheduler):  # type: ignore[misc]
         generator: torch.Generator | None = None,
         return_dict: bool = True,
     ) -> DDIMSchedulerOutput | tuple[Tensor, Tensor]:
-        """From x_t to the x of the next smaller step (Song et al. 2021, equation 12), with x_0 taken to its scale.
+        """From x_t to x at the next smaller step (Song et al. 2021, equation 12), with x_0 rescaled for it.
 
         ``eta`` 0 adds no noise, 1 as much as DDPM; that noise is ``variance_noise``, or drawn with ``generator``.
         """
@@ -60,7 +60,7 @@ class RescaledDdim(DDIMScheduler):  # type: ignore[misc]
         x0, noise = self._parts(model_output, sample, a)
         spread = eta * math.sqrt((1 - b) / (1 - a) * (1 - a / b))
         ratio = float(self._scale_after(after, t) / self.schedule.x0_scale[t])
-        # Where x_t is pure noise, rounding can leave the root's argument just below zero.
+        # If x_t is pure noise, rounding can make the root's argument slightly negative.
         previous = math.sqrt(b) * ratio * x0 + math.sqrt(max(0.0, 1 - b - spread**2)) * noise
         if eta:
             drawn = torch.randn(sample.shape, generator=generator) if variance_noise is None else variance_noise

@@ -1,6 +1,6 @@
-"""Rectified flow: a straight line from clip to noise, and the velocity along it (Liu et al. 2023; Lipman et al. 2023).
+"""Rectified flow: straight lines from clip to noise, and their velocity (Liu et al. 2023; Lipman et al. 2023).
 
-x_s = (1 - s) x_0 + s noise, s from 0 to 1; the network predicts noise - x_0. It is told s times ``steps``.
+x_s = (1 - s) x_0 + s noise, s from 0 to 1; the network predicts noise - x_0. Its timestep is s times ``steps``.
 """
 
 import math
@@ -21,9 +21,9 @@ from diffusion.process import Process
 class Flow(Process):
     """Rectified flow with Euler's method.
 
-    ``shift`` moves times towards noise, s -> shift s / (1 + (shift - 1) s), in training and sampling alike (Esser et
-    al. 2024, equation 23). ``times`` of training, before the shift: ``uniform``, or ``logit-normal`` with ``mean`` and
-    ``spread`` (their section 3.1).
+    ``shift`` moves times towards noise, s -> shift s / (1 + (shift - 1) s), in training and sampling (Esser et
+    al. 2024, equation 23). ``times`` is the distribution of training times before the shift: ``uniform``, or
+    ``logit-normal`` with ``mean`` and ``spread`` (their section 3.1).
     """
 
     shift: float = 1.0
@@ -32,13 +32,15 @@ class Flow(Process):
     spread: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse flows that have no meaning."""
+        """Check the settings."""
         if self.steps < 1:
-            raise ValueError(f"schedule.steps {self.steps}: at least 1")
+            raise ValueError(f"schedule.steps {self.steps}: must be at least 1")
         if not 0 < self.shift < math.inf:
-            raise ValueError(f"schedule.shift {self.shift}: above 0; 1 is none")
+            raise ValueError(f"schedule.shift {self.shift}: must be above 0; 1 means no shift")
         if not (0 < self.spread < math.inf and math.isfinite(self.mean)):
-            raise ValueError(f"schedule.mean {self.mean}, schedule.spread {self.spread}: a number, and one above 0")
+            raise ValueError(
+                f"schedule.mean {self.mean}, schedule.spread {self.spread}: must be finite, spread above 0"
+            )
 
     def draw_time(self, rng: np.random.Generator) -> float:
         """S times ``steps`` of one training sample."""
@@ -72,11 +74,11 @@ class Flow(Process):
         return "velocity"
 
     def check(self, options: Sampling) -> None:
-        """Euler's method adds no noise and has one spacing."""
+        """InputError for options that Euler's method does not support: noise, solvers, leading spacing."""
         if options.eta:
             raise InputError(f"eta {options.eta:g}: this model was trained with rectified flow; set eta to 0.")
         if options.solver != "ddim":
-            raise InputError(f"solver {options.solver}: this model was trained with rectified flow; leave solver out.")
+            raise InputError(f"solver {options.solver}: this model was trained with rectified flow; omit solver.")
         if options.spacing == "leading":
             raise InputError("spacing leading: this model was trained with rectified flow; set spacing to trailing.")
 
@@ -86,7 +88,7 @@ class Flow(Process):
         return Euler(self, options.steps)
 
     def scheduler_config(self) -> dict[str, Any]:
-        """The nearest of diffusers' schedulers, whose last step is shorter than ours."""
+        """The closest scheduler of diffusers, whose last step is shorter than ours."""
         return {
             "_class_name": "FlowMatchEulerDiscreteScheduler",
             "num_train_timesteps": self.steps,
@@ -95,7 +97,7 @@ class Flow(Process):
 
 
 class Euler:
-    """x moves along the predicted velocity from each s to the next."""
+    """Euler's method: x moves along the predicted velocity from each s to the next."""
 
     def __init__(self, flow: Flow, steps: int) -> None:
         self._s = [flow.shifted(1 - number / steps) for number in range(steps + 1)]

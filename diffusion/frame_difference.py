@@ -1,6 +1,6 @@
-"""A loss on motion that needs no heatmap: errors of the difference between neighbouring frames.
+"""A motion loss without a heatmap: errors of differences between neighbouring frames.
 
-L = (1 - r) mean(e^2) + r mean((e_f - e_(f-1))^2), as VideoX-Fun trains with it, r = 0.25.
+L = (1 - r) mean(e^2) + r mean((e_f - e_(f-1))^2), as in VideoX-Fun, with r = 0.25.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class FrameDifference(Weighting):
     share: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuse what is no share."""
+        """Check the share."""
         if not 0 <= self.share <= 1:
-            raise ValueError(f"loss.share {self.share}: from 0 to 1")
+            raise ValueError(f"loss.share {self.share}: must be from 0 to 1")
 
     def __call__(
         self,
@@ -28,7 +28,7 @@ class FrameDifference(Weighting):
         heatmap: Float[Tensor, "b t h w"],
         latents: Float[Tensor, "b c t h w"],
     ) -> LossTerms:
-        """``plain`` is mean(e^2), ``difference`` that of neighbouring frames; 0 for a single frame."""
+        """``plain`` is mean(e^2), ``difference`` the same of frame differences; 0 for a single frame."""
         del heatmap, latents
         plain = (error**2).mean(dim=(1, 2, 3, 4))
         steps = error.diff(dim=2)
@@ -36,5 +36,5 @@ class FrameDifference(Weighting):
         return LossTerms((1 - self.share) * plain + self.share * difference, {"plain": plain, "difference": difference})
 
     def formula(self) -> str:
-        """With the number of r."""
+        """The formula with the value of r."""
         return f"{1 - self.share:g} x plain + {self.share:g} x difference"

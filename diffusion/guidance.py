@@ -10,9 +10,9 @@ def guided(
     scale: float,
     rescale: float = 0.0,
 ) -> Float[Tensor, "b c t h w"]:
-    """Classifier-free guidance; ``rescale`` takes that share of it back to the spread of the text branch.
+    """Classifier-free guidance; ``rescale`` is the share that is rescaled to the deviation of the text branch.
 
-    Rescale after Lin et al. 2024, section 3.4: strong guidance overexposes where the last step is pure noise.
+    Rescale after Lin et al. 2024, section 3.4: strong guidance overexposes if the last step is pure noise.
     """
     out = without + scale * (with_text - without)
     if not rescale:

@@ -1,6 +1,6 @@
-"""The motion focal loss (MotiF, equation 3): errors count more where something moves.
+"""The motion focal loss (MotiF, equation 3): errors count more in moving regions.
 
-L = mean(e^2) + lambda mean((m' e)^2), e the error of the prediction on the latent grid, m' the motion heatmap there.
+L = mean(e^2) + lambda mean((m' e)^2), e the error of the prediction on the latent grid, m' the motion heatmap.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from diffusion.weighting import LossTerms, Weighting
 class MotionFocal(Weighting):
     """How the heatmap enters the loss.
 
-    ``weight`` is lambda; ``power`` the power of m' that multiplies e^2, two in the paper's formula; ``inverse`` takes
-    1 - m' in place of m' (an ablation of the paper).
+    ``weight`` is lambda; ``power`` the power of m' that multiplies e^2, two in the paper; ``inverse`` uses 1 - m'
+    instead of m' (an ablation of the paper).
     """
 
     weight: float = 1.0
@@ -24,11 +24,11 @@ class MotionFocal(Weighting):
     inverse: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse weights that would reward errors."""
+        """Check the settings."""
         if not 0 <= self.weight < float("inf"):
-            raise ValueError(f"loss.weight {self.weight}: zero (no motion loss) or more")
+            raise ValueError(f"loss.weight {self.weight}: must be 0 (no motion loss) or more")
         if not 0 < self.power < float("inf"):
-            raise ValueError(f"loss.power {self.power}: above 0; the paper has 2")
+            raise ValueError(f"loss.power {self.power}: must be above 0; the paper uses 2")
 
     def weights(self, heatmap: Float[Tensor, "b t h w"]) -> Float[Tensor, "b 1 t h w"]:
         """The factor on e^2: m' or 1 - m', to the power."""
@@ -41,7 +41,7 @@ class MotionFocal(Weighting):
         heatmap: Float[Tensor, "b t h w"],
         latents: Float[Tensor, "b c t h w"],
     ) -> LossTerms:
-        """``plain`` is mean(e^2), ``motion`` the weighted mean, which is computed also where lambda is 0."""
+        """``plain`` is mean(e^2), ``motion`` the weighted mean, which is also computed if lambda is 0."""
         del latents
         squared = error**2
         plain = squared.mean(dim=(1, 2, 3, 4))
@@ -50,5 +50,5 @@ class MotionFocal(Weighting):
         return LossTerms(total, {"plain": plain, "motion": motion})
 
     def formula(self) -> str:
-        """With the number of lambda."""
-        return f"plain + {self.weight:g} x motion" if self.weight else "plain (motion is not in it)"
+        """The formula with the value of lambda."""
+        return f"plain + {self.weight:g} x motion" if self.weight else "plain (without motion)"

@@ -1,4 +1,4 @@
-"""How to sample: choices that need no torch, so that whoever passes them on need not load it."""
+"""Sampling options; without torch, so that code that only passes them on need not import it."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -9,10 +9,10 @@ Solver = Literal["ddim", "dpm++", "unipc"]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample: steps, guidance towards the text and its rescale, eta (0: no noise is added on the way).
+    """Sampling options: steps, guidance scale and its rescale, eta (0: no noise is added during sampling).
 
-    ``spacing`` is that of the steps; by default trailing where the model knows pure noise, else leading. ``solver``
-    takes the steps: those other than DDIM need fewer, and no eta.
+    ``spacing`` is that of timesteps; by default trailing if the model was trained on pure noise, else leading. Solvers
+    other than DDIM need fewer steps and do not support eta.
     """
 
     steps: int = 50
@@ -23,37 +23,37 @@ class Sampling:
     solver: Solver = "ddim"
 
     def __post_init__(self) -> None:
-        """Refuse what samples nothing."""
+        """Check the options."""
         if self.steps < 1:
-            raise ValueError(f"steps {self.steps}: at least 1")
+            raise ValueError(f"steps {self.steps}: must be at least 1")
         if not 0 <= self.guidance < float("inf"):
-            raise ValueError(f"guidance {self.guidance}: 0 or more; 1 is none")
+            raise ValueError(f"guidance {self.guidance}: must be 0 or more; 1 means none")
         if self.solver != "ddim" and self.eta:
             raise ValueError(f"eta {self.eta} with solver {self.solver}: only ddim adds noise; set eta to 0")
         for name in ("guidance_rescale", "eta"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} {getattr(self, name)}: from 0 to 1")
+                raise ValueError(f"{name} {getattr(self, name)}: must be from 0 to 1")
 
 
 @dataclass(frozen=True)
 class SamplingChanges:
-    """What somebody wants otherwise than a model's own sampling; None leaves it."""
+    """Changes to a model's own sampling options; None keeps the model's."""
 
     steps: int | None = None
-    """Steps of the solver."""
+    """Sampling steps."""
     guidance: float | None = None
-    """How strongly the text leads; 1 is not at all."""
+    """Guidance scale: how strongly the text is followed; 1 means no guidance."""
     guidance_rescale: float | None = None
-    """From 0 to 1: takes back the contrast that guidance adds."""
+    """From 0 to 1: reduces the contrast that guidance adds."""
     eta: float | None = None
-    """From 0 to 1: noise that is added on the way."""
+    """From 0 to 1: noise that is added during sampling."""
     spacing: Spacing | None = None
-    """Where the steps lie; by default trailing where the model knows pure noise, else leading."""
+    """Spacing of timesteps; by default trailing if the model was trained on pure noise, else leading."""
     solver: Solver | None = None
-    """What takes the steps: DDIM, or DPM-Solver++ or UniPC, which need fewer."""
+    """DDIM, or DPM-Solver++ or UniPC, which need fewer steps."""
 
     def __post_init__(self) -> None:
-        """Refuse what no sampling may be."""
+        """Check the options."""
         self.of(Sampling())
 
     def of(self, own: Sampling) -> Sampling:

@@ -1,7 +1,7 @@
-"""What a diffusion process is to all other code: how clips become noise, what a network is asked for, and the way back.
+"""The interface of diffusion processes: how clips become noise, what a network predicts, and how to sample.
 
-A new process is a file in this room and a line in :mod:`base.stored_types`. Recipes, checkpoints and model folders name
-it by that line.
+A new process is a file in this package and a line in :mod:`base.stored_types`, whose name recipes, checkpoints and
+model folders use.
 """
 
 from abc import ABC, abstractmethod
@@ -17,11 +17,11 @@ from diffusion.options import Sampling
 
 @runtime_checkable
 class Sampler(Protocol):
-    """The way from noise to a clip, for one set of options."""
+    """Samples from noise to a clip, for one set of options."""
 
     @property
     def times(self) -> Tensor:
-        """The times at which the network is asked, from noise to clip."""
+        """The times at which the network is evaluated, from noise to clip."""
 
     def step(
         self,
@@ -30,12 +30,12 @@ class Sampler(Protocol):
         sample: Float[Tensor, "b c t h w"],
         noise: Tensor | None,
     ) -> Float[Tensor, "b c t h w"]:
-        """From the sample at time ``number`` to the next one; ``noise`` is what eta adds there, if anything."""
+        """From the sample at time ``number`` to the next one; ``noise`` is added there if eta is not 0."""
 
 
 @dataclass(frozen=True)
 class Process(ABC):
-    """How clips become noise. Times run from 0 (clean) to ``steps`` (noise) and are what the network is told."""
+    """How clips become noise. Times run from 0 (clean) to ``steps`` (noise) and are the network's timesteps."""
 
     steps: int = 1000
 
@@ -53,7 +53,7 @@ class Process(ABC):
     def target(
         self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], time: Shaped[Tensor, " b"]
     ) -> Float[Tensor, "b c t h w"]:
-        """What the network is to predict from x_t."""
+        """The network's target for x_t."""
 
     @property
     @abstractmethod
@@ -62,11 +62,11 @@ class Process(ABC):
 
     @abstractmethod
     def sampler(self, options: Sampling) -> Sampler:
-        """A sampler; InputError where these options cannot sample this process."""
+        """A sampler; InputError if the process does not support the options."""
 
     @abstractmethod
     def check(self, options: Sampling) -> None:
-        """InputError where these options cannot sample this process."""
+        """InputError if the process does not support the options."""
 
     @abstractmethod
     def scheduler_config(self) -> dict[str, Any]:

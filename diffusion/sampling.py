@@ -1,4 +1,4 @@
-"""Sampling: from noise to latents, under conditions, step by step."""
+"""Sampling: from noise to latents under conditions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from diffusion.guidance import guided
 from diffusion.options import Sampling
 from diffusion.process import Process
 
-# Told after each step: how many are done, of how many. It may raise to cancel.
+# Called after each step with the numbers of finished and of all steps. It may raise to cancel.
 OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What samples are conditioned on. ``image`` are those on the image, by name, for both branches of guidance."""
+    """The conditions of samples. ``image`` has image conditions by name, used in both branches of guidance."""
 
     text: Float[Tensor, "b l d"]
     empty_text: Float[Tensor, "b l d"]
@@ -28,7 +28,7 @@ class Conditions:
 
 
 Predict = Callable[[Tensor, Tensor, dict[str, Tensor]], Tensor]
-"""A network with its conditions by name, as :func:`models.video_model.predict` is one of a model."""
+"""A network's prediction with conditions by name, such as :func:`models.video_model.predict`."""
 
 
 @torch.no_grad()
@@ -40,9 +40,9 @@ def sample(
     options: Sampling,
     on_step: OnStep | None = None,
 ) -> Float[Tensor, "b c t h w"]:
-    """Latents under conditions; ``noise`` is that of :func:`draw_noise`, with all steps' where eta is not 0.
+    """Latents under conditions; ``noise`` comes from :func:`draw_noise`, including step noise if eta is not 0.
 
-    Both guidance branches go through the network in one batch.
+    Both guidance branches are evaluated in one batch.
     """
     sampler = process.sampler(options)
     device = given.text.device
@@ -60,17 +60,17 @@ def sample(
 
 
 def draw_noise(shape: tuple[int, ...], seeds: list[int], steps: int) -> Float[Tensor, "s b ..."]:
-    """Start and step noise of samples, each from its own generator: a sample does not depend on its batch.
+    """Initial and step noise of samples, each from its own generator, so that a sample does not depend on its batch.
 
     Returns ``[1 + steps, b, *shape]``: first x_T, then the noise that eta adds at each step. Drawn on the CPU, so that
-    a seed means the same on every device.
+    a seed gives the same numbers on every device.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return torch.stack([torch.randn((1 + steps, *shape), generator=g) for g in generators], dim=1)
 
 
 def to_frames(images: Float[Tensor, "n 3 h w"], frames: int) -> UInt8[np.ndarray, "b t h w 3"]:
-    """Pictures in -1 to 1 as bytes, cut into videos of so many frames."""
+    """Pictures in -1 to 1 as bytes, grouped into videos of ``frames`` frames."""
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     out: np.ndarray = rearrange(pixels, "(b t) c h w -> b t h w c", t=frames).cpu().numpy()
     return out

@@ -1,7 +1,7 @@
-"""The noise schedule of latent diffusion, and what a network is asked to predict.
+"""The noise schedule of latent diffusion, and the network's target.
 
 x_t = sqrt(a_t) s_t x_0 + sqrt(1 - a_t) noise, a the cumulative product of (1 - beta). s is VideoCrafter2's dynamic
-rescale, one where it is not used. eps-prediction asks for the noise, v-prediction for
+rescale, or 1 without it. eps-prediction predicts the noise, v-prediction predicts
 v = sqrt(a_t) noise - sqrt(1 - a_t) s_t x_0 (Salimans and Ho 2022, appendix D).
 """
 
@@ -23,9 +23,9 @@ Prediction = Literal["v", "eps"]
 
 @dataclass(frozen=True)
 class Schedule(Process):
-    """Betas that are linear in their square root, as in latent diffusion; VideoCrafter2's numbers.
+    """Betas that are linear in their square root, as in latent diffusion; VideoCrafter2's values by default.
 
-    ``rescale`` is the factor of x_0 from step ``rescale_steps`` on; it falls linearly from 1 before (1: no rescale).
+    ``rescale`` is the factor of x_0 from step ``rescale_steps``, before which it falls linearly from 1 (1: no rescale).
     ``zero_terminal_snr`` shifts the schedule so that the last step is pure noise (Lin et al. 2024); with it the network
     must predict v.
     """
@@ -38,15 +38,15 @@ class Schedule(Process):
     rescale_steps: int = 400
 
     def __post_init__(self) -> None:
-        """Refuse schedules that have no meaning."""
+        """Check the settings."""
         if not 0 < self.beta_start <= self.beta_end < 1:
-            raise ValueError(f"beta_start {self.beta_start}, beta_end {self.beta_end}: 0 < start <= end < 1")
+            raise ValueError(f"beta_start {self.beta_start}, beta_end {self.beta_end}: must be 0 < start <= end < 1")
         if not 2 <= self.rescale_steps <= self.steps:
-            raise ValueError(f"rescale_steps {self.rescale_steps}: from 2 to steps, {self.steps}")
+            raise ValueError(f"rescale_steps {self.rescale_steps}: must be from 2 to steps, {self.steps}")
         if not 0 < self.rescale <= 1:
-            raise ValueError(f"rescale {self.rescale}: above 0, at most 1 (no rescale)")
+            raise ValueError(f"rescale {self.rescale}: must be above 0 and at most 1 (no rescale)")
         if self.zero_terminal_snr and self.prediction == "eps":
-            raise ValueError("zero_terminal_snr: pure noise tells nothing about x_0, so set prediction to v")
+            raise ValueError("zero_terminal_snr: eps-prediction is undefined for pure noise, so set prediction to v")
 
     @cached_property
     def alphas_cumprod(self) -> Float[Tensor, " steps"]:
@@ -66,7 +66,7 @@ class Schedule(Process):
         return torch.cat([falling, rest]).float()
 
     def draw_time(self, rng: np.random.Generator) -> int:
-        """A step, uniformly. The generator's call stays this one: all losses so far depend on it."""
+        """A uniform timestep. This generator call must not change: losses of existing runs depend on it."""
         return int(rng.integers(self.steps))
 
     def noised(
@@ -91,21 +91,21 @@ class Schedule(Process):
         return self.prediction
 
     def check(self, options: Sampling) -> None:
-        """A model trained down to pure noise must be sampled from it; not every solver knows every schedule."""
+        """InputError for unsupported combinations of spacing, steps, solver and schedule."""
         if options.spacing is not None:
             check_terminal_noise(self, options.spacing)
         if options.steps > self.steps:
             raise InputError(f"steps {options.steps}: this model was trained with a schedule of {self.steps}.")
         if options.solver != "ddim" and options.spacing == "leading":
-            raise InputError(f"spacing leading: {options.solver} takes trailing steps; leave spacing out.")
+            raise InputError(f"spacing leading: {options.solver} only supports trailing steps; omit spacing.")
         if options.solver != "ddim" and self.rescale != 1:
             raise InputError(
                 f"solver {options.solver}: this model was trained with a rescale of {self.rescale:g}, which only ddim "
-                "knows; set solver to ddim."
+                "supports; set solver to ddim."
             )
 
     def sampler(self, options: Sampling) -> Sampler:
-        """DDIM, or the solver that the options name."""
+        """DDIM, or the solver of the options."""
         self.check(options)
         if options.solver == "ddim":
             from diffusion.ddim import Ddim
@@ -123,7 +123,7 @@ class Schedule(Process):
         return x0 if self.rescale == 1 else x0 * _spread(self.x0_scale, timestep, x0)
 
     def scheduler_config(self) -> dict[str, Any]:
-        """The same schedule as settings of diffusers' schedulers; it has no name for the rescale."""
+        """The same schedule as a config of diffusers' schedulers, which do not support the rescale."""
         return {
             "_class_name": "DDIMScheduler",
             "num_train_timesteps": self.steps,
@@ -140,11 +140,11 @@ class Schedule(Process):
 
 
 def _spread(table: Float[Tensor, " steps"], timestep: Int[Tensor, " b"], like: Tensor) -> Float[Tensor, "b 1 1 1 1"]:
-    """The values of a table at each sample's step, to be multiplied with ``like``."""
+    """The values of a table at each sample's step, broadcastable to ``like``."""
     return table.to(like.device)[timestep].view(-1, 1, 1, 1, 1).to(like.dtype)
 
 
 def check_terminal_noise(schedule: Schedule, spacing: Literal["leading", "trailing"]) -> None:
-    """A model trained down to pure noise must be sampled from it: InputError for leading steps."""
+    """InputError for leading steps of a model with zero terminal SNR, which must be sampled from pure noise."""
     if schedule.zero_terminal_snr and spacing == "leading":
         raise InputError("spacing leading: this model was trained with zero terminal SNR; set spacing to trailing.")

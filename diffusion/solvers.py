@@ -1,4 +1,4 @@
-"""Solvers of diffusers that need fewer steps than DDIM: DPM-Solver++ (Lu et al. 2022) and UniPC (Zhao et al. 2023)."""
+"""Diffusers' solvers that need fewer steps than DDIM: DPM-Solver++ (Lu et al. 2022) and UniPC (Zhao et al. 2023)."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ _BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "pre
 
 
 class DiffusersSolver:
-    """A solver of diffusers as a sampler of a schedule. InputError where the schedule is one that it does not know.
+    """A solver of diffusers as a sampler of a schedule.
 
-    Its steps are trailing: with leading ones diffusers begins these solvers in the middle of the noise.
+    Steps are trailing: with leading ones diffusers starts these solvers below full noise.
     """
 
     def __init__(self, schedule: Schedule, options: Sampling) -> None:

@@ -1,6 +1,6 @@
-"""Loss weightings: how much the error of each cell of a clip counts.
+"""Loss weightings: how much each latent cell's error counts.
 
-A new weighting is a file in this room and a line in :mod:`base.stored_types`.
+A new weighting is a file in this package and a line in :mod:`base.stored_types`.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LossTerms:
-    """A loss ``[b]``, not reduced over the batch, and the named terms ``[b]`` that it is made of."""
+    """A loss ``[b]``, not reduced over the batch, and its named terms ``[b]``."""
 
     total: Float[Tensor, " b"]
     terms: dict[str, Float[Tensor, " b"]]
@@ -20,7 +20,7 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class Weighting(ABC):
-    """From the error of a prediction to a loss."""
+    """Turns prediction errors into a loss."""
 
     @abstractmethod
     def __call__(
@@ -37,4 +37,4 @@ class Weighting(ABC):
 
     @abstractmethod
     def formula(self) -> str:
-        """The loss in the names of its terms, as a line of a run explains it."""
+        """The loss as a formula of its terms, to explain a run's output."""
