@@ -1,1 +1,1 @@
-"""Pictures and videos as people have them: files in and out, colours, and where a frame's pixels go."""
+"""Picture and video files: reading and writing, colours, and placement of frames."""

@@ -1,8 +1,7 @@
-"""From a stored video frame to upright RGB of a size: matrix, range, primaries, and one filter for resizing.
+"""Converts stored video frames to upright RGB of a given size: matrix, range, primaries, and one resize filter.
 
-Training frames and the pictures that a model is shown at inference both come through :class:`FrameConverter`, so that
-a model sees at inference what it saw in training. Colours are named as ITU-T H.273 numbers them and FFmpeg spells
-them.
+Training frames and pictures at inference both go through :class:`FrameConverter`, so that a model sees the same
+processing. Colour codes are from ITU-T H.273, their names from FFmpeg.
 """
 
 from collections.abc import Iterator
@@ -18,9 +17,9 @@ from jaxtyping import Float, UInt8
 
 from media.placement import Placement, find_slant
 
-# Full chroma interpolation: without it swscale takes tables for even widths, which are up to 3 levels dark and leave
-# every second chroma sample out. Of RGB sources, too, all colour samples are read. Exact rounding gives the same pixels
-# on every processor.
+# Full chroma interpolation: without it swscale uses tables for even widths, which are up to 3 levels too dark and skip
+# every second chroma sample. It also reads all colour samples of RGB sources. Exact rounding gives the same pixels on
+# every processor.
 SCALING: Final = (
     Interpolation.BILINEAR
     | Interpolation.FULL_CHR_H_INT
@@ -29,7 +28,7 @@ SCALING: Final = (
     | Interpolation.BITEXACT
 )
 HD_LINES: Final = 720
-"""Untagged video of so many stored lines is BT.709, smaller BT.601.
+"""Untagged video with at least this many stored lines is taken for BT.709, smaller for BT.601.
 
 BT.601 defines television of 525 and 625 lines, of which at most 576 are visible; SMPTE ST 296 (720 lines) and BT.709
 (1080) define high definition with BT.709's matrix.
@@ -43,7 +42,7 @@ _MATRICES: Final = {
     7: ("smpte240m", Colorspace.SMPTE240M),
     9: ("bt2020nc", Colorspace.BT2020),
 }
-# Where a file says nothing, or what no standard defines; of YCbCr, "RGB" is no matrix either.
+# Unspecified or reserved values; "RGB" is not a matrix for YCbCr, either.
 _UNTAGGED: Final = frozenset({0, 2, 3})
 _OTHER_MATRICES: Final = {
     8: "ycgco", 10: "bt2020c", 11: "smpte2085", 12: "chroma-derived-nc", 13: "chroma-derived-c", 14: "ictcp",
@@ -60,8 +59,8 @@ _PRIMARIES: Final = {
     11: "smpte431", 12: "smpte432", 22: "ebu3213",
 }  # fmt: skip
 _RANGES: Final = {1: "limited", 2: "full"}
-# Chromaticities x, y of red, green and blue, and of white: H.273, table 2. Those of standard definition differ so
-# little from BT.709's that players and other loaders leave them alone, and so does this.
+# Chromaticities x, y of red, green and blue, and of white: H.273, table 2. Primaries of standard definition
+# differ so little from BT.709's that players and other loaders ignore the difference, and so do we.
 _CHROMATICITIES: Final = {
     "bt709": ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), (0.3127, 0.3290)),
     "bt2020": ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), (0.3127, 0.3290)),
@@ -73,18 +72,18 @@ _GAMMA: Final = 2.4  # of displays: BT.1886
 _FINE: Final = 65536  # steps of linear light in the table back to levels
 
 _INTERLACED: Final = (
-    "its frames are interlaced: each holds two moments, which reads as motion that is not there. Deinterlace it first."
+    "its frames are interlaced: each shows two moments, which looks like false motion. Deinterlace it first."
 )
-# Those that read from the frames themselves whether they are interlaced.
+# Decoders that flag interlaced frames.
 _FLAGGING_DECODERS: Final = frozenset(
     {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3", "dvvideo", "prores"}
 )
-# Sample entries of which the colours may be Dolby Vision's own (profiles 4 and 5), which no tag of H.273 describes.
+# Sample entries that may have Dolby Vision's own colours (profiles 4 and 5), which H.273 tags cannot describe.
 _DOLBY_VISION: Final = frozenset({"dvh1", "dvhe", "dva1", "dvav", "dav1"})
 
 
 class FrameError(Exception):
-    """A frame that cannot become upright display RGB.
+    """A frame that cannot be converted to upright display RGB.
 
     ``kind``: ``HighDynamicRange``, ``UnknownColour``, ``Interlaced`` or ``DisplayMatrix``.
     """
@@ -96,7 +95,7 @@ class FrameError(Exception):
 
 @dataclass(frozen=True)
 class Colour:
-    """How a frame's samples are to be read. ``matrix`` is the one used; the rest is as tagged, or ``unspecified``.
+    """The interpretation of a frame's samples. ``matrix`` is the one used; the rest is as tagged, or ``unspecified``.
 
     ``colour_range``: ``limited`` (black 16, white 235 of 8 bits) or ``full``.
     """
@@ -108,7 +107,7 @@ class Colour:
 
 
 def read_colour(frame: VideoFrame) -> Colour:
-    """How to read a decoded frame's samples, by its own tags and :data:`HD_LINES`."""
+    """The colour of a decoded frame, from its tags and :data:`HD_LINES`."""
     if frame.format.is_rgb or frame.format.has_palette:
         matrix = "rgb"
     elif frame.colorspace in _UNTAGGED:
@@ -126,7 +125,7 @@ def read_colour(frame: VideoFrame) -> Colour:
 
 
 def check_colour(colour: Colour) -> None:
-    """FrameError where RGB for a display of standard dynamic range cannot be computed from these samples."""
+    """FrameError if these samples cannot be converted to RGB for a display of standard dynamic range."""
     if colour.transfer in _HDR:
         raise FrameError(
             "HighDynamicRange",
@@ -142,7 +141,7 @@ def check_colour(colour: Colour) -> None:
     if colour.transfer == "unspecified" and colour.primaries == "bt2020":
         raise FrameError(
             "UnknownColour",
-            "its primaries are bt2020 and its transfer function is not said, so it may be of high dynamic range. Tag "
+            "its primaries are bt2020 and its transfer function is unspecified, so it may have high dynamic range. Tag "
             "the file with its transfer function, or convert it to BT.709 first.",
         )
     if colour.matrix != "rgb" and colour.matrix not in {name for name, _ in _MATRICES.values()}:
@@ -152,11 +151,11 @@ def check_colour(colour: Colour) -> None:
 
 
 def check_frame(frame: VideoFrame) -> Colour:
-    """The colour of a decoded frame; FrameError where it cannot become upright display RGB, or holds two fields."""
+    """The colour of a decoded frame; FrameError if it cannot be converted to upright display RGB, or is interlaced."""
     if slant := find_slant(frame):
         raise FrameError(
             "DisplayMatrix",
-            f"its display matrix {slant}, and only turns of 90, 180 and 270 degrees are applied. Encode it anew with "
+            f"its display matrix {slant}, but only rotations by 90, 180 and 270 degrees are applied. Re-encode it with "
             "ffmpeg, which applies the matrix.",
         )
     if frame.interlaced_frame:
@@ -167,20 +166,20 @@ def check_frame(frame: VideoFrame) -> Colour:
 
 
 def is_interlaced(stream: VideoStream, frame: VideoFrame) -> bool:
-    """Whether frames hold two fields, by a decoded frame's flag, or by the header where its decoder sets no flag.
+    """Whether frames are interlaced, by a decoded frame's flag, or by the header if the decoder sets no flag.
 
-    Headers alone are wrong in both directions: a decoder that reads the field structure from the frames knows better.
+    Headers alone may be wrong in both directions, so a decoder's flag takes precedence.
     """
     context = stream.codec_context
     return frame.interlaced_frame or (context.name not in _FLAGGING_DECODERS and context.field_order > 1)
 
 
 def find_fault(stream: VideoStream, frame: VideoFrame) -> FrameError | None:
-    """Why a stream's frames cannot become display RGB, by its header and its first frame; None where they can."""
+    """Why a stream's frames cannot be converted to display RGB, by its header and first frame; None if they can."""
     if stream.codec_context.codec_tag in _DOLBY_VISION and frame.color_trc in _UNTAGGED:
         return FrameError(
             "HighDynamicRange",
-            "its frames are Dolby Vision, without a layer that other players can show. Tone-map it to BT.709 first.",
+            "its frames are Dolby Vision without a compatible layer. Tone-map it to BT.709 first.",
         )
     if is_interlaced(stream, frame):
         return FrameError("Interlaced", _INTERLACED)
@@ -192,15 +191,15 @@ def find_fault(stream: VideoStream, frame: VideoFrame) -> FrameError | None:
 
 
 class FrameConverter:
-    """Makes upright RGB of decoded frames, one after another; not for several threads at a time."""
+    """Converts decoded frames to upright RGB; not thread-safe."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def convert(self, frame: VideoFrame, placement: Placement, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-        """A frame as RGB, 0 to 255, scaled, turned and cut to ``size`` (height, width) as ``placement`` says.
+        """A frame as RGB, 0 to 255, scaled, rotated and cropped to ``size`` (height, width) by ``placement``.
 
-        FrameError where it is interlaced, mirrored or aslant, or its colours cannot be converted.
+        FrameError if it is interlaced, mirrored or skewed, or its colours cannot be converted.
         """
         colour = check_frame(frame)
         height, width = placement.scaled
@@ -209,7 +208,7 @@ class FrameConverter:
             frame,
             width=width,
             height=height,
-            format="gbrp",  # planes: several times as fast as interleaved samples, for which swscale has plain C only
+            format="gbrp",  # planar: several times as fast as packed RGB, for which swscale only has C code
             src_colorspace=matrices.get(colour.matrix),
             src_color_range={"limited": 1, "full": 2}.get(colour.colour_range),
             interpolation=SCALING,
@@ -231,11 +230,11 @@ def _rgb_planes(frame: VideoFrame) -> Iterator[UInt8[np.ndarray, "h w"]]:
 
 
 def narrow_gamut(picture: UInt8[np.ndarray, "h w 3"], primaries: str) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB of wider primaries as RGB of BT.709's, in linear light; what lies outside is clipped channel by channel."""
+    """Convert RGB of wider primaries to BT.709's in linear light; out-of-gamut values are clipped per channel."""
     to_light, to_levels = _gamma_tables()
     light = to_light[picture]
     matrix = _to_bt709(primaries).astype(np.float32)
-    # Sums in a fixed order: a matrix product rounds differently from processor to processor.
+    # Sums in fixed order, since a matrix product rounds differently on other processors.
     channels = [light[..., 0] * row[0] + light[..., 1] * row[1] + light[..., 2] * row[2] for row in matrix]
     mixed = np.stack(channels, axis=-1)
     return np.asarray(to_levels[np.clip(np.rint(mixed * (_FINE - 1)), 0, _FINE - 1).astype(np.int32)])

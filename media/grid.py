@@ -1,4 +1,4 @@
-"""Videos side by side in one."""
+"""Arranges videos side by side in one."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -6,14 +6,14 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-_ONE_ROW = 4  # so many videos stand in one row where rows have no meaning
+_ONE_ROW = 4  # at most this many videos in one row if rows have no meaning
 
 
 def arrange(groups: Sequence[Hashable]) -> list[list[int]]:
-    """Rows of a grid for videos, by their numbers: those of a group (an image) share a row.
+    """Rows of a grid for videos, by their numbers: videos of a group (an image) share a row.
 
-    Where there is one group, or each has one video, rows mean nothing: up to four videos stand in one row, more in a
-    grid about as high as it is wide.
+    With one group, or one video per group, rows have no meaning: up to four videos are in one row, more in a
+    roughly square grid.
     """
     members: dict[Hashable, list[int]] = {}
     for number, group in enumerate(groups):
@@ -27,7 +27,7 @@ def arrange(groups: Sequence[Hashable]) -> list[list[int]]:
 
 
 def tile(videos: Sequence[UInt8[np.ndarray, "t h w 3"]], rows: list[list[int]]) -> UInt8[np.ndarray, "t gh gw 3"]:
-    """One video of all, placed as :func:`arrange` says; what a shorter row leaves is black."""
+    """One video of all, arranged by :func:`arrange`; missing cells are black."""
     t, height, width, _ = videos[0].shape
     out = np.zeros((t, len(rows) * height, max(map(len, rows)) * width, 3), np.uint8)
     for y, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Pairs of an image and a prompt, as users keep them: a CSV file, or a folder with a text beside each picture."""
+"""Pairs of an image and a prompt, from a CSV file, or from a folder with a text file for each picture."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".mp4")
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture file (or a video, for its first frame), what is to happen, and the seed where the pair has its own."""
+    """A picture file (or a video, for its first frame), its prompt, and optionally its own seed."""
 
     image: Path
     prompt: str
@@ -22,8 +22,8 @@ class Pair:
 def read_pairs(place: Path) -> list[Pair]:
     """The pairs of a folder, sorted by name, or of a CSV file with columns image and prompt and, optionally, seed.
 
-    In a folder ``name.txt`` lies beside ``name.png``, .jpg, .jpeg, .webp or .mp4; a CSV file names images relative to
-    itself. Whether the images can be read is not looked at. InputError where something has no partner.
+    In a folder, ``name.txt`` belongs to ``name.png``, .jpg, .jpeg, .webp or .mp4; paths in a CSV file are relative to
+    it. Images are not opened. InputError if a file has no partner.
     """
     return _in_folder(place) if place.is_dir() else _in_table(place)
 
@@ -37,21 +37,21 @@ def _in_folder(folder: Path) -> list[Pair]:
             if path.stem in pictures:
                 raise InputError(
                     f"--pairs {folder}: {pictures[path.stem].name} and {path.name} share one text. Rename one of them, "
-                    "and give it a text of its own."
+                    "and give it its own text."
                 )
             pictures[path.stem] = path
         elif suffix == ".txt":
             texts[path.stem] = path
     if not pictures:
         raise InputError(
-            f"--pairs {folder}: there is no picture. Put name.txt beside each name.png, .jpg, .webp or .mp4."
+            f"--pairs {folder}: there is no picture. Put name.txt next to each name.png, .jpg, .webp or .mp4."
         )
     if lonely := sorted(pictures.keys() ^ texts.keys()):
         name = lonely[0]
         wanted = f"{name}.txt with its prompt" if name in pictures else f"a picture named {name}"
         raise InputError(
-            f"--pairs {folder}: {(pictures.get(name) or texts[name]).name} has no partner. Put {wanted} beside it, or "
-            "take it out of the folder."
+            f"--pairs {folder}: {(pictures.get(name) or texts[name]).name} has no partner. Add {wanted}, or "
+            "remove it from the folder."
         )
     return [Pair(path, _read(texts[stem], folder).strip()) for stem, path in sorted(pictures.items())]
 
@@ -60,26 +60,26 @@ def _in_table(path: Path) -> list[Pair]:
     try:
         rows = list(csv.DictReader(io.StringIO(_read(path, path))))
     except csv.Error as error:
-        raise InputError(f"--pairs {path} is no CSV file that can be read: {error}.") from error
+        raise InputError(f"--pairs {path} is not a readable CSV file: {error}.") from error
     if not rows or not {"image", "prompt"} <= rows[0].keys():
-        raise InputError(f"--pairs {path}: a CSV file with columns image and prompt, and at least one row.")
+        raise InputError(f"--pairs {path}: it must have the columns image and prompt, and at least one row.")
     found = []
     for number, row in enumerate(rows, 1):
         if not row["image"]:
-            raise InputError(f"--pairs {path}: row {number} names no image. Fill in its column image.")
+            raise InputError(f"--pairs {path}: row {number} has no image. Fill in its column image.")
         try:
             seed = int(row["seed"]) if row.get("seed") else None
         except ValueError as error:
-            raise InputError(f"--pairs {path}: a seed is no whole number ({error}).") from error
+            raise InputError(f"--pairs {path}: a seed is not a whole number ({error}).") from error
         found.append(Pair(path.parent / row["image"], row["prompt"] or "", seed))
     return found
 
 
 def _read(path: Path, named: Path) -> str:
-    """A text file, with or without the byte order mark that some editors put in front."""
+    """A text file, with or without a byte order mark."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"--pairs {named}: {path.name} is no UTF-8 text. Save it as UTF-8.") from error
+        raise InputError(f"--pairs {named}: {path.name} is not UTF-8 text. Save it as UTF-8.") from error
     except OSError as error:
         raise InputError(f"--pairs {named} cannot be read: {error}.") from error

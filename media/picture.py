@@ -1,4 +1,4 @@
-"""Pictures in: files that anybody may have sent become upright RGB arrays, or one short reason why not."""
+"""Decodes untrusted picture files to upright RGB arrays, or reports a short reason why not."""
 
 import io
 import math
@@ -20,12 +20,12 @@ from media.placement import place, quarter_turns
 Kind = Literal["PNG", "JPEG", "WebP"]
 Code = Literal["invalid_image", "image_too_large", "unsupported_image"]
 
-# An image may be so many times longer than the video's shape: more is cut off before it is resized, since a picture of
-# one row would grow to thousands of times its size.
+# Limit for an image's aspect ratio relative to the video's: longer ones are cropped before resizing, since a picture of
+# one row would grow thousands of times.
 _LONGEST = 8
-HEAD = 16  # bytes that tell a file's kind
+HEAD = 16  # bytes that identify a file's format
 _ORIENTATION = 0x0112
-# What EXIF's orientation (1 is upright) asks for.
+# The transforms of EXIF orientations (1 is upright).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,7 +35,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# The readers themselves and not Image.open, which has a limit of pixels of its own and warns of it.
+# Readers instead of Image.open, which has its own pixel limit with a warning.
 _READERS: dict[Kind, Callable[[io.BytesIO], ImageFile]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
@@ -44,19 +44,19 @@ _READERS: dict[Kind, Callable[[io.BytesIO], ImageFile]] = {
 
 
 class PictureError(InputError):
-    """Bytes that are no picture, or none that is accepted. The message names no path."""
+    """Bytes that are not an acceptable picture. The message contains no path."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
         self.code: Code = code
 
     def __reduce__(self) -> tuple[type["PictureError"], tuple[Code, str]]:
-        """Both arguments, so that it travels between processes."""
+        """Pickle both arguments."""
         return type(self), (self.code, str(self))
 
 
 def find_kind(data: bytes) -> Kind | None:
-    """The format of a picture by its first ``HEAD`` bytes; None where it is none of ours."""
+    """The format of a picture by its first ``HEAD`` bytes; None if unsupported."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -67,22 +67,22 @@ def find_kind(data: bytes) -> Kind | None:
 def decode_picture(data: bytes, *, max_pixels: int = 40_000_000) -> UInt8[np.ndarray, "h w 3"]:
     """A PNG, JPEG or WebP file as upright RGB, 0 to 255.
 
-    The size is read from the header before a pixel is decoded. EXIF's orientation is applied. Grey, palettes and CMYK
-    become RGB; 16 bits a channel become 8; what is transparent is laid on white; of an animation the first frame is
-    taken. Colour profiles are not applied. Decoding takes up to 25 bytes of memory a pixel.
+    The size is checked from the header before decoding. EXIF's orientation is applied. Grey, palettes and CMYK are
+    converted to RGB; 16-bit channels to 8; transparency is blended with white; of an animation the first frame is
+    used. Colour profiles are ignored. Decoding takes up to 25 bytes of memory per pixel.
 
-    PictureError, whose ``code`` is ``unsupported_image`` where the format is none of these, ``image_too_large`` above
-    ``max_pixels``, else ``invalid_image``.
+    PictureError with ``code`` ``unsupported_image`` for other formats, ``image_too_large`` above ``max_pixels``, else
+    ``invalid_image``.
     """
     kind = find_kind(data)
     if kind is None:
-        raise PictureError("unsupported_image", "this is no PNG, JPEG or WebP file: convert it to one of these.")
+        raise PictureError("unsupported_image", "this is not a PNG, JPEG or WebP file: convert it to one of these.")
     if excess := find_excess(kind, data):
         raise PictureError(
             "invalid_image", f"this {kind} file has {excess}: save it anew in a picture editor, or send another."
         )
     try:
-        if kind == "WebP":  # its reader makes room for all pixels when it opens a file
+        if kind == "WebP":  # its reader allocates all pixels on opening
             _check_size(_webp_size(data), max_pixels)
         with _READERS[kind](io.BytesIO(data)) as picture:
             _check_size(picture.size, max_pixels)
@@ -90,18 +90,18 @@ def decode_picture(data: bytes, *, max_pixels: int = 40_000_000) -> UInt8[np.nda
             return np.asarray(_flatten(_upright(picture)), np.uint8)
     except (PictureError, MemoryError):
         raise
-    except Exception as error:  # decoders have no one error for bytes that somebody chose
+    except Exception as error:  # decoders raise many errors for hostile data
         raise PictureError(
             "invalid_image",
-            f"this {kind} file is cut off or broken: save it anew in a picture editor, or send another.",
+            f"this {kind} file is truncated or broken: save it anew in a picture editor, or send another.",
         ) from error
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture file as upright RGB, or the first frame of a video; InputError where there is none that can be used.
+    """A picture file as upright RGB, or the first frame of a video; InputError if it is not usable.
 
-    With ``size`` (height, width) it is scaled to cover it and cropped, a video's frame by the very steps that training
-    frames go through. Without, it has its own size; a video's pixels become square.
+    With ``size`` (height, width) it is scaled to cover it and cropped, like training frames. Without, it keeps its
+    size, but with square pixels.
     """
     if not path.is_file():
         raise InputError(f"image {path}: there is no such file.")
@@ -118,7 +118,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndar
         raise InputError(f"image {path}: this video cannot be used: {error}") from error
     except (av.FFmpegError, IndexError, StopIteration):
         raise InputError(
-            f"image {path}: this is no picture or video that can be read. Give a JPEG, PNG, WebP or MP4 file."
+            f"image {path}: not a readable picture or video. Give a JPEG, PNG, WebP or MP4 file."
         ) from None
     except OSError as error:
         raise InputError(f"image {path} cannot be read: {error.strerror}.") from error
@@ -126,7 +126,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> UInt8[np.ndar
 
 def _first_frame(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, "height width 3"]:
     with av.open(path) as container:
-        # A cover picture of a song counts as a video stream for FFmpeg.
+        # FFmpeg treats the cover picture of a song as a video stream.
         covers = av.stream.Disposition.attached_pic
         stream = next(found for found in container.streams.video if not found.disposition & covers)
         frame = next(container.decode(stream))
@@ -144,7 +144,7 @@ def _first_frame(path: Path, size: tuple[int, int] | None) -> UInt8[np.ndarray, 
 def fit(
     image: UInt8[np.ndarray, "height width 3"], height: int, width: int
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
-    """Resize the short side to cover, then centre crop, with the very filter that training frames come through."""
+    """Resize the short side to cover, then centre crop, with the same filter as training frames."""
     tallest = math.ceil(_LONGEST * image.shape[1] * height / width)
     widest = math.ceil(_LONGEST * image.shape[0] * width / height)
     image = _centre(image, min(tallest, image.shape[0]), min(widest, image.shape[1]))
@@ -164,12 +164,12 @@ def _check_size(size: tuple[int, int], most: int) -> None:
     width, height = size
     if width * height > most:
         raise PictureError(
-            "image_too_large", f"a picture of {width} x {height} pixels: at most {most:,} are taken. Make it smaller."
+            "image_too_large", f"a picture of {width} x {height} pixels: at most {most:,} are allowed. Make it smaller."
         )
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by a WebP file's first chunk; see RFC 9649, sections 2.5 to 2.7, and RFC 6386, section 9.1."""
+    """Width and height from a WebP file's first chunk; see RFC 9649, sections 2.5 to 2.7, and RFC 6386, section 9.1."""
     chunk = data[12:16]
     if chunk == b"VP8X":
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -183,14 +183,14 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _upright(picture: ImageFile) -> Image.Image:
     try:
         turn = _TURNS.get(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - broken EXIF takes nothing from the pixels, and Pillow has no one error for it
+    except Exception:  # noqa: BLE001 - broken EXIF does not affect the pixels, and Pillow raises many errors for it
         turn = None
     return picture if turn is None else picture.transpose(turn)
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
-    """RGB, with white behind."""
-    if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+    """RGB on a white background."""
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
         wide = np.asarray(picture).astype(np.uint32)
         grey = ((wide + 128) // 257).astype(np.uint8)
         if "transparency" in picture.info:

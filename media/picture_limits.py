@@ -1,7 +1,7 @@
-"""What a picture's file may hold beside its pixels, counted by its headers before a decoder sees it.
+"""Limits for a picture file's content besides pixels, counted from its headers before decoding.
 
-A decoder's time grows with more than the number of pixels: each scan of a progressive JPEG goes over all of them once
-more, and each chunk or segment costs a step of Python in Pillow, however short it is.
+Decoding time depends on more than the number of pixels: each scan of a progressive JPEG processes all of them again,
+and each chunk or segment costs Python code in Pillow, however short it is.
 """
 
 import re
@@ -11,14 +11,14 @@ from typing import Literal
 Part = Literal["scan", "metadata", "exif", "other"]
 
 _LIMITS = {
-    # libjpeg writes 10 scans, other encoders up to about 20; libvips draws the line at 100, too. A scan that adds
-    # nothing to 40 megapixels takes 200 bytes of the file, and 0.03 s.
+    # libjpeg writes 10 scans, other encoders up to about 20; libvips has the same limit. An empty scan of 40 megapixels
+    # takes 200 bytes of the file, and 0.03 s.
     "scans": 100,
     # A file of 32 MiB in the smallest pieces that encoders write, of 4 KiB, has 8,000.
     "parts": 20_000,
-    # Depth maps in XMP and profiles of printers have a few MiB.
+    # Depth maps in XMP and printer profiles take a few MiB.
     "bytes of metadata": 16 << 20,
-    # One segment of a JPEG, 64 KiB, is usual; Pillow reads all of it for the orientation.
+    # Usually one JPEG segment of 64 KiB; Pillow reads all of it for the orientation.
     "bytes of EXIF": 1 << 20,
 }
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
@@ -30,9 +30,9 @@ _PIXEL_CHUNKS = (b"IDAT", b"fdAT", b"VP8 ", b"VP8L", b"ANMF", b"ALPH")
 
 
 def find_excess(kind: Literal["PNG", "JPEG", "WebP"], data: bytes) -> str | None:
-    """What a file has more of than pictures have, as a phrase; None where nothing is.
+    """The limit that a file exceeds, as a phrase; None if there is none.
 
-    It takes milliseconds whatever the bytes are. A file that is broken is left to its decoder.
+    It takes milliseconds for any input. Broken files are left to the decoder.
     """
     totals = {"scans": 0, "parts": 0, "bytes of metadata": 0, "bytes of EXIF": 0}
     for what, size in _segments(data) if kind == "JPEG" else _chunks(kind, data):
@@ -47,9 +47,9 @@ def find_excess(kind: Literal["PNG", "JPEG", "WebP"], data: bytes) -> str | None
 
 
 def _segments(data: bytes) -> Iterator[tuple[Part, int]]:
-    """The segments of a JPEG file up to the end of its first picture, with their bytes.
+    """The segments of a JPEG file up to the end of its first picture, with their sizes.
 
-    Where bytes are no marker the next one is looked for, as decoders do, and as the end of a scan is found.
+    Other bytes are skipped up to the next marker, as decoders do, which also finds the end of a scan.
     """
     at = 0
     while found := _MARKER.search(data, at):
@@ -66,7 +66,7 @@ def _segments(data: bytes) -> Iterator[tuple[Part, int]]:
 
 
 def _chunks(kind: str, data: bytes) -> Iterator[tuple[Part, int]]:
-    """The chunks of a PNG or WebP file, with their bytes."""
+    """The chunks of a PNG or WebP file, with their sizes."""
     png = kind == "PNG"
     at = 8 if png else 12
     name = b""

@@ -1,4 +1,4 @@
-"""Where a frame's pixels go: turn, scale so that they just cover the target, cut out the centre."""
+"""The placement of a frame: rotate, scale to cover the target, crop the centre."""
 
 import struct
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from av.video.frame import VideoFrame
 
 _MATRIX = struct.Struct("=9i")
 _SLANT = 0.02
-"""Of a quarter turn, the cosine or sine that should be 0 is at most this."""
+"""Tolerance for the cosine or sine of a quarter turn that should be 0."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How a stored frame becomes a training frame: scale to ``scaled``, turn by ``turns`` x 90 degrees, crop.
+    """How a stored frame becomes a training frame: scale to ``scaled``, rotate by ``turns`` x 90 degrees, crop.
 
-    ``scaled`` (height, width) is before the turn; ``top``/``left`` are after it.
+    ``scaled`` (height, width) is before the rotation; ``top``/``left`` are after it.
     """
 
     scaled: tuple[int, int]
@@ -33,7 +33,7 @@ def place(stored: tuple[int, int], pixel_aspect: float, turns: int, target: tupl
         stored: height and width of the stored frame.
         pixel_aspect: width of a stored pixel over its height.
         turns: quarter turns anticlockwise that bring the stored frame upright.
-        target: height and width wanted.
+        target: height and width of the result.
     """
     height, width = float(stored[0]), stored[1] * pixel_aspect
     if turns % 2:
@@ -51,19 +51,19 @@ def quarter_turns(frame: VideoFrame) -> int:
 
 
 def find_slant(frame: VideoFrame) -> str | None:
-    """What a frame's display matrix does beside quarter turns, as a phrase; None where it does nothing else.
+    """What a frame's display matrix does besides quarter turns, as a phrase; None if nothing.
 
-    Its size is no matter: FFmpeg makes a pixel aspect of it.
+    Its scale is ignored: FFmpeg turns it into a pixel aspect.
     """
-    data = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)  # PyAV's stubs call it a dictionary of numbers
+    data = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)  # PyAV's stubs have the wrong type
     if data is None:
         return None
     a, b, _, c, d, *_ = _MATRIX.unpack(bytes(data))
     determinant = a * d - b * c
     if determinant == 0:
-        return "leaves no picture"
+        return "is singular"
     if determinant < 0:
         return "mirrors the picture"
     if any(min(abs(x), abs(y)) > _SLANT * hypot(x, y) for x, y in ((a, b), (c, d))):
-        return "turns the picture by other than quarter turns"
+        return "rotates the picture by an angle other than quarter turns"
     return None

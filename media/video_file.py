@@ -1,4 +1,4 @@
-"""Frames to files: mp4 (H.264, 4:2:0, playable in every browser), or a GIF that loops."""
+"""Encodes frames as mp4 (H.264, 4:2:0, playable in every browser) or as a looping GIF."""
 
 import io
 import itertools
@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from jaxtyping import UInt8
 from PIL import Image
 
-_PALETTE_PIXELS = 2**18  # that a GIF's palette is chosen from: more take seconds and change no digit of the error
+_PALETTE_PIXELS = 2**18  # sample for a GIF's palette: more take seconds without improving it
 
 _BT709, _LIMITED = 1, 1  # as H.273 numbers matrix, primaries and transfer, and as FFmpeg numbers the range
 _KR, _KB = np.float32(0.2126), np.float32(0.0722)
@@ -24,7 +24,7 @@ _KR, _KB = np.float32(0.2126), np.float32(0.0722)
 def encode(
     name: str, frames: UInt8[np.ndarray, "t h w 3"], fps: float, metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """Encode RGB frames as the file's name says: a GIF where it ends in ``.gif``, else an mp4."""
+    """Encode RGB frames by the file's suffix: a GIF for ``.gif``, else an mp4."""
     if name.lower().endswith(".gif"):
         return encode_gif(frames, fps, metadata=metadata)
     return encode_video(frames, fps, metadata=metadata)
@@ -37,9 +37,9 @@ def encode_video(
 
     Args:
         frames: uint8 RGB, 0 to 255; height and width even.
-        fps: frames a second.
+        fps: frames per second.
         crf: x264's quality, 0 (lossless) to 51.
-        metadata: tags of the container, in any script; what UTF-8 or a C string cannot hold becomes "?".
+        metadata: tags of the container; characters that UTF-8 or a C string cannot represent become "?".
 
     The same frames give the same bytes: one thread, no clock.
     """
@@ -47,11 +47,11 @@ def encode_video(
     if t == 0 or height % 2 or width % 2:
         raise ValueError(f"frames of {t} x {height} x {width}: needs at least one frame and even sides")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "video.mp4"  # moving the index to the front reopens the file by its name
+        path = Path(folder) / "video.mp4"  # a real file, since faststart reopens it by name
         with av.open(path, "w", format="mp4", options={"movflags": "+faststart+use_metadata_tags"}) as container:
             container.metadata.update(_clean(metadata))
             rate = Fraction(fps).limit_denominator(1001)
-            # Without x264's macroblock tree: with it, small frames come out otherwise now and then.
+            # x264's macroblock tree is sometimes not deterministic for small frames.
             settings = {"crf": str(crf), "preset": "medium", "x264-params": "mbtree=0"}
             stream = container.add_stream("libx264", rate=rate, options=settings)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -66,15 +66,15 @@ def encode_video(
 
 
 def _tag_bt709(target: av.VideoFrame | VideoCodecContext) -> None:
-    """Say that colours are BT.709's, of limited range: untagged, small videos would be read as BT.601."""
+    """Tag colours as BT.709 with limited range: untagged, small videos would be read as BT.601."""
     target.colorspace = target.color_primaries = target.color_trc = _BT709
     target.color_range = _LIMITED
 
 
 def _to_yuv420(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ w"]:
-    """RGB as the planes Y, Cb and Cr, one below the other: BT.709, section 3, in limited range.
+    """RGB as stacked planes Y, Cb and Cr: BT.709, section 3, in limited range.
 
-    Chroma lies at the left of its pixels, as H.264 has it where nothing is said: columns weigh 1, 2, 1 and rows 1, 1.
+    Chroma is sited left, the default of H.264: columns have the weights 1, 2, 1 and rows 1, 1.
     """
     red, green, blue = (frame[..., channel].astype(np.float32) / 255 for channel in range(3))
     luma = _KR * red + (1 - _KR - _KB) * green + _KB * blue
@@ -87,10 +87,10 @@ def _to_yuv420(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "_ w"]:
 
 
 def encode_gif(frames: UInt8[np.ndarray, "t h w 3"], fps: float, *, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Encode RGB frames as a GIF that loops, in 256 colours chosen from all frames together, dithered.
+    """Encode RGB frames as a looping GIF with a common palette of 256 colours, dithered.
 
-    A GIF counts in hundredths of a second: frames are shown so that their ends lie nearest to ``fps``, but none for
-    less than two, which viewers would slow down. ``metadata`` is the file's comment, as JSON.
+    GIF durations are in hundredths of a second: frame ends are rounded from ``fps``, but no frame is shorter than two
+    hundredths, which viewers would slow down. ``metadata`` is stored as JSON in the file's comment.
     """
     if len(frames) == 0:
         raise ValueError("a GIF needs at least one frame")
@@ -115,7 +115,7 @@ def encode_gif(frames: UInt8[np.ndarray, "t h w 3"], fps: float, *, metadata: Ma
 
 
 def _clean(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    """Without lone surrogates, as a command line has them for bytes that are no text, and without zeros."""
+    """Without lone surrogates, which invalid command line bytes become, and without zeros."""
     return {
         name: value.encode("utf-8", "replace").decode().replace("\0", "?") for name, value in (metadata or {}).items()
     }
