@@ -1,4 +1,4 @@
-"""What every other room stands on: errors, typed configurations on disk, storage, weights files, the Ray session.
+"""Foundations of all other packages: errors, stored configurations, storage, weights files, the Ray session.
 
-It imports none of the other rooms.
+It imports none of them.
 """

@@ -1,4 +1,4 @@
-"""Configurations as JSON and back: frozen dataclasses, each written with its type, so that a run can be run again."""
+"""Configurations (frozen dataclasses) to JSON and back, with their types, so that runs can be reproduced."""
 
 import dataclasses
 import difflib
@@ -28,7 +28,7 @@ def to_json(config: Any) -> Any:
 
 
 def from_json(data: Any, path: str = "") -> Any:
-    """The configuration that :func:`to_json` wrote. InputError names the field that is unknown or has a wrong value."""
+    """The configuration from :func:`to_json`'s output. InputError names an unknown or invalid field."""
     if isinstance(data, list):
         return tuple(from_json(value, f"{path}[{i}]") for i, value in enumerate(data))
     if not isinstance(data, dict):
@@ -62,7 +62,7 @@ def _type(name: object, path: str) -> type[Any]:
     try:
         kind = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise InputError(f"config field '{path or '(top)'}': there is no type {name} ({error})") from error
+        raise InputError(f"config field '{path or '(top)'}': unknown type {name} ({error})") from error
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(f"config field '{path or '(top)'}': {name} is not a configuration")
     return kind
@@ -73,7 +73,7 @@ def _checked(value: Any, hint: Any, path: str) -> Any:
         if not isinstance(value, hint):
             raise InputError(f"config field '{path}': {value!r}: input should be a {hint.__name__} with its \"type\"")
         return value
-    # Strict: a dataclass inside a dict or a tuple is one already, or it is an error.
+    # Strict: dataclasses inside a dict or tuple are already instances, anything else is an error.
     adapter = TypeAdapter(hint, config={"arbitrary_types_allowed": True, "strict": True})
     try:
         return adapter.validate_python(value)
@@ -88,7 +88,7 @@ def dump(config: Any) -> str:
 
 
 def load(text: str) -> Any:
-    """The configuration of JSON text."""
+    """The configuration from JSON text."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""Which device a process computes on."""
+"""Chooses the device of a process."""
 
 import torch
 
@@ -6,7 +6,7 @@ from base.errors import InputError
 
 
 def find_device(wanted: str, name: str = "--device") -> torch.device:
-    """``auto``, ``cpu`` or ``cuda`` as a device; InputError, naming the option, where there is none such."""
+    """``auto``, ``cpu`` or ``cuda`` as a device; InputError, naming the option, if it is not available."""
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise InputError(f"{name} cuda: this machine has no GPU that torch can use. Set it to auto or cpu.")

@@ -1,4 +1,4 @@
-"""The exception tree: everything that motif explains to its user in one sentence."""
+"""The exception hierarchy: errors that are explained to the user in one sentence."""
 
 from typing import ClassVar
 
@@ -10,17 +10,17 @@ class MotifError(Exception):
 
 
 class InputError(MotifError):
-    """The user's input breaks a rule. The message names argument, value, rule and remedy."""
+    """Invalid user input. The message names argument, value, rule and remedy."""
 
     exit_code = 2
 
 
 class WeightsError(InputError):
-    """Weights that a recipe names are missing or are not what they should be."""
+    """The weights of a recipe are missing or wrong."""
 
 
-class TooManyFailures(MotifError):  # noqa: N818 - reads as a fact, like StopIteration
-    """A run stopped because more clips failed than ``max_failed`` allows; what was done is kept."""
+class TooManyFailures(MotifError):  # noqa: N818 - no Error suffix, like StopIteration
+    """A run stopped because more clips failed than ``max_failed`` allows; finished work is kept."""
 
     exit_code = 3
 
@@ -32,7 +32,7 @@ class StorageError(MotifError):
 
 
 class DamagedFile(StorageError):  # noqa: N818
-    """A file of a dataset is not whole, or another one than its place says. ``uri`` names it."""
+    """A file of a dataset (``uri``) is not intact, or does not belong in its place."""
 
     def __init__(self, uri: str, what: str = "") -> None:
         super().__init__(f"{uri} is damaged: {what}" if what else uri)
@@ -51,12 +51,12 @@ class RayletEnded(Incomplete):
 
     def __init__(self) -> None:
         super().__init__(
-            "Ray's own process on this machine (the raylet) has ended; often the machine was out of memory. What was "
-            "written is kept: run the same command again."
+            "Ray's own process on this machine (the raylet) has ended; often the machine was out of memory. Finished "
+            "work is kept: run the same command again."
         )
 
 
 class NotFinite(MotifError):  # noqa: N818
-    """A training step came to a loss or gradient that is no number; the step was not applied."""
+    """A training step's loss or gradient is not finite; the step was not applied."""
 
     exit_code = 6

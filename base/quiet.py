@@ -1,4 +1,4 @@
-"""Native libraries that announce on stderr what nobody asked for."""
+"""Silences native libraries that write to stderr."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Keep native code from writing to stderr; exceptions pass as ever."""
+    """Keep native code from writing to stderr; exceptions pass unchanged."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a file descriptor, not a file

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, quietly, and leaving it."""
+"""Joins a Ray cluster quietly, and leaves it."""
 
 import contextlib
 import logging
@@ -18,23 +18,23 @@ from base.errors import Incomplete, RayletEnded
 from base.quiet import silent_stderr
 
 _LOOK_S = 0.25
-_BEGAN = 19  # where /proc/PID/stat has the time of a process's start, counted from behind its name
+_BEGAN = 19  # index of a process's start time in /proc/PID/stat, counted after its name
 
 
 def connect() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine; quiet either way."""
+    """Join the cluster of RAY_ADDRESS, or start Ray on this machine, without output."""
     if not ray.is_initialized():
-        # Ray's core complains of our actors' constructor arguments, and announces on stderr that it shall not.
+        # Ray's core warns about our actors' constructor arguments on stderr.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         start_ray(lambda: ray.init(include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False))
-    # One progress display is enough, and it is ours.
+    # We have our own progress display.
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.raise_original_map_exception = True
-    # The options of _RESTARTS have no other name yet.
+    # There is no other API yet for the options of _RESTARTS.
     warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
-    # What ends a graph becomes our error; the frames that it came through stay in Ray's log file.
+    # Errors of a graph become our own; tracebacks stay in Ray's log file.
     log = logging.getLogger("ray.data")
     log.setLevel(logging.ERROR)
     for handler in log.handlers:
@@ -43,28 +43,28 @@ def connect() -> None:
 
 
 def start_ray(init: Callable[[], object], stop: Callable[[], object] = ray.shutdown) -> None:
-    """Call ``init``, once more where Ray took longer than it allows itself, as on a busy machine; else Incomplete."""
+    """Call ``init``, with one retry if Ray timed out, as on a busy machine. Raises Incomplete."""
     for last in (False, True):
         try:
             with silent_stderr():
                 init()
             return
-        except Exception as error:  # of no type of its own; also a ConnectionError where RAY_ADDRESS is wrong
+        except Exception as error:  # Ray has no error type for this; ConnectionError if RAY_ADDRESS is wrong
             if _raylet_was_killed():
                 raise RayletEnded() from error
             said = str(error).strip().splitlines() or [type(error).__name__]
             stop()
             if last or "timed out" not in str(error) or "RAY_ADDRESS" in os.environ:
-                raise Incomplete(f"Ray does not start: {said[0]} `motif doctor` tells more; then run again.") from error
+                raise Incomplete(f"Ray did not start: {said[0]} Run `motif doctor` for details.") from error
 
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
-    """Leave the cluster at the end unless it was joined before.
+    """Leave the cluster at the end, unless it was joined before.
 
-    Until then Ray's own threads print to stdout what befell it. That goes nowhere: the error that ends a run says it.
-    Where Ray's process on this machine (the raylet) ends, this process ends, too, with RayletEnded's status
-    unless Ray itself ends it first, with status 1 and no word: :mod:`infra.guard` is there for that.
+    Meanwhile output of Ray's threads on stdout is discarded: the error that ends a run explains the failure. If Ray's
+    process on this machine (the raylet) ends, this process exits with RayletEnded's status, unless Ray itself exits it
+    first, silently with status 1, which :mod:`infra.guard` handles.
     """
     ours = not ray.is_initialized()
     watch = _RayletWatch()
@@ -79,10 +79,10 @@ def session() -> Iterator[None]:
 
 
 class _RayletWatch:
-    """Ends this process with a sentence once the raylet has ended.
+    """Exits this process with a message once the raylet has ended.
 
-    At once, and without a step of cleaning up: whatever thread next needs Ray's object store, be it one of Ray's own,
-    waits without end, or Ray ends the process with status 1 and no word. A dataset bears that at every moment.
+    It exits immediately without cleanup: any thread that uses Ray's object store next would hang, or Ray would exit the
+    process silently with status 1. Datasets are consistent at any time, so this is safe.
     """
 
     def __init__(self) -> None:
@@ -90,14 +90,14 @@ class _RayletWatch:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> None:
-        self._stderr = os.dup(2)  # while Ray starts, 2 itself is silent
+        self._stderr = os.dup(2)  # 2 itself is redirected while Ray starts
         self._thread.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop.set()
-        # Ray may have been the first to see it, and have raised an error of its own.
+        # Ray may have noticed first and raised its own error.
         if kind is not None and (_raylet_was_killed() or self._follow_raylet(_raylet_socket())):
             raise RayletEnded() from None
 
@@ -110,7 +110,7 @@ class _RayletWatch:
         os.close(self._stderr)
 
     def _follow_raylet(self, path: str | None) -> bool:
-        """Whether nobody listens at the raylet's socket. Keeps a connection while it is joined: that ends with it."""
+        """Whether the raylet's socket is dead. Blocks on a connection, which ends when the raylet does."""
         if path is None:
             return False
         with socket.socket(socket.AF_UNIX) as link:
@@ -118,7 +118,7 @@ class _RayletWatch:
             try:
                 link.connect(path)
             except (ConnectionRefusedError, FileNotFoundError):
-                return path == _raylet_socket()  # or it has just been left
+                return path == _raylet_socket()  # False if the cluster was just left
             except OSError:  # busy
                 return False
             while not self.stop.is_set() and path == _raylet_socket():
@@ -129,25 +129,25 @@ class _RayletWatch:
                     continue
                 except ConnectionError:
                     break
-        return False  # the next connection tells
+        return False  # the next connection attempt decides
 
 
 def _raylet_was_killed() -> bool:
-    """Whether the newest raylet that this process has started was killed, be it before Ray knew of its socket.
+    """Whether the newest raylet started by this process was killed, even before its socket was known.
 
-    While Ray starts, it waits for a dead raylet as for a slow one, and :func:`start_ray` would then start another. That
-    is right for a raylet that gave up by itself, as on a busy machine, but not for one that the system killed.
+    On startup Ray waits for a dead raylet as for a slow one, and :func:`start_ray` would then retry. That is right for
+    a raylet that gave up by itself, as on a busy machine, but not for one that the system killed.
     """
     raylets = {}
     for children in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # of a thread or a process that has gone in the meantime
+        with contextlib.suppress(OSError):  # a thread or process that has ended meanwhile
             for pid in map(int, children.read_text().split()):
                 name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(") ")
                 if name == "raylet":
                     raylets[int(fields.split()[_BEGAN])] = pid
     if not raylets:
         return False
-    try:  # without taking the status from Ray
+    try:  # WNOWAIT leaves the status for Ray
         end = os.waitid(os.P_PID, raylets[max(raylets)], os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False
@@ -155,7 +155,7 @@ def _raylet_was_killed() -> bool:
 
 
 def _raylet_socket() -> str | None:
-    """Where the raylet listens; None before Ray has been joined and while it is being left."""
+    """The raylet's socket; None before joining and while leaving Ray."""
     node = ray._private.worker._global_node
     if not ray.is_initialized() or node is None or not node.raylet_socket_name:
         return None
@@ -163,7 +163,7 @@ def _raylet_socket() -> str | None:
 
 
 def cluster_facts() -> str:
-    """Join or start a cluster, run a task on it, and tell what it has."""
+    """Join or start a cluster, run a task on it, and describe its resources."""
     connect()
     ray.get(ray.remote(num_cpus=1)(lambda: None).remote())
     found = ray.cluster_resources()

@@ -1,10 +1,10 @@
-"""The names under which configurations lie on disk.
+"""The type names of configurations on disk.
 
-A file says ``"type": "model-card"``, never where the class is, so that classes may move: a move changes the right side
-here and nothing that a user has. A name stays for ever. What was written before there were names says
-``"module:Class"`` as of then; :data:`EARLIER` keeps those readable.
+A file has ``"type": "model-card"`` instead of the location of the class, so that classes can move: then only the right
+side of this table changes, and no user's file. Names must never change. Files from before there were names have
+``"module:Class"``; :data:`EARLIER` keeps those readable.
 
-Types of others (a featurizer in a user's own module) are written as ``"module:Class"`` and found by import.
+Types outside motif (a featurizer in a user's module) are stored as ``"module:Class"`` and imported.
 """
 
 from typing import Any
@@ -80,26 +80,26 @@ EARLIER = {
     "training.recipes:Saves": "saves",
     "training.recipes:Train": "train",
 }
-"""What version 0.1 wrote -> the name. A record of the past: it does not change when a class moves."""
+"""Locations written by version 0.1 -> names. Historical: not to be changed when a class moves."""
 
 
 UNTYPED = {("model-facts", "schedule"): "schedule"}
-"""(name of the type, field) -> what that field was when it was written without a type. A record of the past, too."""
+"""(name of the type, field) -> the type of that field in files that omit it. Historical, too."""
 
 
 def stored_name(kind: type[Any]) -> str:
-    """The name that a class has on disk; of a class that is not ours, where it is."""
+    """The name of a class on disk; for classes outside motif its location."""
     place = f"{kind.__module__}:{kind.__qualname__}"
     return _NAMES.get(place, place)
 
 
 def stored_place(name: str) -> str:
-    """Where the class with a name is, as ``"module:Class"``; a name that is not ours is that already."""
+    """The location of a named class as ``"module:Class"``; other names are locations already."""
     return TYPES.get(EARLIER.get(name, name), name)
 
 
 def with_names(data: Any) -> Any:
-    """Plain JSON in which types have the names of today, whichever version wrote it."""
+    """Plain JSON of any version with current type names."""
     if isinstance(data, list):
         return [with_names(value) for value in data]
     if not isinstance(data, dict):

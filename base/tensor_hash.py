@@ -1,8 +1,8 @@
-"""What weights are, whatever file holds them: a hash over the names, shapes and values of their tensors.
+"""The identity of weights, independent of their files: a hash over the names, shapes and values of their tensors.
 
 The same tensors have the same hash in .safetensors, .bin, .ckpt or several shards, in any order of names. Floating
-point values are hashed as float32, which holds every float16 and bfloat16 exactly: a file that was only stored at
-another width without loss is the same weights, one that was rounded is not.
+point values are hashed as float32, which represents every float16 and bfloat16 exactly: lossless
+conversion keeps the hash, rounding changes it.
 """
 
 import json
@@ -28,11 +28,11 @@ Naming = Callable[[str], str | None]
 def tensor_hash(
     files: Sequence[Path], kind: str, naming: Naming = lambda name: name, settings: Mapping[str, Any] | None = None
 ) -> str:
-    """The identity of weights, ``blake3:`` and 64 hex digits; remembered, since weights are gigabytes.
+    """The identity of weights, ``blake3:`` and 64 hex digits; cached, since weights are gigabytes.
 
-    ``naming`` gives a tensor's name in the model, or None for one that the model does not load; ``kind`` stands for it
-    in the memory. ``settings`` are choices beside the tensors that change what they compute. WeightsError where a file
-    cannot be read or holds no such tensor.
+    ``naming`` maps a tensor's name to the model's, or to None if the model does not load it; ``kind`` identifies it in
+    the cache. ``settings`` are further choices that change results. WeightsError if a file cannot be read or has no
+    such tensor.
     """
     tensors = remembered(files, f"tensors {_VERSION} {kind}", lambda: _hash(files, naming))
     if settings is None:
@@ -47,7 +47,7 @@ def _hash(files: Sequence[Path], naming: Naming) -> str:
             if (known := naming(name)) is not None:
                 found[known] = read
     if not found:
-        raise WeightsError(f"{', '.join(map(str, files))}: holds none of the tensors wanted. Is it another model's?")
+        raise WeightsError(f"{', '.join(map(str, files))}: none of the expected tensors. Is it another model's?")
     hashed = blake3(max_threads=blake3.AUTO)
     for name in sorted(found):
         _add(hashed, name, found[name]())
@@ -63,24 +63,24 @@ def _add(hashed: Any, name: str, tensor: Tensor) -> None:
 
 
 def read_tensors(path: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
-    """The tensors of a file by name, each read when asked for; of a Lightning checkpoint its ``state_dict``.
+    """The tensors of a file by name, read lazily; for a Lightning checkpoint those of its ``state_dict``.
 
-    WeightsError where the file is damaged or holds more than tensors and plain values.
+    WeightsError if the file is damaged or contains more than tensors and plain values.
     """
     try:
         if path.suffix == ".safetensors":
-            file: Any = safe_open(path, framework="pt")  # stays open as long as one of its readers is kept
+            file: Any = safe_open(path, framework="pt")  # stays open as long as a reader refers to it
             for name in file.keys():  # noqa: SIM118 - it is no dictionary
                 yield name, lambda name=name: file.get_tensor(name)  # type: ignore[misc]
             return
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} holds Python objects, which are not loaded because they could run anything. Where you trust it, "
+            f"{path} contains Python objects, which are not loaded because they could execute code. If you trust it, "
             "load it with torch.load(..., weights_only=False) and save its tensors with safetensors."
         ) from error
     except (SafetensorError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"{path} cannot be read ({str(error).splitlines()[0]}): bring it again.") from error
+        raise WeightsError(f"{path} cannot be read ({str(error).splitlines()[0]}): download it again.") from error
     stated = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     for name, tensor in stated.items():
         if isinstance(tensor, Tensor):

@@ -1,7 +1,7 @@
-"""Pretrained weights: found on a hub, in a local folder or on S3.
+"""Pretrained weights: located on a hub, in a local folder or on S3.
 
-What is computed from weights is only as reproducible as the weights, so a hash of their tensors goes into every
-fingerprint (:mod:`base.tensor_hash`); a hub's branch name does not identify anything.
+Results are only as reproducible as the weights, so a hash of their tensors is part of every fingerprint
+(:mod:`base.tensor_hash`); a hub's branch name identifies nothing.
 """
 
 import hashlib
@@ -34,17 +34,17 @@ class Weights:
     subfolder: str = ""
 
     def __reduce__(self) -> "tuple[type[Weights], tuple[str, str | None, str]]":
-        """Travel by the absolute path: elsewhere a relative one would not be found, or be taken for a hub id."""
+        """Pickle the absolute path: a relative one would not be found elsewhere, or be taken for a hub id."""
         local = not is_remote(self.source) and local_path(self.source).exists()
         return Weights, (str(local_path(self.source)) if local else self.source, self.revision, self.subfolder)
 
     def facts(self) -> dict[str, str | None]:
-        """Where they came from, for the record of what was computed with them."""
+        """Their source as plain values, to record it with results."""
         return {"weights": self.source, "revision": self.revision, "subfolder": self.subfolder}
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Weights | None":
-        """What :meth:`facts` told; None where no weights are named."""
+        """Read the output of :meth:`facts`; None if it has no weights."""
         if "weights" not in facts:
             return None
         return cls(facts["weights"], facts.get("revision"), facts.get("subfolder", ""))
@@ -52,13 +52,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class LocalWeights:
-    """Weights on this machine: the files asked for, in the order of the patterns, then the shards of an index."""
+    """Weights on this machine: the requested files, in the order of the patterns, then the shards of an index."""
 
     files: tuple[Path, ...]
 
     @property
     def sha256(self) -> str:
-        """One hash over the bytes of all files: what datasets of before knew weights by."""
+        """One hash over the bytes of all files, the identity of weights in older datasets."""
         return _hash_all(self.files)
 
     @property
@@ -68,18 +68,18 @@ class LocalWeights:
 
 
 def cache_folder() -> Path:
-    """Where downloads and hashes are kept: ``$MOTIF_CACHE``, else ``~/.cache/motif``."""
+    """The cache of downloads and hashes: ``$MOTIF_CACHE``, or ``~/.cache/motif``."""
     return Path(os.environ.get("MOTIF_CACHE", "~/.cache/motif")).expanduser()
 
 
 def locate(
     weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str, *, download: bool = True
 ) -> LocalWeights:
-    """Bring weights to this machine.
+    """Find weights, downloading them if necessary.
 
-    ``wanted`` holds, for each file needed, its possible names, best first; ``purpose`` names the user of the weights
-    in the error. Raises :class:`WeightsError` at once, with what to do, where anything is missing; without ``download``
-    also where it is not on this machine.
+    ``wanted`` has, for each required file, its possible names, best first; ``purpose`` names the user of the weights
+    in errors. Raises :class:`WeightsError` with a remedy if anything is missing; without ``download`` also if it is
+    not on this machine.
     """
     files = tuple(_find(weights, wanted, purpose, download))
     shards = tuple((name,) for path in files if path.name.endswith(_INDEX) for name in _shards(path, purpose))
@@ -88,7 +88,7 @@ def locate(
 
 def _find(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: str, download: bool) -> list[Path]:
     if not weights.source:
-        raise WeightsError(f"{purpose}: no weights are named. Set the recipe's base_model, or weights.source.")
+        raise WeightsError(f"{purpose}: no weights are given. Set the recipe's base_model, or weights.source.")
     if is_remote(weights.source):
         if not download:
             raise WeightsError(f"{purpose}: weights '{weights.source}' are not on this machine.")
@@ -108,7 +108,7 @@ def _shards(index: Path, purpose: str) -> list[str]:
     try:
         return sorted(set(json.loads(index.read_text())["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{purpose}: {index} is no index of shards: bring it again.") from error
+        raise WeightsError(f"{purpose}: {index} is not an index of shards: download it again.") from error
 
 
 def _pick(folder: Path, wanted: tuple[tuple[str, ...], ...], weights: Weights, purpose: str) -> list[Path]:
@@ -117,9 +117,9 @@ def _pick(folder: Path, wanted: tuple[tuple[str, ...], ...], weights: Weights, p
         path = next((folder / name for name in names if (folder / name).is_file()), None)
         if path is None:
             raise WeightsError(
-                f"{purpose}: {folder} holds no {' or '.join(names)} (asked for: weights '{weights.source}'"
+                f"{purpose}: {folder} has no {' or '.join(names)} (requested: weights '{weights.source}'"
                 + (f", subfolder '{weights.subfolder}'" if weights.subfolder else "")
-                + "). Point it at the folder that does."
+                + "). Give the folder that has it."
             )
         found.append(path)
     return found
@@ -139,7 +139,7 @@ def _from_hub(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: st
             return _pick(Path(root) / weights.subfolder, wanted, weights, purpose)
         except (LocalEntryNotFoundError, WeightsError):
             if offline:
-                continue  # not in the hub's cache on this machine: ask the hub itself
+                continue  # not in the hub's local cache: ask the hub
             break
         except (HfHubHTTPError, OSError) as error:
             raise WeightsError(
@@ -148,7 +148,7 @@ def _from_hub(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: st
             ) from error
     raise WeightsError(
         f"{purpose}: weights '{weights.source}' are not on this machine and the hub cannot be reached. On a machine "
-        f"with network run `hf download {weights.source} --include '{prefix}*' --local-dir FOLDER`, bring FOLDER here "
+        f"with network run `hf download {weights.source} --include '{prefix}*' --local-dir FOLDER`, copy FOLDER here "
         "and give its path instead of the hub id."
     )
 
@@ -161,9 +161,7 @@ def _from_store(weights: Weights, wanted: tuple[tuple[str, ...], ...], purpose: 
     for names in wanted:
         name = next((name for name in names if name in present), None)
         if name is None:
-            raise WeightsError(
-                f"{purpose}: {remote.uri} holds no {' or '.join(names)}. Point it at the folder that does."
-            )
+            raise WeightsError(f"{purpose}: {remote.uri} has no {' or '.join(names)}. Give the folder that has it.")
         if not local.exists(name):
             local.write(name, remote.read(name))
     return _pick(local.path, wanted, weights, purpose)
@@ -177,7 +175,7 @@ def _hash_all(files: Sequence[Path]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The hash of a file's bytes, remembered."""
+    """The cached hash of a file's bytes."""
 
     def digest() -> str:
         with path.open("rb") as stream:
@@ -187,9 +185,9 @@ def file_sha256(path: Path) -> str:
 
 
 def remembered(files: Sequence[Path], kind: str, compute: Callable[[], str]) -> str:
-    """A hash of files, computed once for as long as each is the same by path, size, modification time and inode.
+    """A hash of files, cached while path, size, modification time and inode of each are unchanged.
 
-    Weights are gigabytes. ``kind`` tells hashes of the same files apart.
+    Weights are gigabytes. ``kind`` distinguishes hashes of the same files.
     """
     facts = [(str(path.resolve()), (stat := path.stat()).st_size, stat.st_mtime_ns, stat.st_ino) for path in files]
     memory = Folder(str(cache_folder() / "hashes"))

@@ -1,4 +1,4 @@
-"""Telling a file that is damaged from a store that does not answer."""
+"""Distinguishes damaged files from storage failures."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from base.errors import DamagedFile
 
 @contextlib.contextmanager
 def named_damage(uri: str) -> Iterator[None]:
-    """Turn what a Parquet reader says of broken bytes into :class:`DamagedFile`; other errors pass unchanged.
+    """Turn a Parquet reader's errors about invalid data into :class:`DamagedFile`; others pass unchanged.
 
-    Put it inside of :func:`base.storage.errors.explained`: an error of the store is never taken for damage. Errors
-    of the operating system have a number, those of the Parquet reader have none.
+    Use it inside :func:`base.storage.errors.explained`, so that storage errors are never taken for damage. Errors of
+    the operating system have an errno, those of the Parquet reader do not.
     """
     try:
         yield

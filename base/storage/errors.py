@@ -1,4 +1,4 @@
-"""What disks and object stores say when they refuse, as one sentence with a remedy."""
+"""Explains errors of disks and object stores in one sentence with a remedy."""
 
 import contextlib
 import errno
@@ -11,9 +11,9 @@ import pyarrow.fs as pafs
 from base.errors import StorageError
 from base.storage.uri import is_remote, split
 
-# What an object store says -> what the user can do. Matched in order against the error text.
+# Error text of an object store -> remedy; matched in order.
 _STORE_ERRORS = (
-    (r"NO_SUCH_BUCKET|NoSuchBucket", "the bucket does not exist: create it, or correct the name"),
+    (r"NO_SUCH_BUCKET|NoSuchBucket", "the bucket does not exist: create it, or correct its name"),
     (r"expired", "the credentials have expired: renew them (for example `aws sso login`) and run again"),
     (
         r"INVALID_ACCESS_KEY|InvalidAccessKey|SignatureDoesNotMatch|SIGNATURE_DOES_NOT_MATCH",
@@ -35,13 +35,13 @@ _DISK_ERRORS = {
     errno.EROFS: "the file system is read-only: choose another place",
     errno.EACCES: "permission denied: choose another place or correct its permissions",
     errno.EPERM: "permission denied: choose another place or correct its permissions",
-    errno.EEXIST: "a file of that name is in the way: remove it, or choose another place",
+    errno.EEXIST: "a file with that name exists: remove it, or choose another place",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
 }
 
 
 def explain(error: OSError, uri: str) -> StorageError | None:
-    """The one-sentence form of an error that concerns the store itself, or None where it is about one file."""
+    """The explanation of an error of the store itself, or None if it concerns one file."""
     if error.errno in _DISK_ERRORS:
         return StorageError(f"{uri}: {_DISK_ERRORS[error.errno]}.")
     if isinstance(error, FileNotFoundError) and is_remote(uri) and not _bucket_exists(uri):
@@ -56,7 +56,7 @@ def explain(error: OSError, uri: str) -> StorageError | None:
 
 
 def _with_body(text: str, uri: str) -> str:
-    """The reason of an error; the answer to a HEAD request holds none, so ask again in a way that gets one."""
+    """The reason of an error; responses to HEAD requests have none, so send another request to get it."""
     if "No response body" not in text or not uri.startswith("s3://"):
         return text
     import boto3
@@ -70,7 +70,7 @@ def _with_body(text: str, uri: str) -> str:
 
 
 def _bucket_exists(uri: str) -> bool:
-    """An object store says of a missing bucket what it says of a missing object."""
+    """Whether the bucket exists, since stores report missing buckets like missing objects."""
     fs, path = split(uri)
     try:
         return bool(fs.get_file_info(path.split("/", 1)[0]).type != pafs.FileType.NotFound)

@@ -1,7 +1,7 @@
-"""Folders, local or in an object store, behind one small door with atomic writes and readable errors.
+"""Local and object store folders behind one small interface, with atomic writes and readable errors.
 
-``Folder("data/sprites")`` and ``Folder("s3://bucket/sprites")`` behave alike. A file appears whole or not at all:
-locally by rename, in an object store by one PUT. Any file system that pyarrow or fsspec opens works.
+``Folder("data/sprites")`` and ``Folder("s3://bucket/sprites")`` behave the same. Files are written atomically: locally
+by rename, in an object store by one PUT. Any file system of pyarrow or fsspec works.
 """
 
 import contextlib
@@ -37,25 +37,25 @@ class Folder:
 
     @property
     def remote(self) -> bool:
-        """Whether it lies in an object store."""
+        """Whether it is in an object store."""
         return is_remote(self.uri)
 
     @property
     def path(self) -> Path:
-        """The local path; asking it of a remote folder is our mistake."""
+        """The local path; must not be used for remote folders."""
         assert not self.remote, self.uri
         return local_path(self.uri)
 
     def absolute(self) -> "Folder":
-        """The same folder from whatever working directory it is looked at."""
+        """The same folder by its absolute path."""
         return self if self.remote else Folder(str(self.path))
 
     def __reduce__(self) -> "tuple[type[Folder], tuple[str]]":
-        """Travel by the absolute path: processes elsewhere work in other directories."""
+        """Pickle the absolute path, since other processes have other working directories."""
         return Folder, (self.absolute().uri,)
 
     def __truediv__(self, name: str) -> "Folder":
-        """The folder of that name inside this one."""
+        """The subfolder of this name."""
         return Folder(f"{self.uri.rstrip('/')}/{name}")
 
     def file(self, name: str) -> str:
@@ -63,7 +63,7 @@ class Folder:
         return f"{self.uri.rstrip('/')}/{name}"
 
     def files(self, suffix: str = "") -> list[Entry]:
-        """Files directly inside, sorted by name; hidden and unfinished ones left out; a missing folder is empty."""
+        """Files directly inside, sorted by name; without hidden and unfinished ones; a missing folder is empty."""
         fs, path = split(self.uri)
         with explained(self.uri):
             found = fs.get_file_info(pafs.FileSelector(path, allow_not_found=True))
@@ -85,7 +85,7 @@ class Folder:
         return sorted(item.base_name for item in found if item.type == pafs.FileType.Directory)
 
     def exists(self, name: str) -> bool:
-        """Whether a file of that name is there."""
+        """Whether a file of this name exists."""
         fs, path = split(self.file(name))
         with explained(self.uri):
             return bool(fs.get_file_info(path).type == pafs.FileType.File)
@@ -97,7 +97,7 @@ class Folder:
             return fs.open_input_file(path)
 
     def read(self, name: str) -> bytes:
-        """A whole file; FileNotFoundError where there is none."""
+        """The content of a file; FileNotFoundError if it does not exist."""
         with explained(self.file(name)), self.open(name) as stream:
             return bytes(stream.read())
 
@@ -116,7 +116,7 @@ class Folder:
                     temporary.unlink(missing_ok=True)
 
     def put(self, source: Path) -> None:
-        """Move a local file in under its own name, atomically; large files are streamed."""
+        """Move a local file into this folder atomically, keeping its name; large files are streamed."""
         with explained(self.uri):
             if self.remote:
                 retry(lambda: self._upload(source))
@@ -138,10 +138,10 @@ class Folder:
             shutil.copyfileobj(stream, sink, _CHUNK)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file only if there is none of that name, atomically; False where there is one.
+        """Write a file atomically if none of this name exists; False if one does.
 
-        In an object store it may be this very one, where the store carried out a request and then answered that it was
-        overloaded: ``data`` should tell.
+        In an object store that may be our own earlier attempt, if the store executed a request but reported overload;
+        ``data`` should identify it.
         """
         with explained(self.uri):
             if self.uri.startswith("s3://"):
@@ -174,13 +174,13 @@ class Folder:
         return temporary
 
     def delete(self, name: str) -> None:
-        """Remove a file; nothing happens where there is none."""
+        """Remove a file, if it exists."""
         fs, path = split(self.file(name))
         with explained(self.uri), contextlib.suppress(FileNotFoundError):
             fs.delete_file(path)
 
     def move(self, name: str, target: "Folder") -> None:
-        """Move a file into another folder of the same store, under its own name."""
+        """Move a file into another folder of the same store, keeping its name."""
         fs, path = split(self.file(name))
         _, there = split(target.file(name))
         with explained(self.uri):
@@ -189,14 +189,14 @@ class Folder:
             fs.move(path, there)
 
     def delete_all(self) -> None:
-        """Remove this folder with all that is in it; nothing happens where there is none."""
+        """Remove this folder and its content, if it exists."""
         if self.remote:
             fs, path = split(self.uri)
             with explained(self.uri), contextlib.suppress(FileNotFoundError):
                 fs.delete_dir(path)
         else:
             with explained(self.uri):
-                while self.path.exists():  # a file that another process removes meanwhile ends one round
+                while self.path.exists():  # repeated if another process removes a file meanwhile
                     with contextlib.suppress(FileNotFoundError):
                         shutil.rmtree(self.path)
 

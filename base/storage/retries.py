@@ -1,8 +1,8 @@
-"""An object store that is asked again where it is overloaded: with growing, jittered pauses, for up to two minutes.
+"""Retries for overloaded object stores: with exponential, jittered pauses, for up to two minutes.
 
-The AWS SDK tries each request several times. What still fails, or what the SDK does not try again (a HEAD, whose answer
-holds no reason; an error longer than the range that was asked for), is asked for again here. Only what can be asked for
-twice is: a file is read, or written whole.
+The AWS SDK retries each request several times. Requests that still fail, or that the SDK does not retry (a HEAD, whose
+response has no reason; an error longer than the requested range), are retried here, if they are idempotent: reading a
+file, or writing it as a whole.
 """
 
 import io
@@ -30,14 +30,14 @@ _CHUNK = 16 << 20
 
 
 def is_overloaded(error: OSError) -> bool:
-    """Whether a store says that it might answer later."""
+    """Whether an error means that the store is overloaded."""
     return _OVERLOADED.search(str(error)) is not None
 
 
 def retry(action: Callable[[], Result], patience_s: float = _PATIENCE_S) -> Result:
-    """What ``action`` returns, tried again while the store is overloaded; the last OSError after ``patience_s``.
+    """Call ``action``, retried while the store is overloaded; raises the last OSError after ``patience_s``.
 
-    Pauses are drawn from 0 to a bound that doubles, so that many clients do not come back at once.
+    Pauses are drawn from 0 to a doubling bound, so that many clients do not retry at once.
     """
     end, bound = time.monotonic() + patience_s, _FIRST_S
     while True:
@@ -51,24 +51,24 @@ def retry(action: Callable[[], Result], patience_s: float = _PATIENCE_S) -> Resu
 
 
 def s3_filesystem(**options: Any) -> pafs.FileSystem:
-    """S3 with retries; ``options`` as of :class:`pyarrow.fs.S3FileSystem`."""
+    """S3 with retries; ``options`` are those of :class:`pyarrow.fs.S3FileSystem`."""
     return pafs.PyFileSystem(RetryingStore(options))
 
 
 def direct(fs: pafs.FileSystem) -> pafs.FileSystem:
-    """The file system without retries of this module, for what is itself tried again."""
+    """The file system without this module's retries, for operations that are retried as a whole."""
     handler = fs.handler if isinstance(fs, pafs.PyFileSystem) else None
     return handler.store if isinstance(handler, RetryingStore) else fs
 
 
 class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has no types
-    """:class:`pyarrow.fs.S3FileSystem` with every operation tried again. Picklable; equal where the options are."""
+    """:class:`pyarrow.fs.S3FileSystem` with retries of every operation. Picklable; equal if the options are."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
-        # The SDK's own pauses double from 25 ms: seven of them are three seconds.
+        # The SDK's pauses double from 25 ms: seven attempts take three seconds.
         retries = pafs.AwsDefaultS3RetryStrategy(max_attempts=7)
-        # Small files by one PUT instead of three requests.
+        # Writes small files by one PUT instead of three requests.
         self.store = pafs.S3FileSystem(retry_strategy=retries, allow_delayed_open=True, **options)
 
     def __reduce__(self) -> "tuple[type[RetryingStore], tuple[dict[str, Any]]]":
@@ -84,19 +84,19 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
         return hash(tuple(sorted(self.options)))
 
     def get_type_name(self) -> str:
-        """As in the names of errors."""
+        """The type name for error messages."""
         return "s3"
 
     def normalize_path(self, path: str) -> str:
-        """The path as the store writes it."""
+        """The normalised path."""
         return str(self.store.normalize_path(path))
 
     def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
-        """What lies at these paths."""
+        """Information about these paths."""
         return list(retry(lambda: self.store.get_file_info(paths)))
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
-        """What lies in a folder."""
+        """Information about a folder's content."""
         return list(retry(lambda: self.store.get_file_info(selector)))
 
     def create_dir(self, path: str, recursive: bool) -> None:
@@ -104,15 +104,15 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
         retry(lambda: self.store.create_dir(path, recursive=recursive))
 
     def delete_dir(self, path: str) -> None:
-        """Delete a folder with all that is in it."""
+        """Delete a folder and its content."""
         retry(lambda: self.store.delete_dir(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        """Delete all that is in a folder."""
+        """Delete the content of a folder."""
         retry(lambda: self.store.delete_dir_contents(path, missing_dir_ok=missing_dir_ok))
 
     def delete_root_dir_contents(self) -> None:
-        """Never asked for."""
+        """Not used."""
         raise NotImplementedError
 
     def delete_file(self, path: str) -> None:
@@ -128,15 +128,15 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
         retry(lambda: self.store.copy_file(source, target))
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
-        """A file to read from its start."""
+        """A file for sequential reads."""
         return self.open_input_file(path)
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        """A file to read anywhere."""
+        """A file for random access."""
         return pa.PythonFile(_Reader(retry(lambda: self.store.open_input_file(path))), mode="r")
 
     def open_output_stream(self, path: str, metadata: dict[str, str] | None) -> pa.NativeFile:
-        """A file to write, which appears whole when it is closed."""
+        """A file to write, which is stored atomically on close."""
         return pa.PythonFile(_Writer(self.store, path), mode="w")
 
     def open_append_stream(self, path: str, metadata: dict[str, str] | None) -> pa.NativeFile:
@@ -145,7 +145,7 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
 
 
 class _Reader(io.RawIOBase):
-    """A file whose reads are tried again."""
+    """A file with retried reads."""
 
     def __init__(self, file: pa.NativeFile) -> None:
         self.file, self.length, self.at = file, file.size(), 0
@@ -183,7 +183,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Writer(io.RawIOBase):
-    """A file that is kept here until it is closed, then written whole."""
+    """A file that is buffered locally and uploaded on close."""
 
     def __init__(self, store: pafs.FileSystem, path: str) -> None:
         self.store, self.path = store, path

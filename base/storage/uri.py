@@ -1,4 +1,4 @@
-"""Places by URI: which are local, and the file system behind each."""
+"""URIs: local or remote, and their file systems."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def is_remote(uri: str) -> bool:
 def local_path(uri: str) -> Path:
     """The absolute local path behind a plain path or a ``file://`` URI."""
     path = Path(uri.removeprefix("file://"))
-    with contextlib.suppress(RuntimeError):  # a file may be called ~x, where there is no user x
+    with contextlib.suppress(RuntimeError):  # a file may be named ~x without a user x
         path = path.expanduser()
     path = path.absolute()
     return path.resolve() if ".." in path.parts else path
@@ -31,7 +31,7 @@ def local_path(uri: str) -> Path:
 
 @lru_cache(maxsize=64)
 def filesystem(root: str) -> pafs.FileSystem:
-    """The pyarrow file system for a URI root such as ``s3://bucket`` (``""``: local); one client a process."""
+    """The pyarrow file system for a URI root such as ``s3://bucket`` (``""``: local); one client per process."""
     if not root:
         return pafs.LocalFileSystem()
     scheme = root.split("://", 1)[0].lower()
