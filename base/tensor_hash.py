@@ -70,7 +70,7 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     try:
         if path.suffix == ".safetensors":
             file: Any = safe_open(path, framework="pt")  # stays open as long as a reader refers to it
-            for name in file.keys():  # noqa: SIM118 - it is no dictionary
+            for name in file.keys():  # noqa: SIM118 - safe_open is not a dict
                 yield name, lambda name=name: file.get_tensor(name)  # type: ignore[misc]
             return
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))

@@ -204,7 +204,7 @@ class _Export:
     where: tuple[str, ...] = ()
     """Rules a clip must meet, such as "moving_share>=0.01"."""
     ids: Path | None = None
-    """A file with a clip id a line; other clips are left out."""
+    """A file with one clip id per line; other clips are left out."""
     arrays: tuple[str, ...] = ()
     """Artifacts whose values are also written, as arrays/ID.npz, such as heatmaps."""
 

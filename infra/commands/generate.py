@@ -32,7 +32,7 @@ class Options:
     url: str = "http://127.0.0.1:8000"
     """The server's address."""
     image: Path | None = None
-    """The first frame; a JPEG, PNG or WebP file, or a video, whose first frame is taken."""
+    """The first frame; a JPEG, PNG or WebP file, or a video, of which the first frame is used."""
     prompt: str = ""
     """What should happen in the video."""
     out: str = ""
@@ -96,7 +96,7 @@ def _targets(options: Options) -> list[Path]:
         raise InputError(f"--num {options.num}: must be at least 1.")
     single = options.out.endswith(".mp4")
     if single and options.num > 1:
-        raise InputError(f"--out {options.out}: {options.num} videos are to be written; name a folder.")
+        raise InputError(f"--out {options.out}: {options.num} videos will be written; give a folder.")
     out = Path(options.out)
     try:
         (out.parent if single else out).mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ class Options:
     """Generate videos with a model folder, or with the newest checkpoint of a run."""
 
     image: Path | None = None
-    """The first frame; a JPEG, PNG or WebP file of any size, or a video, whose first frame is taken."""
+    """The first frame; a JPEG, PNG or WebP file of any size, or a video, of which the first frame is used."""
     prompt: str | None = None
     """What should happen; "" to leave it to the picture."""
     pairs: Path | None = None

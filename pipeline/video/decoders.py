@@ -168,7 +168,7 @@ def decode_with_decord(request: Request, out: UInt8[np.ndarray, "t h w 3"]) -> N
         raise VideoError("NotAVideo", f"decord: {str(error).strip().splitlines()[-1][:200]}") from error
     even = np.abs(times[1:] - times[0] - np.array(numbers) / request.fps) < 0.5 / request.fps
     if len(frames) < len(numbers) or len(reader) != request.frames or not even.all():
-        raise VideoError("FramesMissing", "decord's frame times are not reliable in this file")
+        raise VideoError("FramesMissing", "decord's frames do not match the probed frame count and rate")
     for index, number in enumerate(numbers):
         out[index] = fit(frames[number], request.height, request.width)
 

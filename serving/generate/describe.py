@@ -28,7 +28,7 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
     for path in network_files(place):
         part, _, file = path.rpartition("/")
         if not (folder / part).exists(file):
-            raise WeightsError(f"{uri}: there is no {path}. Name a complete model folder.")
+            raise WeightsError(f"{uri}: {path} is missing. Pass a complete model folder.")
     cell = read_cell(facts.latents, find_part(place, "vae") if has_weights(facts.latents) else None)
     changes = changes or SamplingChanges()
     spacings = _spacings(facts.schedule)

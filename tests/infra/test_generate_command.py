@@ -196,7 +196,7 @@ def test_a_connection_that_is_lost_names_what_is_left(motif: Motif, star: Path, 
         asked = ["--url", script.url, "--image", star, "--prompt", "x", "--out", tmp_path / "a.mp4"]
         status, told, said = motif("generate", *asked)
     assert (status, told) == (7, "")
-    assert "not fetched, and left on the server: video_1" in said
+    assert "not downloaded, still on the server: video_1" in said
     assert f"motif: {script.url} cannot be reached" in said
     assert "Trying again in 0.2 s." in said
 
@@ -223,7 +223,7 @@ def test_what_the_server_refuses(motif: Motif, server: Server, star: Path, tmp_p
         (["--image", "star.png", "--prompt", "x"], "give an .mp4 file or a folder"),
         (["--image", "star.png", "--prompt", "x", "--out", "s3://bucket/a.mp4"], "on this machine"),
         (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "0"], "--num 0: must be at least 1"),
-        (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "2"], "name a folder"),
+        (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--num", "2"], "give a folder"),
         (["--image", "none.png", "--prompt", "x", "--out", "{}/a.mp4"], "image none.png: there is no such file"),
         (["--image", "star.png", "--prompt", "x", "--out", "{}/a.mp4", "--url", "here"], "url 'here'"),
     ],
@@ -238,4 +238,4 @@ def test_wrong_options_are_told_in_one_sentence(motif: Motif, tmp_path: Path, mo
 def test_a_folder_that_cannot_be_made(motif: Motif, star: Path) -> None:
     status, _, said = motif("generate", "--image", star, "--prompt", "x", "--out", star / "a.mp4")
     assert status == 4
-    assert "its folder cannot be made: File exists" in said or "Not a directory" in said
+    assert "its folder cannot be created: File exists" in said or "Not a directory" in said

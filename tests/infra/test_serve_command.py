@@ -274,7 +274,8 @@ def test_what_is_waited_for_is_told_and_a_second_signal_ends_it(unready: Running
     store.queue.leave("w")
     store.upkeep.start_run("next", alone=True)
     unready.drain(threading.Event())  # nothing runs
-    assert unready.said[1] == f"No more jobs are accepted: 2 waiting jobs stay in {folder} for the next start."  # type: ignore[attr-defined]
+    last = unready.said[1]  # type: ignore[attr-defined]
+    assert last == f"No more jobs are accepted: 2 waiting jobs stay in {folder} for the next start."
     store.close()
 
 

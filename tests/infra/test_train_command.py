@@ -60,7 +60,7 @@ def test_clips_that_lack_an_artifact_are_told(motif: Motif, tmp_path: Path, more
     dataset = write_toy(Folder(str(tmp_path / "data")), Toy(failed={"latents": {1, 2}}))
     status, _, said = motif(*arguments(dataset.uri, tmp_path / "run", *more))
     assert status == 0, said
-    assert f"{dataset.uri}: of its clips 2 lack latents, and are left out. Run the `motif preprocess`" in said
+    assert f"{dataset.uri}: of its clips 2 lack latents, and are left out. Run its `motif preprocess`" in said
 
 
 def test_a_dry_run_writes_nothing(motif: Motif, dataset: str, tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def test_parts_that_do_not_say_how_they_were_made_are_refused(history: History) 
     (history.dataset / "dataset.json").unlink()
     for name in part_names(folder / "clips"):
         write_part(folder / "clips", name, read_part(folder / "clips", name), FACTS, {"fingerprint": "f"})
-    with pytest.raises(InputError, match=r"d/clips: dataset.json is missing or broken, and these parts do not say"):
+    with pytest.raises(
+        InputError, match=r"d/clips: dataset.json is missing or broken, and these parts do not describe"
+    ):
         history.run(step(), Life())
 
 

@@ -86,7 +86,7 @@ def test_it_is_looked_at(old: Folder, tmp_path: Path, capsys: pytest.CaptureFixt
     assert stats.rejects == {"filtered, probe: TooShort": 1, "failed, probe: NotAVideo": 1}
     assert "  flow.estimator: dis" in explain_artifacts(old)
     assert explain_clip(old, "000003.mp4")[0].endswith(": written")
-    assert "schema version 1: this recipe makes a new dataset" in explain_recipe(old, sprites_image())[0]
+    assert "schema version 1: this recipe needs a new dataset" in explain_recipe(old, sprites_image())[0]
     write_report(old, tmp_path / "page.html", ReportOptions(num=3))
     assert "the cyan triangle" in (tmp_path / "page.html").read_text() or (tmp_path / "page.html").stat().st_size
     out = tmp_path / "view.json"

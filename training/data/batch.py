@@ -19,8 +19,8 @@ _LOGVAR = (-30.0, 20.0)
 class Batch:
     """Clips ready for the network, float32.
 
-    ``latents`` are a scaled sample of the posterior; ``text`` holds the empty prompt's states where it was dropped;
-    ``image_tokens`` is None if the model takes none.
+    ``latents`` are a scaled sample of the posterior; ``text`` is the empty prompt if the caption was dropped;
+    ``image_tokens`` is None if the model takes no image tokens.
     """
 
     latents: Float[Tensor, "b c t h w"]

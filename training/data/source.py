@@ -208,7 +208,7 @@ class Source:
         return max(1, clips // largest) if clips else 0
 
     def read(self, place: Place) -> Sample:
-        """A clip: ``mean``, ``logvar`` (where there is one), ``heatmap`` in 0 to 1, ``text``, ``fps``, ``clip_id``."""
+        """A clip: ``mean``, ``logvar`` (if stored), ``heatmap`` in 0 to 1, ``text``, ``fps``, ``clip_id``."""
         raw = self._group(place.group)[place.row]
         sample = {name: raw[name] for name in ("clip_id", "caption", "fps", "text")}
         sample["fps"] = min(sample["fps"], self.fps_max)

@@ -36,7 +36,7 @@ class Meter:
         return data
 
     def read(self) -> dict[str, float]:
-        """The step since :meth:`next`. ``mfu`` only where the device's peak is known."""
+        """The step since :meth:`next`. ``mfu`` only if the device's peak is known."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the optimiser's kernels may still be running
         seconds = time.perf_counter() - self.started
@@ -55,7 +55,7 @@ class Pace:
     last: deque[float] = field(default_factory=lambda: deque(maxlen=20))
 
     def describe(self, seconds: float, left: int) -> str:
-        """The end of a step's line, after a step of ``seconds``; empty where no step is left."""
+        """The end of a step's line, after a step of ``seconds``; empty if no step is left."""
         self.last.append(seconds)
         return f"  left {_in_words(median(self.last) * left)}" if left else ""
 

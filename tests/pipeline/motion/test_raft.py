@@ -76,7 +76,7 @@ def test_sizes_raft_cannot_take(weights: Path) -> None:
 
 def test_missing_weights_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"RAFT-large: .*fetch https://.*raft_large.*or choose a recipe with DIS"):
+    with pytest.raises(WeightsError, match=r"RAFT-large: .*download https://.*raft_large.*or choose a recipe with DIS"):
         Raft().identity()
 
 

@@ -114,7 +114,7 @@ def test_high_dynamic_range_is_refused_with_its_transfer_function(tmp_path: Path
     [
         ({"colorspace": 8}, "its colour matrix, ycgco"),
         ({"color_trc": 8}, "its transfer function is linear"),
-        ({"color_primaries": 9}, "may be of high dynamic range"),
+        ({"color_primaries": 9}, "may have high dynamic range"),
     ],
 )
 def test_colours_that_cannot_be_read_are_refused(tmp_path: Path, tags: dict[str, int], reason: str) -> None:

@@ -69,7 +69,7 @@ def test_a_model_whose_own_defaults_no_request_may_say(tmp_path: Path) -> None:
 
 def test_a_model_of_which_a_part_is_missing(folder: str) -> None:
     (Path(folder) / "unet" / "config.json").unlink()
-    with pytest.raises(WeightsError, match=r"there is no unet/config\.json"):
+    with pytest.raises(WeightsError, match=r"unet/config\.json is missing"):
         describe("m", folder)
 
 

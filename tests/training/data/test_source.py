@@ -67,8 +67,8 @@ def test_clips_that_are_left_out_are_told(tmp_path: Path) -> None:
     """Of clips that failed, and of a part that is gone."""
     dataset = write_toy(Folder(str(tmp_path / "d")), Toy(failed={"latents": {1}}))
     assert Source(dataset.uri, Artifacts()).lack() == (
-        f"{dataset.uri}: of its clips 1 lack latents, and are left out. Run the `motif preprocess` that made them "
-        "again, and `motif retry` for clips that failed."
+        f"{dataset.uri}: of its clips 1 lack latents, and are left out. Run its `motif preprocess` "
+        "again, and `motif retry` for failed clips."
     )
     ((dataset / "heatmaps").path / part_names(dataset / "heatmaps")[0]).unlink()
     assert "of its clips 1 lack latents, 8 lack heatmaps, and are left out" in str(
@@ -89,7 +89,7 @@ def test_clips_that_are_left_out_are_told(tmp_path: Path) -> None:
     ("artifacts", "told"),
     [
         (Artifacts(latents="latentz"), "artifact 'latentz' is not in the dataset"),
-        (Artifacts(heatmaps="latents"), "--artifacts.heatmaps latents: .* is of kind latents"),
+        (Artifacts(heatmaps="latents"), "--artifacts.heatmaps latents: .* it has kind latents"),
     ],
 )
 def test_artifacts_that_are_not_there(toy_dataset: Folder, artifacts: Artifacts, told: str) -> None:

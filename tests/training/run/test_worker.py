@@ -80,7 +80,7 @@ def test_passes_are_told_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("loss", "told"),
     [
-        (MotionFocal(weight=5.0), "loss = plain + 5 x motion; norm: of the gradient before it is clipped to 1;"),
+        (MotionFocal(weight=5.0), "loss = plain + 5 x motion; norm: gradient norm before clipping to 1;"),
         (MotionFocal(weight=0.0), "loss = plain (without motion); norm"),
     ],
 )

@@ -78,7 +78,7 @@ def test_folders_that_hold_no_run(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: not a run"):
         compare(uris(runs, "base", "nowhere"))
     (tmp_path / "config.json").write_text((runs / "base" / "config.json").read_text())
-    with pytest.raises(InputError, match=r"metrics.jsonl has no step yet"):
+    with pytest.raises(InputError, match=r"metrics.jsonl has no steps yet"):
         compare([*uris(runs, "base"), str(tmp_path)])
 
 

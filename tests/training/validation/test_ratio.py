@@ -136,7 +136,7 @@ def test_the_posterior_is_sampled_from_the_same_key(tmp_path: Path) -> None:
 
 
 def test_what_is_no_number_is_told(source: Source) -> None:
-    with pytest.raises(NotFinite, match="clip clip0000 at timestep 0 is not a number"):
+    with pytest.raises(NotFinite, match="clip clip0000 at timestep 0 is not finite"):
         measure(Silent(float("nan")), Schedule(), everything(source), OPTIONS, quiet)
 
 
@@ -212,7 +212,7 @@ def test_nothing_moves(tmp_path: Path) -> None:
     toy = Toy(clips=3, still=frozenset(range(3)))
     source = Source(write_toy(Folder(str(tmp_path / "d")), toy).uri, Artifacts())
     errors = measure(Silent(), Schedule(), everything(source), OPTIONS, quiet)
-    with pytest.raises(InputError, match="none of the 3 clips has a cell of its heatmap above the threshold"):
+    with pytest.raises(InputError, match="none of the 3 clips has a heatmap cell above the threshold"):
         compare_ratios([("run", errors)], 10, 0)
 
 
