@@ -26,7 +26,6 @@ from dataset.parts.schema import Column
 from dataset.parts.tables import part_names
 
 Sample = dict[str, Any]
-_OPEN_FILES = 128
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class FeatureReader:
     """Reads clips that have all of the given artifacts.
 
     ``artifacts`` are names, or names with the columns to read (by default all); ``clip_columns`` are columns of the
-    clips to read as well (``clip_id`` always is). InputError if an artifact or column is missing, or no part has all.
+    clips to read as well (``clip_id`` always is); up to ``open_files`` parts stay open, the last used. InputError if an
+    artifact or column is missing, or no part has all.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class FeatureReader:
         dataset: Folder,
         artifacts: Sequence[str] | Mapping[str, Sequence[str]],
         clip_columns: Sequence[str] = ("text_id", "fps"),
+        open_files: int = 128,
     ) -> None:
         self.dataset = dataset
+        self.open_files = open_files
         self.catalog = Catalog.require(dataset)
         if not artifacts:
             raise InputError(f"{dataset.uri}: give at least one artifact to read.")
@@ -97,7 +99,7 @@ class FeatureReader:
             except FileNotFoundError as error:
                 raise damaged(self.dataset / folder, part, "it is missing") from error
             self._files[key] = file, [0, *accumulate(file.group_rows)]
-            if len(self._files) > _OPEN_FILES:
+            if len(self._files) > self.open_files:
                 self._files.popitem(last=False)[1][0].close()
         self._files.move_to_end(key)
         return self._files[key]
@@ -126,7 +128,7 @@ class FeatureReader:
         if part not in self._clips:
             table = read_part(self.dataset / "clips", part, self.clip_columns)
             self._clips[part] = {name: table.column(name).to_pylist() for name in self.clip_columns}
-            if len(self._clips) > _OPEN_FILES:
+            if len(self._clips) > self.open_files:
                 self._clips.popitem(last=False)
         self._clips.move_to_end(part)
         return self._clips[part]

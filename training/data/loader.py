@@ -70,7 +70,7 @@ class Batches:
             held = source.groups_in(plan.window)
             self.orders.append(make_order(source.rows, plan.seed, number, held))
             if held:
-                source.kept_groups = _groups_of_a_worker(held, share.world, source.weight / sum(weights))
+                source.kept_groups = groups_of_a_worker(held, share.world, source.weight / sum(weights))
 
     def make(self, step: int) -> StepData:
         """The data of a step. Moves the cursor."""
@@ -93,7 +93,7 @@ class Batches:
         return collate(samples, draws, source.empty_text, source.facts.scaling_factor)
 
 
-def _groups_of_a_worker(held: int, world: int, weight: float) -> int:
+def groups_of_a_worker(held: int, world: int, weight: float) -> int:
     """How many of the groups in use a worker keeps: its share, and more for a dataset with a small weight."""
     part = 1 / (world * weight) if weight else 1.0
     return held if part >= 1 else min(held, math.ceil(_SLACK * held * part))

@@ -74,10 +74,10 @@ class SpreadOrder:
         """The n-th clip of the endless order."""
         epoch, at = divmod(n, self.length)
         if self._epoch[0] != epoch:
-            self._epoch = (epoch, *self._sort(epoch))
+            self._epoch = (epoch, *self.epoch(epoch))
         return Place(int(self._epoch[1][at]), int(self._epoch[2][at]))
 
-    def _sort(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Group and row of every clip of an epoch, in their order."""
         rng = np.random.default_rng([*self.seed, epoch])
         groups = rng.permutation(self.used)

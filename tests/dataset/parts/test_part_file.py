@@ -129,14 +129,13 @@ def test_training_reads_no_part_of_other_clips(copy: Folder) -> None:
 
 
 def test_training_says_which_part_is_damaged_or_gone(copy: Folder) -> None:
-    reader = FeatureReader(copy, ("latents",))
-    reader._files.clear()
+    reader = FeatureReader(copy, ("latents",), open_files=1)
     path = copy.path / "latents" / "part-b.parquet"
     data = path.read_bytes()
     path.write_bytes(zeroed(data))
     with pytest.raises(DamagedFile, match="latents/part-b.parquet is damaged"):
         list(reader.samples(0, 0))
-    reader._files.clear()
+    reader.read(reader.groups[0])  # of part-a: that one is open now
     path.unlink()
     with pytest.raises(DamagedFile, match="latents/part-b.parquet is damaged: it is missing"):
         list(reader.samples(0, 0))
@@ -147,10 +146,10 @@ def test_states_of_captions_are_checked(copy: Folder) -> None:
     whole = path.read_bytes()
     with PartFile(copy / "text", path.name) as file:
         at = file.footer.metadata.row_group(1).column(2).data_page_offset + 60
-    text = TextReader(copy)
+    text, captions = TextReader(copy), read_part(copy / "text", path.name, ["text_id"]).column("text_id").to_pylist()
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
     with pytest.raises(DamagedFile, match="text/part-b.parquet"):
-        [text.states(key) for key in text._places]
+        [text.states(caption) for caption in captions]
 
 
 def test_a_part_without_seal_is_read_as_version_1_wrote_it(copy: Folder) -> None:
@@ -191,17 +190,15 @@ def test_what_is_proven_is_read_unchecked_and_only_that(copy: Folder) -> None:
         assert file.read() == read_part(folder, part)
 
 
-def test_a_part_that_is_written_to_between_epochs_is_checked_again(
-    copy: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_part_that_is_written_to_between_epochs_is_checked_again(copy: Folder) -> None:
     """Each epoch opens parts anew where few are kept open; what was proven holds for the same file only."""
-    monkeypatch.setattr("dataset.reading._OPEN_FILES", 1)
-    reader = FeatureReader(copy, ("latents", "heatmaps"))
+    reader = FeatureReader(copy, ("latents", "heatmaps"), open_files=1)
     first = [sample["clip_id"] for sample in reader.samples(0, 0)]
     assert sorted(sample["clip_id"] for sample in reader.samples(0, 1)) == sorted(first)
     path = (copy / "latents").path / part_names(copy / "latents")[0]
+    column = read_footer(copy / "latents", path.name).metadata.row_group(0).column(1)
     data = bytearray(path.read_bytes())
-    data[len(data) // 3] ^= 16
+    data[column.data_page_offset + column.total_compressed_size - 8] ^= 16  # a value: only the checks can tell
     path.write_bytes(data)
     with pytest.raises(DamagedFile):
         list(reader.samples(0, 2))

@@ -1,5 +1,7 @@
 """Which clips, noise and texts make a step, for any number of workers."""
 
+import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from base.errors import StorageError
 from base.storage.folder import Folder
+from dataset.reading import RowGroup, Sample
 from diffusion.schedule import Schedule
 from tests.training.datasets import Toy, write_toy
 from training.data.batch import Batch
@@ -20,6 +23,23 @@ PLAN = BatchPlan(batch=8, seed=0, process=Schedule())
 @pytest.fixture(scope="module")
 def source(toy_dataset: Folder) -> Source:
     return Source(toy_dataset.uri, Artifacts())
+
+
+class Reads:
+    """The row groups that a source reads, and those of them whose samples are still in memory."""
+
+    def __init__(self, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: dict[int, weakref.ref[np.ndarray]] = {}
+        self.read, self.numbers = source.reader.read, {group: n for n, group in enumerate(source.reader.groups)}
+        monkeypatch.setattr(source.reader, "read", self.noted)
+
+    def noted(self, group: RowGroup) -> list[Sample]:
+        samples = self.read(group)
+        self.seen[self.numbers[group]] = weakref.ref(samples[0]["latents/mean"])
+        return samples
+
+    def held(self) -> int:
+        return sum(array() is not None for array in self.seen.values())
 
 
 def micro_batches(
@@ -63,33 +83,37 @@ def test_a_step_goes_on_from_its_cursor_alone(source: Source) -> None:
         assert by_noise(list(again.make(step).micro_batches)) == by_noise(list(made[step].micro_batches))
 
 
-def test_workers_share_the_row_groups(tmp_path: Path) -> None:
+def test_workers_share_the_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch holds clips of many groups and is dealt out by group: each worker reads its own, and keeps few."""
     dataset = write_toy(Folder(str(tmp_path)), Toy(clips=128, clips_a_part=32, clips_a_row_group=4))
     plan = BatchPlan(16, 0, Schedule(), window=128)
-    read, kept = [], []
+    wanted, read = [], []
     for rank in range(2):
         mine = Source(dataset.uri, Artifacts())
         batches = Batches([mine], plan, Share(rank, 2, 8))
         assert mine.kept_groups == 24
-        read.append({place.group for place in (batches.orders[0][n] for n in range(16))})
+        wanted.append({place.group for place in (batches.orders[0][n] for n in range(16))})
+        reads = Reads(mine, monkeypatch)
         batches.make(0)
-        kept.append(set(mine._groups))
-    assert len(read[0]) == 16  # of 32: one clip of each
-    assert not kept[0] & kept[1]
-    assert kept[0] | kept[1] == read[0]
+        read.append(reads.seen.keys())
+    assert len(wanted[0]) == 16  # of 32: one clip of each
+    assert max(read[0]) < min(read[1])
+    assert read[0] | read[1] == wanted[0]
 
 
-def test_a_window_of_few_clips_gives_the_same_batches_and_holds_few_groups(tmp_path: Path) -> None:
+def test_a_window_of_few_clips_gives_the_same_batches_and_holds_few_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = write_toy(Folder(str(tmp_path)), Toy(clips=64, clips_a_part=32, clips_a_row_group=4))
     plan = BatchPlan(8, 0, Schedule(), window=32)
     ample, scarce = Source(dataset.uri, Artifacts()), Source(dataset.uri, Artifacts())
     one, other = (Batches([source], plan, Share(0, 1, 8)) for source in (ample, scarce))
     scarce.kept_groups = 1
+    of_ample, of_scarce = Reads(ample, monkeypatch), Reads(scarce, monkeypatch)
     for step in range(12):
         assert by_noise(list(one.make(step).micro_batches)) == by_noise(list(other.make(step).micro_batches))
-        assert len(ample._groups) <= 8
-        assert len(scarce._groups) == 1
+        assert of_ample.held() <= 8
+        assert of_scarce.held() == 1
 
 
 def test_texts_are_dropped_by_sample(source: Source) -> None:
@@ -147,13 +171,14 @@ def test_a_prefetcher_raises_what_went_wrong_and_ends(tmp_path: Path) -> None:
     dataset = write_toy(Folder(str(tmp_path)))
     source = Source(dataset.uri, Artifacts())
     for part in (tmp_path / "latents").iterdir():
-        part.write_bytes(b"no parquet")
-    source.reader._files.clear()
+        part.write_bytes(b"\xff" * part.stat().st_size)
     with Prefetcher(Batches([source], PLAN, Share(0, 1, 8)), 0, 4) as steps, pytest.raises(StorageError, match="part-"):
         next(steps)
 
 
 def test_leaving_a_prefetcher_ends_its_thread(source: Source) -> None:
+    before = set(threading.enumerate())
     with Prefetcher(Batches([source], PLAN, Share(0, 1, 8)), 0, 1000) as steps:
         next(steps)
-    assert not steps._thread.is_alive()
+        (thread,) = set(threading.enumerate()) - before
+    assert not thread.is_alive()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.data.loader import _groups_of_a_worker
+from training.data.loader import groups_of_a_worker
 from training.data.order import BlockOrder, Place, SpreadOrder
 
 
@@ -73,6 +73,7 @@ def test_a_spread_order_gives_every_clip_once_an_epoch(sizes: list[int], held: i
     for number in (0, 3):
         places = epoch(order, number)
         assert sorted((place.group, place.row) for place in places) == everything
+        assert [(place.group, place.row) for place in places] == list(zip(*order.epoch(number), strict=True))
         again = SpreadOrder(groups(*sizes), seed, held=held)  # nothing is remembered
         assert again[number * len(order) + len(places) - 1] == places[-1]
     if sum(sizes) > 20:
@@ -83,7 +84,7 @@ def test_a_spread_order_gives_every_clip_once_an_epoch(sizes: list[int], held: i
 
 def epoch_groups(rows: int = 1_000_000, group: int = 8, window: int = 2048) -> tuple[np.ndarray, np.ndarray]:
     order = SpreadOrder([np.arange(group)] * (rows // group), seed=0, held=window // group)
-    return order._sort(0)
+    return order.epoch(0)
 
 
 def test_a_batch_of_64_holds_60_videos_at_a_million_clips() -> None:
@@ -106,7 +107,7 @@ def test_a_window_bounds_the_groups_in_memory(world: int, most: float) -> None:
     """With as many groups as a worker may keep, each is read about once, or by two workers of eight."""
     found, _ = epoch_groups(rows=160_000)
     held: dict[int, None] = {}
-    reads, each, kept = 0, 64 // world, _groups_of_a_worker(256, world, 1.0)
+    reads, each, kept = 0, 64 // world, groups_of_a_worker(256, world, 1.0)
     assert kept == {1: 256, 8: 48}[world]
     for batch in found.reshape(-1, 64):
         for group in np.sort(batch)[each * (world // 2) : each * (world // 2 + 1)].tolist():
