@@ -15,7 +15,7 @@ from pipeline.graph.monitor import Counts
 
 STALL_S = 120.0
 WAIT_S = 15.0
-_LINE_EVERY_S = 10.0
+LINE_EVERY_S = 10.0
 
 
 @dataclass
@@ -51,12 +51,13 @@ class Progress:
         if self.out.is_terminal:
             with Live(console=self.out, auto_refresh=False, transient=True) as live:
                 while not self._stop.wait(1.0):
-                    live.update(self.table(self._counts()), refresh=True)
+                    live.update(self.table(self.watch()), refresh=True)
         else:
-            while not self._stop.wait(_LINE_EVERY_S):
-                self.out.print(self.line(self._counts()), soft_wrap=True, highlight=False)
+            while not self._stop.wait(LINE_EVERY_S):
+                self.out.print(self.line(self.watch()), soft_wrap=True, highlight=False)
 
-    def _counts(self) -> Counts:
+    def watch(self) -> Counts:
+        """The counts now; where they have stood still for too long, that is said."""
         counts = self.read()
         state = tuple(counts[stage].left for stage in self.stages)
         if state != self._last[0]:

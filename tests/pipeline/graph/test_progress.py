@@ -87,23 +87,23 @@ def test_a_standstill_is_told_once_and_again_after_it_moved(monkeypatch: pytest.
     monkeypatch.setattr(progress, "STALL_S", 0.0)
     now = counts(20, 5, 5)
     shown, text = make(now)
-    shown._counts()
+    shown.watch()
     assert text.getvalue() == ""
     for _ in range(3):
-        shown._counts()
+        shown.watch()
     assert text.getvalue() == "featurize has stalled for 0 s with 15 waiting\n"
     now["featurize"].left = 6
-    shown._counts()
+    shown.watch()
     now["write"].left = 6
-    shown._counts()
+    shown.watch()
     assert text.getvalue().count("\n") == 1
-    shown._counts()
+    shown.watch()
     assert text.getvalue().endswith("\nfeaturize has stalled for 0 s with 14 waiting\n")
 
 
 def test_a_log_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line a state however narrow the console, without colours or control characters."""
-    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.02)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.02)
     shown, text = make(counts(15, 12, 10, failed=2))
     deadline = time.monotonic() + 20
     with shown:

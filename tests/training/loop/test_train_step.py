@@ -1,5 +1,6 @@
 """The gradient of a step, however it is spread over passes and workers; and that it learns."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,25 @@ from training.run.worker import Worker
 
 
 def gradients(job: TrainJob, world: World) -> dict[str, Tensor]:
-    """The gradient of the first step, before clipping, without dropout (which is drawn by forward pass)."""
+    """What the optimiser is given in the first step: unclipped, without dropout (which is drawn by forward pass)."""
     worker = Worker(job, world, lambda line: None)
     for module in worker.state.network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    train_step = TrainStep(worker.state, Objective(job.config.schedule, job.config.loss), TOY.optimiser, world, 0)
-    with worker.batches() as steps:
-        train_step._gradients(next(steps))
     network = getattr(worker.state.network, "module", worker.state.network)
     found = {}
-    for name, parameter in network.named_parameters():
-        grad = parameter.grad.full_tensor() if hasattr(parameter.grad, "full_tensor") else parameter.grad
-        if grad is not None:
-            found[name] = grad.clone()
+
+    def note(*_: object) -> None:
+        for name, parameter in network.named_parameters():
+            grad = parameter.grad.full_tensor() if hasattr(parameter.grad, "full_tensor") else parameter.grad
+            if grad is not None:
+                found[name] = grad.clone()
+
+    worker.state.optimiser.register_step_pre_hook(note)
+    options = replace(TOY.optimiser, clip_norm=math.inf)
+    train_step = TrainStep(worker.state, Objective(job.config.schedule, job.config.loss), options, world, 0)
+    with worker.batches() as steps:
+        train_step.step(next(steps))
     return found
 
 
