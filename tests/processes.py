@@ -1,5 +1,6 @@
 """Processes of this machine."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ def processes() -> dict[int, tuple[int, str]]:
             except (FileNotFoundError, ProcessLookupError):
                 continue
     return found
+
+
+def children(mark: str, of: int | None = None) -> set[int]:
+    """Those that a process, by default this one, has started itself and that have ``mark`` in their command lines."""
+    of = os.getpid() if of is None else of
+    return {pid for pid, (parent, command) in processes().items() if parent == of and mark in command}
 
 
 def descendants(root: int) -> Iterator[tuple[int, str]]:

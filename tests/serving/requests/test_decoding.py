@@ -15,7 +15,7 @@ from media.picture import PictureError, decode_picture, fit
 from serving.errors import ApiError
 from serving.requests.decoding import DecodeLimits, PictureDecoder
 from tests.media.pictures import encoded, jpeg_of_scans
-from tests.processes import processes
+from tests.processes import children
 from tests.serving.calls import png
 
 MIB = 1 << 20
@@ -35,10 +35,9 @@ def opened() -> Iterator[Open]:
         decoder.close()
 
 
-def children() -> dict[int, int]:
-    """Processes of this one, and the bytes of memory that they hold."""
-    ours = [pid for pid, (parent, line) in processes().items() if parent == os.getpid() and "picture_child" in line]
-    return {pid: resident(pid) for pid in ours}
+def decoding() -> dict[int, int]:
+    """The processes that decode for this one, and the bytes of memory that they hold."""
+    return {pid: resident(pid) for pid in children("picture_child")}
 
 
 def resident(pid: int) -> int:
@@ -61,7 +60,7 @@ def test_the_pixels_are_those_of_the_decoder(opened: Open) -> None:
         with pytest.raises(PictureError) as caught:
             decode(decoder, data)
         assert caught.value.code == code
-    assert 1 <= len(children()) <= 2
+    assert 1 <= len(decoding()) <= 2
 
 
 def test_computing_has_an_end(opened: Open) -> None:
@@ -88,7 +87,7 @@ def test_what_a_large_picture_took_is_given_back(opened: Open) -> None:
     before = resident(os.getpid())
     assert np.abs(decode(decoder, data).astype(int) - (255, 0, 0)).max() <= 1  # what scaling rounds
     assert resident(os.getpid()) - before < 64 * MIB
-    assert sum(children().values()) < 256 * MIB
+    assert sum(decoding().values()) < 256 * MIB
 
 
 @pytest.mark.slow
@@ -113,25 +112,26 @@ def test_a_lost_process_is_replaced(opened: Open) -> None:
     decoder = opened(DecodeLimits())
     for number in (signal.SIGKILL, signal.SIGSEGV):
         decode(decoder, png())
-        (process,) = children()
+        (process,) = decoding()
         os.kill(process, number)
         assert (decode(decoder, png(1)) == fit(decode_picture(png(1)), 32, 64)).all()
-        assert process not in children()
+        assert process not in decoding()
 
 
 def test_a_turn_that_does_not_come(opened: Open) -> None:
     """Both processes are at work for others."""
     decoder, go = opened(DecodeLimits(turn_s=0.1)), threading.Event()
+    taken = threading.Barrier(3, timeout=20)
 
     def keep() -> None:
         with decoder.turn():
+            taken.wait()
             go.wait(20)
 
     with ThreadPoolExecutor(2) as pool:
         for _ in range(2):
             pool.submit(keep)
-        while decoder.turns._value:
-            pass
+        taken.wait()
         with pytest.raises(ApiError) as caught:
             decode(decoder, png())
         go.set()

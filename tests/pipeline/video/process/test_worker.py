@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -16,14 +17,22 @@ from pipeline.video.decoders import Request
 from pipeline.video.errors import VideoError
 from pipeline.video.process.worker import DecodeLimits, VideoWorker
 from pipeline.video.sampling import Span
+from tests.processes import children
 from tests.videos import number_of, pictures, write
 
+CHILD = "pipeline.video.process.child"
 WANTED = {"count": 4, "fps": 25.0, "variable_rate": False, "turns": 0, "pixel_aspect": 1.0, "height": 64, "width": 64}
 
 
 def sleeps(request: Request, out: np.ndarray) -> None:
-    """A decoder that hangs, as native ones do."""
+    """A decoder that hangs, as native ones do; beside the video it leaves the number of its process."""
+    request.path.with_name(f"{os.getpid()}.hangs").touch()
     time.sleep(3600)
+
+
+def hanging(video: str) -> set[int]:
+    """The processes that it hangs in, or hung."""
+    return {int(mark.stem) for mark in Path(video).parent.glob("*.hangs")}
 
 
 def eats(request: Request, out: np.ndarray) -> None:
@@ -79,8 +88,9 @@ def test_probe_and_decode(worker: VideoWorker, video: str) -> None:
 
 
 def test_a_failure_leaves_the_child_alive(worker: VideoWorker, video: str, tmp_path: Path) -> None:
+    before = children(CHILD)
     worker.probe(video)
-    child = worker._child
+    (child,) = children(CHILD) - before
     text = tmp_path / "b.mp4"
     text.write_text("no video")
     with pytest.raises(VideoError, match="Invalid data"):
@@ -89,7 +99,7 @@ def test_a_failure_leaves_the_child_alive(worker: VideoWorker, video: str, tmp_p
         worker.probe(str(tmp_path / "none.mp4"))
     assert caught.value.kind == "MissingFile"
     assert worker.probe(video).frames == 12
-    assert worker._child is child
+    assert children(CHILD) - before == {child}
 
 
 @pytest.mark.parametrize("worker", [limits("sleeps", deadline_s=1.5)], indirect=True)
@@ -120,45 +130,49 @@ def test_a_child_that_is_killed_is_replaced(worker: VideoWorker, video: str) -> 
 
 @pytest.mark.parametrize("worker", [limits("sleeps", deadline_s=60)], indirect=True)
 def test_a_child_killed_from_outside_twice_is_given_up(worker: VideoWorker, video: str) -> None:
-    killed = []
+    killed, given_up = set[int](), threading.Event()
 
     def kill() -> None:
-        while len(killed) < 2:
-            child = worker._child
-            if child is not None and child.served and child not in killed:
-                killed.append(child)
-                child._process.kill()
-            time.sleep(0.05)  # a poll, not a wait for something to have happened
+        while len(killed) < 2 and not given_up.wait(0.05):
+            for child in hanging(video) - killed:
+                killed.add(child)
+                os.kill(child, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
     thread.start()
     assert kind_of(worker, video) == "DecoderDied"
+    given_up.set()
     thread.join()
+    assert len(killed) == 2
 
 
 @pytest.mark.parametrize("worker", [DecodeLimits(clips_a_child=2)], indirect=True)
 def test_a_fresh_child_after_so_many_clips(worker: VideoWorker, video: str) -> None:
-    children = []
+    before, seen = children(CHILD), set[int]()
     for _ in range(5):
         worker.decode(video, Span(0, 1), WANTED)
-        children.append(worker._child)
-    assert len(set(children)) == 3
+        (child,) = children(CHILD) - before
+        seen.add(child)
+    assert len(seen) == 3
 
 
 ORPHAN = """
-import os, signal, sys
+import json, sys
 from pipeline.video.process.worker import DecodeLimits, VideoWorker
-worker = VideoWorker(DecodeLimits())
-worker.probe(sys.argv[1])
-print(worker._child._process.pid, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
+from pipeline.video.sampling import Span
+video, decoder, wanted = sys.argv[1:]
+VideoWorker(DecodeLimits(decoders=(decoder,))).decode(video, Span(0, 1), json.loads(wanted))
 """
 
 
 def test_the_child_dies_with_its_parent(video: str) -> None:
     """A decoder that hangs must not outlive a worker process that was killed."""
-    told = subprocess.run([sys.executable, "-c", ORPHAN, video], capture_output=True, text=True, check=False).stdout
-    child = int(told)
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, video, f"{__name__}:sleeps", json.dumps(WANTED)]) as parent:
+        while not hanging(video):
+            assert parent.poll() is None
+            time.sleep(0.05)
+        parent.kill()
+    (child,) = hanging(video)
     deadline = time.monotonic() + 20
     while _state(child) != "Z":
         assert time.monotonic() < deadline, "the child is still there"
