@@ -3,24 +3,27 @@
 import inspect
 import json
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.errors import WeightsError
 from base.tensor_hash import tensor_hash
 from base.weights import Weights
-from models.encoders import autoencoder, image, text
+from models.encoders import autoencoder, image, open_clip_weights, text
 from models.encoders.autoencoder import Autoencoder
-from models.encoders.text import ClipText
 
 Tensors = dict[str, Tensor]
 VAE = "diffusion_pytorch_model"
+TINY_CLIP = "ViT-S-32-alt"
 
 
 def some(seed: int = 0) -> Tensors:
@@ -67,8 +70,6 @@ def test_shards_do_not_count(tmp_path: Path) -> None:
 @given(st.integers(0, 3), st.sampled_from(["value", "name", "shape", "missing", "rounded"]))
 @settings(max_examples=20, deadline=None)
 def test_anything_else_counts(which: int, change: str) -> None:
-    import tempfile
-
     tensors = some()
     tensors["scale"] = torch.tensor(1 / 3)
     with tempfile.TemporaryDirectory() as folder:
@@ -154,27 +155,41 @@ def test_shards_and_names_of_old_diffusers_are_the_same_autoencoder(tiny_vae: Pa
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
 
 
-def test_the_defaults_are_those_of_diffusers() -> None:
+def test_what_an_old_config_leaves_out_is_the_default_of_diffusers(vae: Path) -> None:
     from diffusers import AutoencoderKL
 
-    theirs = inspect.signature(AutoencoderKL.__init__).parameters
-    ours = {name: tuple(v) if isinstance(v, list) else v for name, v in autoencoder._SETTINGS.items()}
-    assert ours == {name: theirs[name].default for name in ours}
+    config = json.loads((vae / "config.json").read_text())
+    theirs = inspect.signature(AutoencoderKL.__init__).parameters.values()
+    defaults = {one.name: one.default for one in theirs if one.default is not one.empty}
+    assert len(defaults) > 10
+
+    def with_config(config: dict[str, object]) -> str:
+        (vae / "config.json").write_text(json.dumps(config))
+        return vae_hash(vae)
+
+    given = with_config(config | defaults)
+    assert given != with_config(config)
+    for name in defaults:
+        assert with_config({key: value for key, value in (config | defaults).items() if key != name}) == given, name
 
 
-def test_a_tower_is_the_same_alone_and_in_a_whole_checkpoint(tmp_path: Path) -> None:
-    import open_clip
+@pytest.mark.parametrize(("module", "tower"), [(text, text.ClipText), (image, image.ClipImage)])
+def test_a_tower_is_the_same_alone_and_in_a_whole_checkpoint(
+    tmp_path: Path, module: Any, tower: Callable[[str], nn.Module]
+) -> None:
+    """And another one where any of its tensors is."""
+    with torch.device("meta"):
+        whole, own = open_clip_weights.create(TINY_CLIP).state_dict(), tower(TINY_CLIP).state_dict().keys()
+    assert own < whole.keys()
+    tensors = {name: torch.tensor([float(number)]) for number, name in enumerate(whole)}
+    alone = {name: tensors[name] for name in own}
 
-    torch.manual_seed(0)
-    whole = open_clip.create_model("ViT-S-32-alt", pretrained=None, load_weights=False).state_dict()
-    (tmp_path / "whole").mkdir()
-    torch.save(whole, tmp_path / "whole" / "open_clip_pytorch_model.bin")
-    for tower, module in (("text", text), ("image", image)):
-        (tmp_path / tower).mkdir()
-        alone = {name: tensor for name, tensor in whole.items() if name.startswith(module._TOWER)}
-        save_file(alone, tmp_path / tower / "open_clip_model.safetensors")
-        found = module.weights_hash(Weights(str(tmp_path / tower)))  # type: ignore[attr-defined]
-        assert found == module.weights_hash(Weights(str(tmp_path / "whole")))  # type: ignore[attr-defined]
-    loaded = ClipText("ViT-S-32-alt").state_dict().keys()
-    assert loaded == {name for name in whole if name.startswith(text._TOWER)}
-    assert image.ClipImage("ViT-S-32-alt").state_dict().keys() == {n for n in whole if n.startswith(image._TOWER)}
+    def tower_hash(tensors: Tensors) -> str:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        save_file(tensors, folder / "open_clip_model.safetensors")
+        return str(module.weights_hash(Weights(str(folder))))
+
+    of_tower = tower_hash(alone)
+    assert tower_hash(tensors) == of_tower
+    for name in own:
+        assert tower_hash(alone | {name: torch.tensor([-1.0])}) != of_tower, name

@@ -71,17 +71,34 @@ def test_what_may_pass(text: str, overloaded: bool) -> None:
     assert is_overloaded(OSError(text)) is overloaded
 
 
+class Clock:
+    """Stands for the module ``time``: whoever sleeps is awake at once, so much later."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "_LONGEST_S", 0.05)
-    tries = []
+    """After two minutes of pauses that grow to eight seconds."""
+    clock = Clock()
+    monkeypatch.setattr(retries, "time", clock)
 
     def overloaded() -> None:
-        tries.append(1)
         raise OSError("HTTP status 503")
 
     with pytest.raises(OSError, match="503"):
-        retry(overloaded, patience_s=0.5)
-    assert len(tries) > 5
+        retry(overloaded)
+    assert 120 <= sum(clock.pauses) < 128
+    assert all(pause <= min(0.1 * 2**number, 8) for number, pause in enumerate(clock.pauses))
+    assert max(clock.pauses) > 4
 
 
 def test_other_errors_are_not_tried_again() -> None:

@@ -6,7 +6,7 @@ import json
 import tempfile
 import threading
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -259,17 +259,28 @@ def test_those_who_hang_up(kind: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", [FORM, "application/json"])
+@pytest.mark.parametrize("kind", [FORM, URLENCODED, "application/json"])
 def test_the_event_loop_does_not_wait(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads, take = set(), bodies._take_reference
+    """Where the texts of megabytes are parsed and decoded."""
+    calls: set[tuple[str, threading.Thread]] = set()
 
-    def noted(fields: dict[str, Any]) -> Body:
-        threads.add(threading.current_thread())
-        return take(fields)
+    def noting(name: str, does: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any, **how: Any) -> Any:
+            calls.add((name, threading.current_thread()))
+            return does(*given, **how)
 
-    monkeypatch.setattr(bodies, "_take_reference", noted)
-    read(kind, form(FILE) if kind is FORM else b"{}")
-    assert len(threads - {threading.main_thread()}) == len(threads) == 1
+        return noted
+
+    for module, name in ((json, "loads"), (base64, "b64decode"), (bodies, "parse_qsl"), (bodies, "nest")):
+        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+    body = {
+        FORM: form(part("input_reference", DATA_URL.encode()), part("extra_params", b"{}")),
+        URLENCODED: urlencode({"input_reference": DATA_URL, "extra_params": "{}"}).encode(),
+        "application/json": as_json({"input_reference": DATA_URL}),
+    }[kind]
+    assert read(kind, body).picture == PICTURE
+    assert {name for name, _ in calls} >= {"loads", "b64decode"}
+    assert threading.main_thread() not in {thread for _, thread in calls}
 
 
 @pytest.mark.parametrize("size", [0, 1, (3 << 18) - 1, 3 << 18, (3 << 18) + 1, 5 << 20])
