@@ -110,3 +110,18 @@ def test_no_test_imports_another_test_module() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):
                 assert not (node.module or "").rpartition(".")[2].startswith("test_"), path
+
+
+FOREIGN = {"_exit", "_private", "_compiled_call_impl"}  # of os, of Ray, of torch: none has a public name
+
+
+def test_tests_use_no_private_names() -> None:
+    """What a test needs to see of our code is public; names of a test's own objects may be private."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+                assert not [alias.name for alias in node.names if alias.name.startswith("_")], path
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                mine = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                assert mine or node.attr in FOREIGN, f"{path}:{node.lineno} {node.attr}"

@@ -72,7 +72,7 @@ def _run(args: list[str]) -> None:
             options.write_config.write_text(_as_yaml(config, options))
             report(f"{options.write_config} is written; run `serve deploy {options.write_config}` on its head node.")
             return
-        _check_port(options)
+        check_port(options.host, options.port)
         report("importing Ray")  # it takes seconds, as looking at the models does
         from serving.deploy.app import Running
 
@@ -88,12 +88,17 @@ def _run(args: list[str]) -> None:
 
 
 def _tell(config: Config, options: Options, phases: dict[str, float]) -> None:
-    host = _ALL.get(options.host, options.host)
-    url = f"http://[{host}]:{options.port}" if ":" in host else f"http://{host}:{options.port}"
+    url = url_of(options.host, options.port)
     summary = {"url": url, "models": [place.name for place in config.models], "seconds": phases}
     print(json.dumps(summary), flush=True)
     total = sum(phases[name] for name in ("import", "ray", "serve", "application"))
     report(f"Ready after {total:.0f} s: {url} is the page, {url}/v1/videos the API. Press Ctrl+C to stop.")
+
+
+def url_of(host: str, port: int) -> str:
+    """The URL of a server at this address, as seen from its machine."""
+    host = _ALL.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _settings(options: Options) -> Settings:
@@ -128,17 +133,16 @@ def _absolute(path: str) -> str:
     return path if "://" in path or not path else str(Path(path).absolute())
 
 
-def _check_port(options: Options) -> None:
+def check_port(host: str, port: int) -> None:
+    """InputError if this process cannot listen there."""
     try:
-        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, address = min(found, key=lambda one: one[0] != socket.AF_INET)  # Serve prefers IPv4
         with socket.create_server(address, family=family):
             pass
     except OSError as error:  # an unknown host has its own error numbers
         why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise InputError(
-            f"--port {options.port}: cannot listen on {options.host} at this port ({why}). Give another."
-        ) from error
+        raise InputError(f"--port {port}: cannot listen on {host} at this port ({why}). Give another.") from error
 
 
 def _as_yaml(config: Config, options: Options) -> str:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -19,7 +20,7 @@ import yaml
 from base.errors import Incomplete, InputError
 from diffusion.options import Sampling, SamplingChanges
 from infra.commands import serve as command
-from infra.commands.serve import Options
+from infra.commands.serve import check_port, url_of
 from serving.deploy import app
 from serving.deploy.app import Api, Running, check_room
 from serving.deploy.config import Config, Place, Replicas, read_config
@@ -112,27 +113,23 @@ def test_workers_that_have_no_room() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "url"), [("::1", "http://[::1]:"), ("::", "http://[::1]:"), ("0.0.0.0", "http://127")]
+    ("host", "url"), [("::1", "http://[::1]"), ("::", "http://[::1]"), ("0.0.0.0", "http://127.0.0.1")]
 )
-def test_addresses(host: str, url: str, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def test_addresses(host: str, url: str) -> None:
+    family, port = socket.AF_INET6 if ":" in host else socket.AF_INET, free_port()
     try:
-        taken = socket.create_server((host, 0), family=family)
+        taken = socket.create_server((host, port), family=family)
     except OSError:
         pytest.skip("no IPv6 here")
-    with taken:
-        options = Options(host=host, port=taken.getsockname()[1])
-        with pytest.raises(InputError, match="Address already in use"):
-            command._check_port(options)
-    command._check_port(options)
-    config = Config((Place("m", str(model)),))
-    command._tell(config, options, dict.fromkeys(("import", "ray", "serve", "application"), 0.0))
-    assert url in capsys.readouterr().out
+    with taken, pytest.raises(InputError, match="Address already in use"):
+        check_port(host, port)
+    check_port(host, port)
+    assert url_of(host, port) == f"{url}:{port}"
 
 
 def test_addresses_that_are_none(motif: Motif, model: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot listen on no-such-host\.invalid at this port \([A-Z][a-z ]+"):
-        command._check_port(Options(host="no-such-host.invalid"))
+    with pytest.raises(InputError, match=r"no-such-host\.invalid at this port \((?!Unknown error)[A-Z][a-z ]+"):
+        check_port("no-such-host.invalid", 8000)
     status, _, said = motif("serve", model, "--port", "99999")
     assert (status, "port 99999: must be from 1 to 65535" in said) == (2, True)
 
@@ -200,12 +197,17 @@ def test_jobs_of_a_model_that_is_gone_fail_at_the_start(model: Path, tmp_path: P
 
 @pytest.fixture
 def unready(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    """A server whose phases do nothing; what it says is in ``said``."""
-    for phase in ("_start_ray", "_start_serve", "_start_application", "_stop_serve"):
-        monkeypatch.setattr(Running, phase, lambda self: None)
+    """A server on a cluster of words: it was there, nothing runs on it, and what is asked of it is done at once."""
+    loading = SimpleNamespace(remote=lambda: SimpleNamespace(result=lambda: 0.0))
+    monkeypatch.setattr(app.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(app.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    monkeypatch.setattr(app.serve, "status", lambda: SimpleNamespace(proxies={}, applications={}))
+    monkeypatch.setattr(app.serve, "get_deployment_handle", lambda *_: SimpleNamespace(loading=loading))
+    for done in ("start", "run", "delete", "shutdown"):
+        monkeypatch.setattr(app.serve, done, lambda *_, **__: None)
     handler, said = signal.getsignal(signal.SIGINT), list[str]()
     config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
-    running = Running(config, [], "127.0.0.1", 1, said.append)
+    running = Running(config, describe_all(config), "127.0.0.1", 1, said.append)
     running.said = said  # type: ignore[attr-defined]
     yield running
     signal.signal(signal.SIGINT, handler)
@@ -217,13 +219,13 @@ def test_each_phase_is_told_as_it_begins(unready: Running) -> None:
 
 
 def test_ctrl_c_at_the_start_shuts_down_in_peace(unready: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    def press(_: Running) -> None:
+    def press(**_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
     stops: list[str] = []
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(Running, "_start_serve", press)
-    monkeypatch.setattr(Running, "_stop_serve", lambda running: (press(running), stops.append("whole")))
+    monkeypatch.setattr(app.serve, "start", press)
+    monkeypatch.setattr(app.serve, "shutdown", lambda: (press(), stops.append("whole")))
     with pytest.raises(KeyboardInterrupt):
         unready.__enter__()
     assert stops == ["whole"]
@@ -231,12 +233,10 @@ def test_ctrl_c_at_the_start_shuts_down_in_peace(unready: Running, monkeypatch: 
 
 
 def test_ray_that_started_in_part_is_shut_down(unready: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
     monkeypatch.setattr(app.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(app.ray, "init", lambda **_: signal.raise_signal(signal.SIGINT))
     shut: list[bool] = []
     monkeypatch.setattr(app.ray, "shutdown", lambda: shut.append(True))
-    monkeypatch.setattr(Running, "_stop_serve", lambda self: None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         unready.__enter__()
@@ -251,8 +251,7 @@ def test_a_server_that_is_interrupted_has_a_sentence_of_its_own(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(app, "Running", Interrupted)
-    monkeypatch.setattr(command, "_check_port", lambda options: None)
-    status, out, said = motif("serve", model)
+    status, out, said = motif("serve", model, "--port", free_port())
     assert (status, out, said) == (130, "", "importing Ray\nmotif: interrupted before it was ready.\n")
 
 
@@ -329,6 +328,20 @@ def test_a_port_that_is_taken_after_it_was_checked(ray_cluster: None, model: Pat
             running.__enter__()
 
 
+JOINING = """
+import sys
+from base.errors import InputError
+from serving.deploy.app import Running
+from serving.deploy.config import Config, Place
+from serving.settings import Settings
+running = Running(Config((Place("m", "/m"),), Settings(folder=sys.argv[1])), [], "127.0.0.1", 1)
+try:
+    running.__enter__()
+except InputError as error:
+    print(running.ours, error)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tmp_path: Path) -> None:
@@ -351,20 +364,15 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
             assert httpx2.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
             elsewhere = replace(config, settings=Settings(folder=str(tmp_path / "b")))
             second = Running(elsewhere, models, "127.0.0.1", port)
-            with pytest.raises(InputError, match="runs an application 'motif' already"):
+            with pytest.raises(InputError, match="already runs an application 'motif'"):
                 second.__enter__()
+            environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+            third = [sys.executable, "-c", JOINING, str(tmp_path / "c")]
+            done = subprocess.run(third, env=environment, capture_output=True, text=True)
+            assert done.stdout.startswith("False RAY_ADDRESS: this cluster already runs"), done.stderr
             assert httpx2.get(f"http://127.0.0.1:{port}/ready", timeout=60).status_code == 200
         assert serve.status().applications.keys() == {"other"}
         assert httpx2.get(f"http://127.0.0.1:{port}/other", timeout=60).text == "still here"
-        code = (
-            "from serving.deploy.app import Running; from serving.deploy.config import Config, Place\n"
-            "running = Running(Config((Place('m', '/m'),)), [], '127.0.0.1', 1)\n"
-            "running._start_ray(); print(running.ours); running.__exit__()"
-        )
-        environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-        assert done.stdout.split() == ["False"], done.stderr
-        assert serve.status().applications.keys() == {"other"}
     finally:
         serve.shutdown()
 
