@@ -152,7 +152,9 @@ def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32) -> V
     try:
         state = load_file(tensors)
     except SafetensorError as error:
-        raise WeightsError(f"network: {tensors} cannot be read ({error}): download it again.") from error
+        raise WeightsError(
+            f"network: {tensors} cannot be read ({error}). The file is incomplete: download it again."
+        ) from error
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wrong := misfits(expected, {name: tensor.shape for name, tensor in state.items()}):
         raise WeightsError(f"network: {tensors} does not fit its config.json: {wrong}. Take both from one model.")

@@ -52,7 +52,7 @@ def test_the_file_names_the_configuration_of_each_artifact(dataset: Folder, cata
 
 def test_a_folder_that_is_no_dataset(dataset: Folder) -> None:
     with pytest.raises(
-        InputError, match=r"d is not a dataset: it has no dataset.json. Make one with `motif preprocess`"
+        InputError, match=r"d is not a dataset: it has no dataset.json. Create one with `motif preprocess`"
     ):
         Catalog.require(dataset)
 

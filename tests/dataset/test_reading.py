@@ -149,7 +149,7 @@ def test_no_part_that_has_them_all(dataset: Folder, tmp_path: Path) -> None:
     for part in ("part-a", "part-b"):
         (tmp_path / "d" / "heatmaps" / f"{part}.parquet").unlink()
     (tmp_path / "d" / "latents" / "part-c.parquet").unlink()
-    with pytest.raises(InputError, match="no part holds all of clips, latents, heatmaps. Is it empty?"):
+    with pytest.raises(InputError, match="no part has all of clips, latents, heatmaps. Is it empty?"):
         FeatureReader(Folder(str(tmp_path / "d")), BOTH)
 
 

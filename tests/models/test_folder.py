@@ -120,7 +120,7 @@ def test_missing_pieces_are_named(saved: Path) -> None:
     with pytest.raises(WeightsError, match=r"has no vae and refers to none: copy the vae folder"):
         find_part(saved, "vae")
     (saved / "unet" / "config.json").rename(saved / "config.json")
-    with pytest.raises(WeightsError, match=r"there is no .*unet/config.json\. Give the path of a model folder"):
+    with pytest.raises(WeightsError, match=r"there is no .*unet/config.json\. Give a model folder"):
         load_network(saved)
     (saved / "motif.json").unlink()
     with pytest.raises(WeightsError, match=r"there is no .*motif.json"):
