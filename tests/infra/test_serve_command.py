@@ -15,7 +15,9 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
+import ray
 import yaml
+from ray import serve
 
 from base.errors import Incomplete, InputError
 from diffusion.options import Sampling, SamplingChanges
@@ -199,12 +201,12 @@ def test_jobs_of_a_model_that_is_gone_fail_at_the_start(model: Path, tmp_path: P
 def unready(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """A server on a cluster of words: it was there, nothing runs on it, and what is asked of it is done at once."""
     loading = SimpleNamespace(remote=lambda: SimpleNamespace(result=lambda: 0.0))
-    monkeypatch.setattr(app.ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(app.ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
-    monkeypatch.setattr(app.serve, "status", lambda: SimpleNamespace(proxies={}, applications={}))
-    monkeypatch.setattr(app.serve, "get_deployment_handle", lambda *_: SimpleNamespace(loading=loading))
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    monkeypatch.setattr(serve, "status", lambda: SimpleNamespace(proxies={}, applications={}))
+    monkeypatch.setattr(serve, "get_deployment_handle", lambda *_: SimpleNamespace(loading=loading))
     for done in ("start", "run", "delete", "shutdown"):
-        monkeypatch.setattr(app.serve, done, lambda *_, **__: None)
+        monkeypatch.setattr(serve, done, lambda *_, **__: None)
     handler, said = signal.getsignal(signal.SIGINT), list[str]()
     config = Config((Place("m", str(model)),), Settings(folder=str(tmp_path / "served")))
     running = Running(config, describe_all(config), "127.0.0.1", 1, said.append)
@@ -219,13 +221,18 @@ def test_each_phase_is_told_as_it_begins(unready: Running) -> None:
 
 
 def test_ctrl_c_at_the_start_shuts_down_in_peace(unready: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    stops: list[str] = []
+
     def press(**_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    stops: list[str] = []
+    def stop() -> None:
+        press()
+        stops.append("whole")
+
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(app.serve, "start", press)
-    monkeypatch.setattr(app.serve, "shutdown", lambda: (press(), stops.append("whole")))
+    monkeypatch.setattr(serve, "start", press)
+    monkeypatch.setattr(serve, "shutdown", stop)
     with pytest.raises(KeyboardInterrupt):
         unready.__enter__()
     assert stops == ["whole"]
@@ -233,10 +240,10 @@ def test_ctrl_c_at_the_start_shuts_down_in_peace(unready: Running, monkeypatch: 
 
 
 def test_ray_that_started_in_part_is_shut_down(unready: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(app.ray, "init", lambda **_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: signal.raise_signal(signal.SIGINT))
     shut: list[bool] = []
-    monkeypatch.setattr(app.ray, "shutdown", lambda: shut.append(True))
+    monkeypatch.setattr(ray, "shutdown", lambda: shut.append(True))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         unready.__enter__()
@@ -345,9 +352,6 @@ except InputError as error:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tmp_path: Path) -> None:
-    import ray
-    from ray import serve
-
     @serve.deployment(name="other", ray_actor_options={"num_cpus": 0})
     class Other:
         def __call__(self) -> str:
