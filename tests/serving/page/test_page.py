@@ -263,7 +263,7 @@ def test_an_image_can_be_dropped_or_pasted(visit: Visit, picture: Path) -> None:
         visit.tab.evaluate(browsing.HAND_OVER, [kind, list(picture.read_bytes()), f"{kind}.png"])
         visit.tab.wait_for_selector(f"#image-name:text-is('{kind}.png, 200 × 120')")
     visit.tab.evaluate(browsing.HAND_OVER, ["drop", [1], "notes.txt"])
-    visit.tab.wait_for_selector("#input_reference-error:has-text('notes.txt is no PNG')")
+    visit.tab.wait_for_selector("#input_reference-error:has-text('notes.txt is not a PNG')")
     visit.ask()
     visit.video()
 
