@@ -12,7 +12,7 @@ class Sampling:
     """Sampling options: steps, guidance scale and its rescale, eta (0: no noise is added during sampling).
 
     ``spacing`` is that of timesteps; by default trailing if the model was trained on pure noise, else leading. Solvers
-    other than DDIM need fewer steps and do not support eta.
+    other than DDIM do not support eta.
     """
 
     steps: int = 50
@@ -50,7 +50,7 @@ class SamplingChanges:
     spacing: Spacing | None = None
     """Spacing of timesteps; by default trailing if the model was trained on pure noise, else leading."""
     solver: Solver | None = None
-    """DDIM, or DPM-Solver++ or UniPC, which need fewer steps."""
+    """DDIM, or the multistep solvers DPM-Solver++ and UniPC."""
 
     def __post_init__(self) -> None:
         """Check the options."""

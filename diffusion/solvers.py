@@ -1,4 +1,4 @@
-"""Diffusers' solvers that need fewer steps than DDIM: DPM-Solver++ (Lu et al. 2022) and UniPC (Zhao et al. 2023)."""
+"""Diffusers' multistep solvers: DPM-Solver++ (Lu et al. 2022) and UniPC (Zhao et al. 2023)."""
 
 from typing import Any
 
