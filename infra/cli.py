@@ -25,6 +25,7 @@ COMMANDS = {
     "sample": "an image and a sentence in, a video out",
     "serve": "answer requests for videos: an API and a page",
     "generate": "request a video from a server",
+    "submit": "run a command as a job of a Ray cluster",
     "retry": "try failed clips of a dataset again",
     "calibrate": "compare normalisations of the motion heatmap on a dataset",
     "inspect": "write an HTML page that shows a dataset",

@@ -17,6 +17,7 @@ PACKAGES = ("base", "media", "diffusion", "models", "dataset", "pipeline", "trai
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 RAY = {
     "base/ray_session.py",
+    "infra/submission/cluster.py",
     "pipeline/graph/graph.py",
     "pipeline/graph/monitor_actor.py",
     "serving/deploy/app.py",

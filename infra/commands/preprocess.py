@@ -13,6 +13,7 @@ from infra.recipes import chosen, usage
 from pipeline.manifest import ManifestColumns
 
 if TYPE_CHECKING:
+    from pipeline.recipes import Preprocess
     from pipeline.run.run import Run
 
 Recipe = TypeVar("Recipe")
@@ -48,19 +49,25 @@ def main(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(usage(_USAGE, "pipeline.recipes"))
         return
-    from pipeline.recipes import RECIPES, Preprocess  # torch takes seconds to import, and so does Ray
+    options = read(args)
     from pipeline.run.job import Job
     from pipeline.run.run import Run
 
-    recipe, rest = chosen(args, RECIPES, Preprocess)
-    default = Options(recipe, tyro.MISSING, tyro.MISSING)
-    options = parse(Options[Preprocess], rest, f"motif preprocess {args[0]}", default)
     run = Run(Job(options.recipe, options.manifest, Folder(options.out), options.columns, options.limit), report)
     if options.dry_run:
         print(dump(run.context.recipe))
         run.dry_run()
     else:
         finish(run, options.out)
+
+
+def read(args: list[str]) -> "Options[Preprocess]":
+    """The options of a command line; InputError if they are wrong."""
+    from pipeline.recipes import RECIPES, Preprocess  # torch takes seconds to import, and so does Ray
+
+    recipe, rest = chosen(args, RECIPES, Preprocess)
+    default = Options(recipe, tyro.MISSING, tyro.MISSING)
+    return parse(Options[Preprocess], rest, f"motif preprocess {args[0]}", default)
 
 
 def finish(run: "Run", dataset: str) -> None:

@@ -80,9 +80,7 @@ class _Video:
 
 def main(args: list[str]) -> None:
     """Run the command."""
-    place, rest = take_positional(args, "MODEL", "motif sample")
-    options = parse(Options, rest, f"motif sample {place or 'MODEL'}")
-    _check(options)
+    place, options = read(args)
     target, videos = _plan(options)
     (model,) = find_candidates([place])
     if options.frames is not None and not 1 <= options.frames <= model.facts.frames:
@@ -96,6 +94,14 @@ def main(args: list[str]) -> None:
     listed = [{"file": video.name, "prompt": video.prompt, "seed": video.seed} for video in videos]
     summary = {"model": place, "out": target.uri, "videos": listed} | ({"grid": options.grid} if options.grid else {})
     print(json.dumps(summary | {"seconds": round(time.perf_counter() - started, 2)}))
+
+
+def read(args: list[str]) -> tuple[str, Options]:
+    """The model and the options of a command line; InputError if they are wrong."""
+    place, rest = take_positional(args, "MODEL", "motif sample")
+    options = parse(Options, rest, f"motif sample {place or 'MODEL'}")
+    _check(options)
+    return place, options
 
 
 class _Run:

@@ -55,16 +55,10 @@ def main(args: list[str]) -> int:
         print(usage(_USAGE, _RECIPES))
         return 0
     _check_early(args)
-    from training.recipes import RECIPES, Train
+    options = read(args)
     from training.run.job import TrainJob
 
-    recipe, rest = chosen(args, RECIPES, Train)
-    options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
     config = options.recipe
-    if options.workers is not None:
-        config = _with_workers(config, options.workers)
-    if options.base_model is not None:
-        config = replace(config, network=replace(config.network, start=options.base_model))
     job = TrainJob(config, options.data, Folder(options.out))
     if options.dry_run:
         from training.run.dry_run import dry_run
@@ -85,6 +79,20 @@ def main(args: list[str]) -> int:
         return 130
     print(json.dumps({"run": options.out, "step": progress.step, "epoch": progress.epoch}))
     return 0
+
+
+def read(args: list[str]) -> "Options[Train]":
+    """The options of a command line, short ones put into the recipe; InputError if they are wrong."""
+    from training.recipes import RECIPES, Train
+
+    recipe, rest = chosen(args, RECIPES, Train)
+    options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
+    config = options.recipe
+    if options.workers is not None:
+        config = _with_workers(config, options.workers)
+    if options.base_model is not None:
+        config = replace(config, network=replace(config.network, start=options.base_model))
+    return replace(options, recipe=config)
 
 
 def _check_early(args: list[str]) -> None:

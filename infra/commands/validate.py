@@ -38,13 +38,7 @@ class Options:
 
 def main(args: list[str]) -> None:
     """Run the command."""
-    options = parse(Options, args, "motif validate")
-    if not options.runs:
-        raise InputError(
-            "motif validate: RUN is missing. Usage: motif validate RUN [RUN ...] --data HELDOUT [OPTIONS]."
-        )
-    if not options.data:
-        raise InputError("--data is missing: give a dataset of clips that no run was trained on, or a view of one.")
+    options = read(args)
     job = ValidationJob(options.runs, options.data, options.measuring, options.allow_training_data)
     found = validate(job, report)
     if options.out:
@@ -53,6 +47,18 @@ def main(args: list[str]) -> None:
         out.write("validation.png", ratio_figure(found))
     _show(found)
     print(json.dumps(found.to_json()))
+
+
+def read(args: list[str]) -> Options:
+    """The options of a command line; InputError if they are wrong."""
+    options = parse(Options, args, "motif validate")
+    if not options.runs:
+        raise InputError(
+            "motif validate: RUN is missing. Usage: motif validate RUN [RUN ...] --data HELDOUT [OPTIONS]."
+        )
+    if not options.data:
+        raise InputError("--data is missing: give a dataset of clips that no run was trained on, or a view of one.")
+    return options
 
 
 def _show(found: Validation) -> None:

@@ -1,0 +1,195 @@
+"""`motif submit`: what it refuses before anything is sent, what it sends, and jobs on a real cluster."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import ray
+
+from base.errors import InputError
+from infra.submission.cluster import Cluster, job_name
+from infra.submission.project import PACKAGES, pack
+from pipeline.sprites.files import write_sprites
+from pipeline.sprites.world import World
+from tests.infra.conftest import Motif
+from tests.pipeline.conftest import part_bytes
+from tests.ports import free_port
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "preproces sprites",
+            "motif submit preproces: there are preprocess, train, validate, sample, status",
+        ),
+        ("preprocess sprites --manifest videos --out /d", "--manifest videos: nodes of a cluster do not see this path"),
+        ("preprocess sprites --manifest=/v --out=data/d", "--out data/d: nodes of a cluster do not see this path"),
+        ("train sprites --data /a b --out /run", "--data b: nodes of a cluster do not see this path"),
+        ("sample runs/toy --image /a.png --prompt a --out /a.mp4", "sample runs/toy: nodes of a cluster"),
+        ("preprocess sprits --manifest /v --out /d", "Did you mean sprites?"),
+        ("sample /run --image /a.png --out /a.mp4", "--prompt is missing"),
+        ("preprocess sprites --manifest /v --out /d", "--address is missing: give the URL"),
+        ("status --address", "--address: its value is missing"),
+        ("stop --address http://127.0.0.1:1", "motif submit stop: give one job"),
+        ("status --address 127.0.0.1:8265", "--address 127.0.0.1:8265: give the URL of the cluster's dashboard"),
+    ],
+)
+def test_refusals(line: str, said: str, motif: Motif, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    status, out, message = motif("submit", *line.split())
+    assert (status, out, len(message.splitlines())) == (2, "", 1), message
+    assert said in message
+
+
+def test_nobody_there(motif: Motif) -> None:
+    status, _, said = motif("submit", "status", "--address", f"http://127.0.0.1:{free_port()}")
+    assert (status, "nothing answers there" in said, len(said.splitlines())) == (2, True, 1)
+
+
+@contextmanager
+def dashboard(metadata: dict[str, str] | None) -> Iterator[str]:
+    """A server that answers as Ray's dashboard does where it is asked for versions, or as any other server."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"version": "4", "ray_version": ray.__version__, "data": metadata}).encode()
+            self.send_response(200 if metadata else 404)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (None, r"the jobs of this cluster cannot be used \(.*RAY_AUTH_TOKEN"),
+        ({"rayVersion": "2.9.3", "pythonVersion": "3.11.7"}, r"has Ray 2\.9\.3, this machine 2\."),
+        ({"rayVersion": ray.__version__, "pythonVersion": "3.9.18"}, rf"has Python 3\.9, this machine {HERE}\."),
+    ],
+)
+def test_clusters_of_others(metadata: dict[str, str] | None, said: str) -> None:
+    with dashboard(metadata) as address, pytest.raises(InputError, match=said):
+        Cluster(address)
+
+
+def test_the_patch_version_of_python_may_differ() -> None:
+    with dashboard({"rayVersion": ray.__version__, "pythonVersion": f"{HERE}.99"}) as address:
+        Cluster(address)
+
+
+def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "__init__.py").write_text("")
+    (own / "recipes.py").write_text("def clips(): ...")
+    (tmp_path / "saved.json").write_text("{}")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "sent"
+    folder.mkdir()
+    line = ["preprocess", "mine.recipes:clips", "--manifest", "s3://b/v", "--config", str(tmp_path / "saved.json")]
+    assert pack(folder, line) == [*line[:-1], "config.json"]
+    assert {path.name for path in folder.iterdir()} == {*PACKAGES, "mine", "config.json"}
+    assert not list(folder.rglob("__pycache__"))
+    done = subprocess.run([sys.executable, "-m", "infra", "--version"], cwd=folder, capture_output=True, text=True)
+    assert done.stdout.startswith("motif ")
+    with pytest.raises(InputError, match="recipe 'nobodys': there is no package of this name"):
+        pack(Path(tempfile.mkdtemp(dir=tmp_path)), ["train", "nobodys.recipes:clips"])
+
+
+def test_names_of_jobs() -> None:
+    first = ["preprocess", "sprites", "--out", "/a"]
+    assert job_name(first) == job_name(list(first)) != job_name([*first[:-1], "/b"])
+    assert job_name(first).startswith("motif-preprocess-")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[dict[str, str]]:
+    """A head as `ray start` makes it; yields the environment of a shell that knows its address."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "RAY_"))}
+    files = tempfile.mkdtemp(prefix="ray-")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs run the python of the head's shell
+    environment |= {"RAY_TMPDIR": files, "PATH": path}
+    port, gcs = free_port(), free_port()
+    head = f"start --head --block --port {gcs} --num-cpus 2 --object-store-memory {200 << 20} --dashboard-port {port}"
+    command = [Path(sys.executable).with_name("ray"), *head.split(), "--disable-usage-stats"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        environment["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while submit(environment, "status").returncode:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        yield environment
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def submit(environment: dict[str, str], *args: object) -> "subprocess.CompletedProcess[str]":
+    command = [Path(sys.executable).with_name("motif"), "submit", *map(str, args)]
+    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=400)
+
+
+def line_of(manifest: Path, out: Path) -> list[object]:
+    small = "--height 64 --width 64 --sampling.frames 8 --store.clips-a-part 2 --store.clips-a-row-group 2"
+    return ["preprocess", "sprites", "--manifest", manifest, "--out", out, *small.split()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif("MOTIF_LONG_TESTS" not in os.environ, reason="takes up to eight minutes; set MOTIF_LONG_TESTS=1")
+def test_a_job_that_is_killed_and_submitted_again(cluster: dict[str, str], tmp_path: Path) -> None:
+    """Start to end from a clean shell, with the bytes of a run that nothing stopped, and of one on this machine."""
+    manifest = write_sprites(tmp_path / "sprites", World(height=64, width=64, frames=12), 16, seed=2)
+    whole = submit(cluster, *line_of(manifest, tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    ended = json.loads(whole.stdout)
+    assert ended["status"] == "SUCCEEDED"
+    assert '"complete": true' in whole.stderr
+    line = line_of(manifest, tmp_path / "killed")
+    job = json.loads(submit(cluster, *line, "--detach").stdout)["job"]
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "killed" / "clips").glob("*.parquet")):
+        assert time.monotonic() < deadline
+    stopped = submit(cluster, "stop", job)
+    assert (stopped.returncode, stopped.stderr.strip()) == (0, f"{job}: STOPPED")
+    again = submit(cluster, *line)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["job"] == f"{job}-2"
+    assert part_bytes(tmp_path / "killed") == part_bytes(tmp_path / "whole")
+    listed = submit(cluster, "status").stdout.splitlines()
+    assert [row.split()[:2] for row in listed] == [
+        [f"{job}-2", "SUCCEEDED"], [job, "STOPPED"], [ended["job"], "SUCCEEDED"]
+    ]  # fmt: skip
+    refused = submit(cluster, *line_of(tmp_path / "nowhere", tmp_path / "d"))
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    assert json.loads(refused.stdout)["status"] == "FAILED"
+    unknown = submit(cluster, "logs", "motif-train-1")
+    assert (unknown.returncode, "has no job of this name" in unknown.stderr) == (2, True)
