@@ -1,6 +1,8 @@
 # Everything from a bare machine: Python 3.11 or 3.12 and make.
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Two processes: one for all tests that share the Ray cluster, so that there is one, and one for the others.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 .PHONY: demo test test-all lint lock clean
 
@@ -8,10 +10,10 @@ demo: .venv/.ready
 	$(BIN)/motif demo --out demo
 
 test: .venv/.ready lint
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: .venv/.ready lint
-	$(BIN)/pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -30,15 +30,22 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """GPU tests say why they do not run here; small tensors are not worth a second thread."""
+    """GPU tests say why they do not run here; small tensors are not worth a second thread.
+
+    Under `make test` the tests of a group run in the same process: those on the shared Ray cluster, so that there is
+    one, and those of each file, so that they share its fixtures.
+    """
     import torch
 
     torch.set_num_threads(1)
-    if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if not item.get_closest_marker("xdist_group"):
+            on_ray = "ray_cluster" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session")
