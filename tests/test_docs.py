@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from infra import cli
 from tests.conftest import ROOT
 from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
+DEMO = "motif demo --out demo"
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -25,9 +27,13 @@ def blocks(page: str, language: str) -> list[str]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which the demo has run, as `make demo` runs it but for a shorter training."""
     folder = tmp_path_factory.mktemp("readme")
-    done = motif("motif demo --out demo --steps 4", folder)
+    done = motif(f"{DEMO} --steps 4", folder)
     assert done.returncode == 0, done.stderr
     assert "demo/dataset/inspect.html" in done.stderr
+    told = json.loads(done.stdout)
+    assert (told["page"], told["step"], told["videos"]) == ("demo/index.html", 4, 12)
+    assert list(told["seconds"]) == ["sprites", "preprocess", "inspect", "train", "sample", "page"]
+    assert told["right"] >= 9
     yield folder
     shutil.rmtree(folder)
 
@@ -37,6 +43,21 @@ def motif(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_again_does_only_what_is_missing(place: Path) -> None:
+    made = [path for kind in ("*.mp4", "*.safetensors", "*.parquet") for path in (place / "demo").rglob(kind)]
+    written = {path: path.stat().st_mtime_ns for path in made}
+    assert len(written) > 24
+    done = motif(f"{DEMO} --steps 4", place)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 4
+    assert {path: path.stat().st_mtime_ns for path in made} == written
+    done = motif(f"{DEMO} --steps 5", place)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 5
 
 
 @pytest.mark.slow
@@ -109,15 +130,19 @@ def test_the_code_of_the_docs_runs(place: Path) -> None:
         assert done.stdout.strip() == "5", done.stderr
 
 
-def test_recipes_whose_weights_are_missing_say_how_to_get_them(tmp_path: Path) -> None:
+def test_recipes_whose_weights_are_missing_say_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The README's table names them; without network they must fail in one sentence, before anything starts."""
-    (tmp_path / "a.mp4").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    Path("a.mp4").write_bytes(b"")
     for recipe in ("motif", "laptop"):
-        done = motif(f"motif preprocess {recipe} --manifest . --out data --dry-run", tmp_path)
-        assert done.returncode == 2
-        assert re.match(r"motif: .*(weights|model)", done.stderr), done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "data").exists()
+        status = cli.run(f"preprocess {recipe} --manifest . --out data --dry-run".split())
+        said = capsys.readouterr().err
+        assert status == 2
+        assert re.match(r"motif: .*(weights|model)", said), said
+        assert len(said.strip().splitlines()) == 1
+    assert not Path("data").exists()
 
 
 def test_every_error_class_is_in_the_docs() -> None:

@@ -44,6 +44,7 @@ def test_the_picture_of_the_rooms_is_that_of_the_code() -> None:
     assert drawn == kept, "run python docs/draw_rooms.py"
 
 
+@pytest.mark.slow
 def test_a_recipe_of_a_package_of_ones_own_trains_resumes_and_is_sampled(tmp_path: Path) -> None:
     """The code of docs/extending.md as it stands, with the command."""
     (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL)

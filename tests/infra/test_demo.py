@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -174,34 +173,6 @@ def test_a_curve_holds_its_values() -> None:
     assert "2.000 at first, 1.010 at last<" in plain
     assert plain.count("<polyline") == 1
     assert "0.500 at first, 0.500 at last<" in curve("c", [(0, 0.5)], window=25)
-
-
-@pytest.fixture
-def shown(motif: Motif, ray_cluster: None, tmp_path: Path) -> tuple[Path, Motif, dict[str, Any]]:
-    """The folder of the whole command, small; the command; and what it told."""
-    status, out, said = motif("demo", "--out", tmp_path / "demo", "--num", 4, "--steps", 2)
-    assert status == 0, said
-    assert len(out.splitlines()) == 1
-    return tmp_path / "demo", motif, json.loads(out)
-
-
-@pytest.mark.slow
-def test_the_whole_command(shown: tuple[Path, Motif, dict[str, Any]]) -> None:
-    folder, motif, told = shown
-    assert told["page"] == str(folder / "index.html")
-    assert list(told["seconds"]) == ["sprites", "preprocess", "inspect", "train", "sample", "page"]
-    assert (told["step"], told["videos"]) == (2, 12)
-    assert told["right"] >= 9
-    made = [path for kind in ("*.mp4", "*.safetensors", "*.parquet") for path in folder.rglob(kind)]
-    written = {path: path.stat().st_mtime_ns for path in made}
-    assert len(written) > 24
-    status, out, said = motif("demo", "--out", folder, "--num", 4, "--steps", 2)
-    assert status == 0, said
-    assert json.loads(out)["right"] == told["right"]
-    assert {path: path.stat().st_mtime_ns for path in made} == written
-    status, out, said = motif("demo", "--out", folder, "--num", 4, "--steps", 3)
-    assert status == 0, said
-    assert json.loads(out)["step"] == 3
 
 
 @pytest.mark.slow

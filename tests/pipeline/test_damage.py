@@ -20,7 +20,7 @@ from tests.pipeline.oracle import Oracle, check_account, check_dataset
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
-MANY = 100
+MANY = 60
 FEW = 5
 
 
