@@ -20,9 +20,14 @@ from tests.serving.server import Server, serve
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     """A model of 4 frames of 64 x 32 pixels, which takes 5 steps."""
-    folder = tmp_path_factory.mktemp("serving") / "tiny"
-    save_model(folder, small(image_condition="x-cat"), ModelCard(replace(FACTS, frames=4, fps=(4.0, 16.0))))
+    folder = save_tiny(tmp_path_factory.mktemp("serving") / "tiny")
     return describe("tiny", str(folder), SamplingChanges(steps=5))
+
+
+def save_tiny(folder: Path) -> Path:
+    """Write the model of :func:`tiny` to a folder; returns the folder."""
+    save_model(folder, small(image_condition="x-cat"), ModelCard(replace(FACTS, frames=4, fps=(4.0, 16.0))))
+    return folder
 
 
 @pytest.fixture

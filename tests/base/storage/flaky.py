@@ -1,8 +1,9 @@
-"""A proxy on loopback that answers a share of the requests with 503, some of them after they were carried out."""
+"""A proxy on loopback that fails a share of the requests, some of them after they were carried out."""
 
 import http.client
 import random
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,14 +11,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+_SLOW_S = 1.0
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
 @dataclass
 class Flaky:
-    """The proxy: what share fails, and how often each method has failed and was carried out."""
+    """The proxy: what share fails, and how often each method has failed and was carried out.
+
+    ``kind``: a failure is an answer ``503``, a connection that is ``reset``, or an answer that comes ``slow``, after a
+    second.
+    """
 
     share: float
+    kind: str = "503"
     draw: random.Random = field(default_factory=lambda: random.Random(0))
     failed: dict[str, int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
@@ -37,13 +44,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         flaky, body = self.server.flaky, self._body()
         fails, done = flaky.draw.random() < flaky.share, flaky.draw.random() < 0.3
+        slow = fails and flaky.kind == "slow"
         status, headers, content = 503, [("Content-Type", "application/xml")], _SLOW_DOWN
-        if done or not fails:
+        if slow:
+            time.sleep(_SLOW_S)
+        if done or slow or not fails:
             answer = self._forward(body)
-        if not fails:
+        if slow or not fails:
             status, headers, content = answer
         counts = flaky.failed if fails else flaky.passed
         counts[self.command] = counts.get(self.command, 0) + 1
+        if fails and flaky.kind == "reset":
+            self.close_connection = True
+            return
         self._answer(status, headers, content)
 
     def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
