@@ -25,7 +25,7 @@ _STORE_ERRORS = (
         "the object store is overloaded and did not answer for two minutes: run the same command again later",
     ),
     (
-        r"NETWORK_CONNECTION|curlCode|Could not connect|EndpointConnectionError|Couldn't connect",
+        r"NETWORK_CONNECTION|curlCode|Could(n't| not) connect|EndpointConnectionError|Connection(Reset|Closed)",
         "the object store does not answer: check the network and AWS_ENDPOINT_URL",
     ),
 )

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from base.storage.errors import explained
-from base.storage.retries import direct, retry
+from base.storage.retries import direct, retry, retrying_store
 from base.storage.uri import is_remote, local_path, split
 
 _CHUNK = 16 << 20
@@ -119,7 +119,7 @@ class Folder:
         """Move a local file into this folder atomically, keeping its name; large files are streamed."""
         with explained(self.uri):
             if self.remote:
-                retry(lambda: self._upload(source))
+                retry(lambda: self._upload(source), retrying_store(split(self.uri)[0]))
                 source.unlink()
             else:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,8 @@ class Folder:
         """
         with explained(self.uri):
             if self.uri.startswith("s3://"):
-                return retry(lambda: _create_on_s3(self.file(name), data))
+                store = retrying_store(split(self.uri)[0])
+                return retry(lambda: _create_on_s3(self.file(name), data), store)
             if self.remote:
                 if self.exists(name):
                     return False

@@ -1,8 +1,11 @@
-"""Retries for overloaded object stores: with exponential, jittered pauses, for up to two minutes.
+"""Retries for object stores: with exponential, jittered pauses, for up to two minutes.
 
 The AWS SDK retries each request several times. Requests that still fail, or that the SDK does not retry (a HEAD, whose
 response has no reason; an error longer than the requested range), are retried here, if they are idempotent: reading a
 file, or writing it as a whole.
+
+A store that is overloaded is waited for. One that cannot be reached is waited for only if it has answered this process
+before: then a connection is lost, and otherwise the address is most likely wrong, which should be said at once.
 """
 
 import io
@@ -23,6 +26,11 @@ _OVERLOADED = re.compile(
     r"|throttl|request.?timeout|too.?many.?requests|\(reached max retries",
     re.IGNORECASE,
 )
+_UNREACHABLE = re.compile(
+    r"NETWORK_CONNECTION|curlCode|Could(n't| not) connect|Connection(Reset|Closed|Error)|EndpointConnection"
+    r"|(Read|Connect)Timeout",
+    re.IGNORECASE,
+)
 _PATIENCE_S = 120.0
 _FIRST_S, _LONGEST_S = 0.1, 8.0
 _IN_MEMORY = 64 << 20
@@ -34,18 +42,34 @@ def is_overloaded(error: OSError) -> bool:
     return _OVERLOADED.search(str(error)) is not None
 
 
-def retry(action: Callable[[], Result], patience_s: float = _PATIENCE_S) -> Result:
-    """Call ``action``, retried while the store is overloaded; raises the last OSError after ``patience_s``.
+def is_unreachable(error: OSError) -> bool:
+    """Whether an error means that there was no connection to the store, or that it was lost."""
+    return _UNREACHABLE.search(str(error)) is not None
 
-    Pauses are drawn from 0 to a doubling bound, so that many clients do not retry at once.
+
+def retry(
+    action: Callable[[], Result], store: "RetryingStore | None" = None, patience_s: float = _PATIENCE_S
+) -> Result:
+    """Call ``action``, retried while the store is overloaded or, if it has answered before, cannot be reached.
+
+    Raises the last OSError after ``patience_s``. Pauses are drawn from 0 to a doubling bound, so that many clients do
+    not retry at once.
     """
     end, bound = time.monotonic() + patience_s, _FIRST_S
     while True:
         try:
-            return action()
+            result = action()
         except OSError as error:
-            if not is_overloaded(error) or time.monotonic() > end:
+            unreachable = is_unreachable(error)
+            passes = is_overloaded(error) or (unreachable and store is not None and store.answered)
+            if store is not None and not unreachable:
+                store.answered = True
+            if not passes or time.monotonic() > end:
                 raise
+        else:
+            if store is not None:
+                store.answered = True
+            return result
         time.sleep(random.uniform(0, bound))
         bound = min(2 * bound, _LONGEST_S)
 
@@ -55,10 +79,16 @@ def s3_filesystem(**options: Any) -> pafs.FileSystem:
     return pafs.PyFileSystem(RetryingStore(options))
 
 
+def retrying_store(fs: pafs.FileSystem) -> "RetryingStore | None":
+    """What retries the operations of a file system; None if nothing does."""
+    handler = fs.handler if isinstance(fs, pafs.PyFileSystem) else None
+    return handler if isinstance(handler, RetryingStore) else None
+
+
 def direct(fs: pafs.FileSystem) -> pafs.FileSystem:
     """The file system without this module's retries, for operations that are retried as a whole."""
-    handler = fs.handler if isinstance(fs, pafs.PyFileSystem) else None
-    return handler.store if isinstance(handler, RetryingStore) else fs
+    store = retrying_store(fs)
+    return fs if store is None else store.store
 
 
 class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has no types
@@ -66,6 +96,8 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
 
     def __init__(self, options: dict[str, Any]) -> None:
         self.options = options
+        self.answered = False
+        """Whether the store has answered this process."""
         # The SDK's pauses double from 25 ms: seven attempts take three seconds.
         retries = pafs.AwsDefaultS3RetryStrategy(max_attempts=7)
         # Writes small files by one PUT instead of three requests.
@@ -83,6 +115,9 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
     def __hash__(self) -> int:
         return hash(tuple(sorted(self.options)))
 
+    def _retry(self, action: Callable[[], Result]) -> Result:
+        return retry(action, self)
+
     def get_type_name(self) -> str:
         """The type name for error messages."""
         return "s3"
@@ -93,23 +128,23 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
 
     def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
         """Information about these paths."""
-        return list(retry(lambda: self.store.get_file_info(paths)))
+        return list(self._retry(lambda: self.store.get_file_info(paths)))
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
         """Information about a folder's content."""
-        return list(retry(lambda: self.store.get_file_info(selector)))
+        return list(self._retry(lambda: self.store.get_file_info(selector)))
 
     def create_dir(self, path: str, recursive: bool) -> None:
         """Create a folder."""
-        retry(lambda: self.store.create_dir(path, recursive=recursive))
+        self._retry(lambda: self.store.create_dir(path, recursive=recursive))
 
     def delete_dir(self, path: str) -> None:
         """Delete a folder and its content."""
-        retry(lambda: self.store.delete_dir(path))
+        self._retry(lambda: self.store.delete_dir(path))
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         """Delete the content of a folder."""
-        retry(lambda: self.store.delete_dir_contents(path, missing_dir_ok=missing_dir_ok))
+        self._retry(lambda: self.store.delete_dir_contents(path, missing_dir_ok=missing_dir_ok))
 
     def delete_root_dir_contents(self) -> None:
         """Not used."""
@@ -117,7 +152,7 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
 
     def delete_file(self, path: str) -> None:
         """Delete a file."""
-        retry(lambda: self.store.delete_file(path))
+        self._retry(lambda: self.store.delete_file(path))
 
     def move(self, source: str, target: str) -> None:
         """Move a file."""
@@ -125,7 +160,7 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
 
     def copy_file(self, source: str, target: str) -> None:
         """Copy a file."""
-        retry(lambda: self.store.copy_file(source, target))
+        self._retry(lambda: self.store.copy_file(source, target))
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         """A file for sequential reads."""
@@ -133,11 +168,11 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
 
     def open_input_file(self, path: str) -> pa.NativeFile:
         """A file for random access."""
-        return pa.PythonFile(_Reader(retry(lambda: self.store.open_input_file(path))), mode="r")
+        return pa.PythonFile(_Reader(self, path), mode="r")
 
     def open_output_stream(self, path: str, metadata: dict[str, str] | None) -> pa.NativeFile:
         """A file to write, which is stored atomically on close."""
-        return pa.PythonFile(_Writer(self.store, path), mode="w")
+        return pa.PythonFile(_Writer(self, path), mode="w")
 
     def open_append_stream(self, path: str, metadata: dict[str, str] | None) -> pa.NativeFile:
         """Objects cannot be appended to."""
@@ -147,8 +182,10 @@ class RetryingStore(pafs.FileSystemHandler):  # type: ignore[misc] # pyarrow has
 class _Reader(io.RawIOBase):
     """A file with retried reads."""
 
-    def __init__(self, file: pa.NativeFile) -> None:
-        self.file, self.length, self.at = file, file.size(), 0
+    def __init__(self, store: RetryingStore, path: str) -> None:
+        self.store, self.at = store, 0
+        self.file = retry(lambda: store.store.open_input_file(path), store)
+        self.length = self.file.size()
 
     def readable(self) -> bool:
         return True
@@ -172,7 +209,7 @@ class _Reader(io.RawIOBase):
         if not wanted:
             return b""
         at = self.at
-        data: bytes = retry(lambda: self.file.read_at(wanted, at))
+        data: bytes = retry(lambda: self.file.read_at(wanted, at), self.store)
         self.at += len(data)
         return data
 
@@ -185,7 +222,7 @@ class _Reader(io.RawIOBase):
 class _Writer(io.RawIOBase):
     """A file that is buffered locally and uploaded on close."""
 
-    def __init__(self, store: pafs.FileSystem, path: str) -> None:
+    def __init__(self, store: RetryingStore, path: str) -> None:
         self.store, self.path = store, path
         self.kept = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with this
 
@@ -202,9 +239,9 @@ class _Writer(io.RawIOBase):
         if not self.closed:
             super().close()
             with self.kept:
-                retry(self._send)
+                retry(self._send, self.store)
 
     def _send(self) -> None:
         self.kept.seek(0)
-        with self.store.open_output_stream(self.path) as sink:
+        with self.store.store.open_output_stream(self.path) as sink:
             shutil.copyfileobj(self.kept, sink, _CHUNK)

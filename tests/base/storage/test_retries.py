@@ -29,7 +29,7 @@ def test_a_store_that_fails_half_the_requests_is_used_to_the_end(flaky: tuple[Fo
     folder, proxy = flaky
     table = pa.table({"a": pa.array(range(1000)), "b": ["x" * 50] * 1000})
     with WriteLock(folder) as lock:
-        for number in range(6):
+        for number in range(4):
             folder.write(f"small{number}", b"1")
             folder.write(f"table{number}.parquet", encode_part(table, 100))
             assert folder.read(f"small{number}") == b"1"
@@ -37,7 +37,7 @@ def test_a_store_that_fails_half_the_requests_is_used_to_the_end(flaky: tuple[Fo
             assert folder.exists(f"small{number}")
             assert not folder.exists("none")
             lock.fence.check()
-        assert [entry.name for entry in folder.files("parquet")] == [f"table{n}.parquet" for n in range(6)]
+        assert [entry.name for entry in folder.files("parquet")] == [f"table{n}.parquet" for n in range(4)]
         (tmp_path / "large").write_bytes(bytes(12 << 20))
         folder.put(tmp_path / "large")
         folder.fetch("large", tmp_path / "back")
@@ -53,6 +53,23 @@ def test_a_store_that_fails_half_the_requests_is_used_to_the_end(flaky: tuple[Fo
     folder.delete_all()
     assert folder.files() == []
     assert all(proxy.failed[method] > 3 for method in ("GET", "PUT", "HEAD"))
+
+
+def test_a_store_whose_connections_break_is_used_to_the_end(flaky: tuple[Folder, Flaky], tmp_path: Path) -> None:
+    """So many of them that the SDK's own seven attempts are often not enough."""
+    folder, proxy = flaky
+    proxy.share = 0.0
+    folder.write("first", b"1")
+    proxy.kind, proxy.share = "reset", 0.8
+    for number in range(4):
+        folder.write(f"written{number}", b"2")
+        assert folder.read(f"written{number}") == b"2"
+        assert folder.create(f"created{number}", b"3") or folder.read(f"created{number}") == b"3"
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
+    folder.put(tmp_path / "large")
+    proxy.share = 0.0
+    assert len(folder.files()) == 1 + 2 * 4 + 1
+    assert sum(proxy.failed.values()) > 30
 
 
 @pytest.mark.parametrize(
@@ -101,10 +118,31 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(clock.pauses) > 4
 
 
-def test_other_errors_are_not_tried_again() -> None:
-    def missing() -> None:
-        raise FileNotFoundError("x")
+def test_a_lost_connection_is_waited_for_and_a_wrong_address_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(retries, "time", clock)
+    store = RetryingStore({"region": "us-east-1", "endpoint_override": "http://127.0.0.1:1"})
+    answers = iter([OSError("AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 56")] * 4)
 
+    def lost() -> str:
+        for error in answers:
+            raise error
+        return "there"
+
+    with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+        retry(lost, store)
+    assert not clock.pauses
+    with pytest.raises(OSError, match="404"):
+        retry(missing, store)
+    assert retry(lost, store) == "there"
+    assert len(clock.pauses) == 3
+
+
+def missing() -> None:
+    raise FileNotFoundError("404")
+
+
+def test_other_errors_are_not_tried_again() -> None:
     with pytest.raises(FileNotFoundError):
         retry(missing)
 
