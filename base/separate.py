@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,6 +23,7 @@ class SeparateCall:
         spawning = multiprocessing.get_context("spawn")
         self._answer, sending = spawning.Pipe(duplex=False)
         self._process = spawning.Process(target=_call, args=(sending, os.getpid(), function, args), daemon=True)
+        resource_tracker.ensure_running()  # else the first start() does, and unblocks SIGINT before it spawns
         # Ctrl+C reaches every process of a terminal; the new one leaves it to this one, which then ends it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

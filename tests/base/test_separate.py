@@ -54,8 +54,13 @@ def test_a_process_that_is_killed() -> None:
 
 
 def test_ctrl_c_is_left_to_the_caller() -> None:
-    with SeparateCall("tests.base.test_separate:ends", signal.SIGINT) as call:
-        assert call.result() is None
+    """Also in the first process that a process spawns, with which multiprocessing spawns one of its own."""
+    code = (
+        "from base.separate import SeparateCall\n"
+        "with SeparateCall('tests.base.test_separate:ends', 2) as call: print(call.result())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("None\n", "")
 
 
 def begun(mark: Path) -> int:
