@@ -4,19 +4,20 @@ import importlib
 import multiprocessing
 import os
 import signal
+import traceback
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
-from base.errors import Incomplete
+from base.errors import Incomplete, MotifError
 from base.parent import die_with_parent
 
 
 class SeparateCall:
     """Calls a function in a new process, which starts at once and ends with the context.
 
-    ``function`` is named as ``"package.module:function"``, so that its module is never imported here; its arguments,
-    its result and its errors are pickled.
+    ``function`` is named as ``"package.module:function"``, so that its module is never imported here; its arguments
+    and its result are pickled.
     """
 
     def __init__(self, function: str, *args: object) -> None:
@@ -33,7 +34,11 @@ class SeparateCall:
         sending.close()
 
     def result(self) -> Any:
-        """Wait for the function's result; raises the function's error, or Incomplete if its process was ended."""
+        """Wait for the function's result.
+
+        Raises its error if that is one of ``base.errors``, RuntimeError with the traceback of any other, and Incomplete
+        if its process was ended.
+        """
         try:
             succeeded, value = self._answer.recv()
         except EOFError:
@@ -60,6 +65,8 @@ def _call(sending: Connection, parent: int, function: str, args: tuple[object, .
     module, _, name = function.partition(":")
     try:
         answer = (True, getattr(importlib.import_module(module), name)(*args))
-    except Exception as error:  # noqa: BLE001 - result() raises it
+    except MotifError as error:
         answer = (False, error)
+    except Exception:  # noqa: BLE001 - result() raises it
+        answer = (False, RuntimeError(f"In a process of this command:\n{traceback.format_exc()}"))
     sending.send(answer)

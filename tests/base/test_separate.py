@@ -20,6 +20,17 @@ def raises(kind: str) -> None:
     raise InputError(f"--{kind}: choose another.")
 
 
+class OddError(Exception):
+    """As some libraries have them: it cannot be pickled and read again."""
+
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
+
+
+def breaks() -> None:
+    raise OddError(code=3)
+
+
 def ends(number: int) -> None:
     os.kill(os.getpid(), number)
 
@@ -43,6 +54,14 @@ def test_its_errors_are_raised_here() -> None:
         call.result()
     assert str(damaged.value) == "a/b.parquet is damaged: its digest is another"
     assert damaged.value.uri == "a/b.parquet"
+
+
+def test_a_bug_comes_with_its_traceback() -> None:
+    """Of any type, for the user to report."""
+    with SeparateCall("tests.base.test_separate:breaks") as call, pytest.raises(RuntimeError) as caught:
+        call.result()
+    assert "in breaks\n    raise OddError(code=3)\n" in str(caught.value)
+    assert str(caught.value).endswith("OddError: code 3\n")
 
 
 def test_a_process_that_is_killed() -> None:
