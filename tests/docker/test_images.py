@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 
@@ -54,3 +55,21 @@ def test_compose_has_no_default_for_a_secret() -> None:
     values = COMPOSE["x-node"]["environment"]
     for name in ("RAY_AUTH_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         assert values[name].startswith(f"${{{name}:?"), name
+
+
+def test_a_bucket_that_is_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SeaweedFS refuses to create it twice, and the other services wait for this one each time they start."""
+    made: list[str] = []
+
+    class Store:
+        def list_buckets(self) -> dict[str, list[dict[str, str]]]:
+            return {"Buckets": [{"Name": name} for name in made]}
+
+        def create_bucket(self, **named: str) -> None:
+            assert named["Bucket"] not in made, "BucketAlreadyExists"
+            made.append(named["Bucket"])
+
+    monkeypatch.setattr(boto3, "client", lambda kind: Store())
+    for _ in range(2):
+        exec(COMPOSE["services"]["bucket"]["command"][-1], {})
+    assert made == ["motif"]
