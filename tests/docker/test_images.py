@@ -10,6 +10,7 @@ import boto3
 import pytest
 import yaml
 
+from serving.deploy.config import Replicas
 from tests.conftest import ROOT
 
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
@@ -73,3 +74,10 @@ def test_a_bucket_that_is_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         exec(COMPOSE["services"]["bucket"]["command"][-1], {})
     assert made == ["motif"]
+
+
+def test_a_container_that_is_stopped_finishes_its_videos() -> None:
+    """Docker kills after ten seconds by default; and process 1 ignores a signal that it does not handle."""
+    server = COMPOSE["services"]["server"]
+    assert float(server["stop_grace_period"].removesuffix("s")) > Replicas().drain_seconds
+    assert server["init"] is COMPOSE["x-node"]["init"] is True
