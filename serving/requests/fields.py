@@ -13,7 +13,7 @@ from diffusion.options import Sampling, SamplingChanges
 from serving.errors import ApiError, invalid
 from serving.generate.models import ServedModel
 from serving.jobs.job import Order
-from serving.video_api import MAX_TEXT, ExtraParams, VideoRequest
+from serving.video_api import ExtraParams, VideoRequest
 
 _ROUNDING = 0.01  # seconds as text are rounded
 _DIGITS = 5e-4  # our own responses show four digits
@@ -25,12 +25,12 @@ _ELSEWHERE = {  # other names of a field, such as the command line's
     "negative": "negative_prompt",
     "frames": "num_frames",
 }
-_RULES = {
+_RULES = {  # with what pydantic tells of the field
     "string_type": "text",
     "string_too_short": "at least 1 character",
-    "string_too_long": f"at most {MAX_TEXT} characters",
+    "string_too_long": "at most {max_length} characters",
     "string_pattern_mismatch": "WIDTHxHEIGHT, such as 512x320",
-    "literal_error": "leading or trailing",
+    "literal_error": "{expected}",
     "model_type": "an object",
 }
 
@@ -59,8 +59,8 @@ def _explained(kind: type[BaseModel], error: ValidationError) -> ApiError:
     if first["type"] == "missing":
         return invalid(name, f"'{name}' is missing.", "missing_parameter")
     of = ExtraParams if len(path) > 1 else kind
-    rule = _numbers(of, path[-1], first["input"]) or _RULES.get(first["type"])
-    if rule is None:
+    rule = _numbers(of, path[-1], first["input"]) or _RULES.get(first["type"], "").format(**first.get("ctx", {}))
+    if not rule:
         return invalid(name, f"'{name}': {first['msg'].removeprefix('Value error, ')}.")
     else_out = "" if of.model_fields[path[-1]].is_required() else ", or leave it out"
     return invalid(name, f"'{name}' is {_shown(first['input'])}: give {rule}{else_out}.")

@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from pydantic import BaseModel, Field
 
 from diffusion.options import Sampling
 from serving.errors import ApiError
@@ -72,7 +73,12 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
         ({"seed": [1]}, "seed", "invalid_value", "is a list: give a whole number from 0 to 9223372036854775807"),
         ({"guidance_scale": "\ud800"}, "guidance_scale", "invalid_value", "is other text: give a number from 0 to 20"),
         ({"prompt": "a" * 32001}, "prompt", "invalid_value", 'is "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...: give at'),
-        ({"extra_params": {"spacing": "x"}}, "extra_params.spacing", "invalid_value", "give leading or trailing"),
+        (
+            {"extra_params": {"spacing": "x"}},
+            "extra_params.spacing",
+            "invalid_value",
+            "give 'leading' or 'trailing'",
+        ),
         ({"extra_params": "x"}, "extra_params", "invalid_value", "give an object"),
         ({"steps": 5}, "steps", "unknown_parameter", "Did you mean 'num_inference_steps'?"),
         ({"guidance": 5}, "guidance", "unknown_parameter", "Did you mean 'guidance_scale'?"),
@@ -182,6 +188,23 @@ def test_noise_on_the_way_where_there_is_none() -> None:
     request = read_fields(VideoRequest, {"prompt": "a", "extra_params": {"eta": 0.5}})
     with pytest.raises(ApiError, match="does not support noise"):
         resolve(request, replace(MODEL, takes_eta=False))
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"kind": "c", "name": "abc"}, """'kind' is "c": give 'a' or 'b'."""),
+        ({"kind": "a", "name": "abcd"}, """'name' is "abcd": give at most 3 characters."""),
+    ],
+)
+def test_a_field_says_its_own_rule(given: dict[str, str], rule: str) -> None:
+    class Request(BaseModel):
+        kind: Literal["a", "b"]
+        name: str = Field(max_length=3)
+
+    with pytest.raises(ApiError) as caught:
+        read_fields(Request, given)
+    assert caught.value.message == rule
 
 
 def test_the_client_names_the_same_settings() -> None:
