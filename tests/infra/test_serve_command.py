@@ -77,7 +77,7 @@ def test_names_that_no_route_can_have(model: Path, name: str) -> None:
 
 
 def test_what_a_server_cannot_do_is_a_line_of_the_command(motif: Motif, model: Path) -> None:
-    status, _, said = motif("serve", model, model)
+    status, _, said = motif("serve", model, model, "--port", free_port())
     progress, message = said.splitlines()
     assert (status, progress) == (2, "importing Ray")
     assert "give one model another name as NAME=MODEL" in message
