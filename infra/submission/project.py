@@ -1,5 +1,6 @@
 """What a job runs: the sources of motif as they are here, and a user's own recipe. No data."""
 
+import hashlib
 import importlib.util
 import shutil
 from collections.abc import Sequence
@@ -33,11 +34,14 @@ def pack(folder: Path, args: Sequence[str]) -> list[str]:
 
 
 def _copy_file(path: Path, folder: Path) -> str:
+    """Returns its name there, which tells contents apart, as the name of a job is made from its command line."""
     try:
-        shutil.copy(path, folder / "config.json")
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"--config {path} cannot be read: {error.strerror}.") from error
-    return "config.json"
+    name = f"config-{hashlib.sha256(data).hexdigest()[:10]}.json"
+    (folder / name).write_bytes(data)
+    return name
 
 
 def _copy_package(name: str, folder: Path) -> None:

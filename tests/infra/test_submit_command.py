@@ -112,13 +112,25 @@ def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "sent"
     folder.mkdir()
     line = ["preprocess", "mine.recipes:clips", "--manifest", "s3://b/v", "--config", str(tmp_path / "saved.json")]
-    assert pack(folder, line) == [*line[:-1], "config.json"]
-    assert {path.name for path in folder.iterdir()} == {*PACKAGES, "mine", "config.json"}
+    packed = pack(folder, line)
+    assert packed[:-1] == line[:-1]
+    assert (folder / packed[-1]).read_text() == "{}"
+    assert {path.name for path in folder.iterdir()} == {*PACKAGES, "mine", packed[-1]}
     assert not list(folder.rglob("__pycache__"))
     done = subprocess.run([sys.executable, "-m", "infra", "--version"], cwd=folder, capture_output=True, text=True)
     assert done.stdout.startswith("motif ")
     with pytest.raises(InputError, match="recipe 'nobodys': there is no package of this name"):
         pack(Path(tempfile.mkdtemp(dir=tmp_path)), ["train", "nobodys.recipes:clips"])
+
+
+def test_another_configuration_is_another_job(tmp_path: Path) -> None:
+    """Though its file may have the same name."""
+    names = set()
+    for content in ("{}", "[]", "{}"):
+        (tmp_path / "saved.json").write_text(content)
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        names.add(job_name(pack(folder, ["train", "--config", str(tmp_path / "saved.json"), "--out", "/run"])))
+    assert len(names) == 2
 
 
 def test_names_of_jobs() -> None:
