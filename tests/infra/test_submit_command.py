@@ -112,11 +112,12 @@ def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "sent"
     folder.mkdir()
     line = ["preprocess", "mine.recipes:clips", "--manifest", "s3://b/v", "--config", str(tmp_path / "saved.json")]
+    (own / ".env").write_text("AWS_SECRET_ACCESS_KEY=1")
     packed = pack(folder, line)
     assert packed[:-1] == line[:-1]
     assert (folder / packed[-1]).read_text() == "{}"
     assert {path.name for path in folder.iterdir()} == {*PACKAGES, "mine", packed[-1]}
-    assert not list(folder.rglob("__pycache__"))
+    assert not [path for path in folder.rglob("*") if path.name.startswith((".", "__pycache__"))]
     done = subprocess.run([sys.executable, "-m", "infra", "--version"], cwd=folder, capture_output=True, text=True)
     assert done.stdout.startswith("motif ")
     with pytest.raises(InputError, match="recipe 'nobodys': there is no package of this name"):
@@ -131,6 +132,25 @@ def test_another_configuration_is_another_job(tmp_path: Path) -> None:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         names.add(job_name(pack(folder, ["train", "--config", str(tmp_path / "saved.json"), "--out", "/run"])))
     assert len(names) == 2
+
+
+@pytest.mark.parametrize("init", [True, False])
+def test_a_package_of_recipes_without_data(init: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python finds it without __init__.py, too; what is large is no source, unless it is hidden."""
+    own = tmp_path / f"own_{init}"
+    (own / ".git").mkdir(parents=True)
+    (own / "recipes.py").write_text("")
+    if init:
+        (own / "__init__.py").write_text("")
+    (folder := tmp_path / "sent").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in (".git/objects", "weights.bin"):
+        with (own / name).open("wb") as file:
+            file.truncate(101 << 20)
+    with pytest.raises(InputError, match=f"own_{init} has 101 MiB, .* at most 100"):
+        pack(folder, ["train", f"own_{init}.recipes:clips"])
+    (own / "weights.bin").unlink()
+    pack(Path(tempfile.mkdtemp(dir=tmp_path)), ["train", f"own_{init}.recipes:clips"])
 
 
 def test_names_of_jobs() -> None:
