@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import ray
@@ -18,13 +19,26 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from base.errors import Incomplete, InputError
 
+Answer = TypeVar("Answer")
+
 for _name in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
     logging.getLogger(f"ray.{_name}").setLevel(logging.ERROR)  # each upload and connection is logged
 _REACH_S = 5.0
-_LOOK_S = 1.0
-_PATIENCE_S = 15.0  # before a job that does not start is mentioned
 _AGENT_S = 60.0
-_LOST = 5  # connections in a row that end without a line
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long :meth:`Cluster.follow` waits, in seconds."""
+
+    look: float = 1.0
+    """Between two requests."""
+    start: float = 15.0
+    """Before it mentions that a job has not started."""
+    silence: float = 300.0
+    """For output, before it connects again: a connection may end without a sign, as when a laptop sleeps."""
+    lost: float = 120.0
+    """For a cluster that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +57,40 @@ class Job:
         return bool(JobStatus(self.status).is_terminal())
 
 
+class _Refused(Incomplete):
+    """The cluster did not answer a request, or answered with an error."""
+
+
+class _Output:
+    """A job's output, which every connection sends from its beginning, passed on once."""
+
+    def __init__(self, pass_on: Callable[[str], None]) -> None:
+        self._pass_on = pass_on
+        self.passed = self._came = 0  # characters, in all and of this connection
+
+    def begin(self) -> None:
+        """A new connection begins."""
+        self._came = 0
+
+    def add(self, text: str) -> None:
+        """The next piece of this connection."""
+        fresh = text[max(0, self.passed - self._came) :]
+        self._came += len(text)
+        self.passed = max(self.passed, self._came)
+        if fresh:
+            self._pass_on(fresh)
+
+
 def job_name(args: Sequence[str]) -> str:
     """The name of a command line's job: the same for the same command and options."""
     return f"motif-{args[0]}-{hashlib.sha256(json.dumps(list(args)).encode()).hexdigest()[:10]}"
 
 
 class Cluster:
-    """A cluster by the URL of its dashboard. InputError if it cannot be used."""
+    """A cluster by the URL of its dashboard. InputError if it cannot be used, Incomplete if it stops answering."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, address: str, patience: Patience = Patience()) -> None:
+        self.address, self.patience = address, patience
         _check_reachable(address)
         try:
             self._client = JobSubmissionClient(address)
@@ -61,9 +99,8 @@ class Cluster:
             answer.raise_for_status()
             found = answer.json()["data"]
         except Exception as error:  # of many types
-            why = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(
-                f"--address {address}: the jobs of this cluster cannot be used ({why[0][:200]}). If it asks for a "
+                f"--address {address}: the jobs of this cluster cannot be used ({_reason(error)}). If it asks for a "
                 "token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
             ) from error
         _check_versions(address, found)
@@ -81,32 +118,41 @@ class Cluster:
         if earlier is not None:
             return earlier, False
         job_id = name if number == 1 else f"{name}-{number}"
-        self._start(job_id, f"python -m infra {shlex.join(args)}", folder)
-        return self.require(job_id), True
+        new = self._start(job_id, f"python -m infra {shlex.join(args)}", folder)
+        return self.require(job_id), new
 
-    def _start(self, job_id: str, entrypoint: str, folder: Path) -> None:
+    def _start(self, job_id: str, entrypoint: str, folder: Path) -> bool:
+        """Returns False if another process has just started this job."""
         latest = time.monotonic() + _AGENT_S
         while True:
             try:
-                self._client.submit_job(
-                    entrypoint=entrypoint, submission_id=job_id, runtime_env={"working_dir": str(folder)}
-                )
-                return
-            except RuntimeError as error:
+                sources = {"working_dir": str(folder)}
+                self._client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=sources)
+                return True
+            except Exception as error:  # of many types
+                if f"{job_id} already exists" in str(error):
+                    return False
                 # The head answers before its own agent, which starts jobs, is up.
                 if "No available agent" not in str(error) or time.monotonic() > latest:
-                    why = str(error).strip().splitlines()[0]
-                    raise Incomplete(f"--address {self.address}: the cluster did not take the job ({why}).") from error
-                time.sleep(_LOOK_S)
+                    raise _Refused(
+                        f"--address {self.address}: the cluster did not take the job ({_reason(error)})."
+                    ) from error
+                time.sleep(self.patience.look)
+
+    def _ask(self, request: Callable[[], Answer]) -> Answer:
+        try:
+            return request()
+        except Exception as error:  # of many types
+            raise _Refused(f"--address {self.address}: the cluster does not answer ({_reason(error)}).") from error
 
     def find(self, job_id: str) -> Job | None:
         """A job by its id, None if there is none."""
         try:
-            found = self._client.get_job_info(job_id)
-        except RuntimeError as error:
-            if "does not exist" in str(error):
+            found = self._ask(lambda: self._client.get_job_info(job_id))
+        except _Refused as error:
+            if f"{job_id} does not exist" in str(error):
                 return None
-            raise InputError(f"--address {self.address}: {str(error).splitlines()[0]}") from error
+            raise
         return Job(job_id, str(found.status.value), found.driver_exit_code, found.entrypoint, found.message or "")
 
     def require(self, job_id: str) -> Job:
@@ -118,53 +164,62 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """All jobs of motif, the newest first."""
-        found = [one for one in self._client.list_jobs() if (one.submission_id or "").startswith("motif-")]
+        listed = self._ask(self._client.list_jobs)
+        found = [one for one in listed if (one.submission_id or "").startswith("motif-")]
         found.sort(key=lambda one: one.start_time or 0, reverse=True)
         return [Job(one.submission_id, one.status.value, one.driver_exit_code, one.entrypoint) for one in found]
 
     def stop(self, job_id: str) -> Job:
         """Stop a job, and wait until it has ended."""
         self.require(job_id)
-        self._client.stop_job(job_id)
+        self._ask(lambda: self._client.stop_job(job_id))
         while not (job := self.require(job_id)).ended:
-            time.sleep(_LOOK_S)
+            time.sleep(self.patience.look)
         return job
 
-    def follow(self, job_id: str, output: Callable[[str], None], report: Callable[[str], None]) -> Job:
-        """Pass on a job's output as it comes, until it has ended."""
-        self._wait_for_start(job_id, report)
-        seen, lost = 0, 0
+    def follow(self, job_id: str, pass_on: Callable[[str], None], report: Callable[[str], None]) -> Job:
+        """Pass on a job's output as it comes, until it has ended. Incomplete if the cluster cannot be reached."""
+        output, seen, lost = _Output(pass_on), 0, 0.0
         while True:
-            before = seen
             try:
-                seen = asyncio.run(self._tail(job_id, seen, output))
-                job = self.require(job_id)
+                self._wait_for_start(job_id, report)
+                self._ask(lambda: asyncio.run(self._tail(job_id, output)))
+                job, lost = self.require(job_id), 0.0
                 if job.ended:
                     return job
-            except (RuntimeError, OSError):
-                report(f"the connection to {self.address} was lost; connecting again")
-            lost = lost + 1 if seen == before else 0
-            if lost > _LOST:
-                raise Incomplete(f"{self.address} cannot be reached any more; {job_id} may go on without this command.")
-            time.sleep(_LOOK_S)
+            except _Refused as error:
+                if not lost:
+                    report(f"the connection to {self.address} was lost; connecting again")
+                if not lost or output.passed > seen:
+                    lost, seen = time.monotonic(), output.passed
+                if time.monotonic() - lost > self.patience.lost:
+                    raise _Refused(f"{error} {job_id} may go on without this command.") from error
+            time.sleep(self.patience.look)
 
-    async def _tail(self, job_id: str, seen: int, output: Callable[[str], None]) -> int:
-        """Pass on what comes after the first ``seen`` characters; returns how many there were in all."""
-        came = 0
-        async for text in self._client.tail_job_logs(job_id):
-            fresh = text[max(0, seen - came) :]
-            came += len(text)
-            if fresh:
-                output(fresh)
-        return max(seen, came)
+    async def _tail(self, job_id: str, output: _Output) -> None:
+        """Pass on output until the connection ends, or nothing comes for a while."""
+        output.begin()
+        try:
+            async with asyncio.timeout(self.patience.silence) as limit:
+                async for text in self._client.tail_job_logs(job_id):
+                    output.add(text)
+                    limit.reschedule(asyncio.get_running_loop().time() + self.patience.silence)
+        except TimeoutError:
+            return
 
     def _wait_for_start(self, job_id: str, report: Callable[[str], None]) -> None:
         began, told = time.monotonic(), False
         while (job := self.require(job_id)).status == JobStatus.PENDING.value:
-            if not told and time.monotonic() - began > _PATIENCE_S:
+            if not told and time.monotonic() - began > self.patience.start:
                 report(f"{job_id} waits for the cluster: {job.message or 'it has not started yet'}")
                 told = True
-            time.sleep(_LOOK_S)
+            time.sleep(self.patience.look)
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error: the last one if its text is a traceback of the cluster."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" .")] or [type(error).__name__]
+    return (lines[-1] if "Traceback" in lines[0] else lines[0]).rstrip(".")[:200]
 
 
 def _check_reachable(address: str) -> None:

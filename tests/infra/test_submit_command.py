@@ -6,11 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,10 +19,9 @@ from infra.submission.project import PACKAGES, pack
 from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import World
 from tests.infra.conftest import Motif
+from tests.infra.dashboards import OUR_PYTHON, Dashboard, serving
 from tests.pipeline.conftest import part_bytes
 from tests.ports import free_port
-
-HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @pytest.mark.parametrize(
@@ -59,47 +55,22 @@ def test_nobody_there(motif: Motif) -> None:
     assert (status, "nothing answers there" in said, len(said.splitlines())) == (2, True, 1)
 
 
-@contextmanager
-def dashboard(metadata: dict[str, str] | None) -> Iterator[str]:
-    """A server that answers as Ray's dashboard does where it is asked for versions, or as any other server."""
-
-    class Answers(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps({"version": "4", "ray_version": ray.__version__, "data": metadata}).encode()
-            self.send_response(200 if metadata else 404)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
         (None, r"the jobs of this cluster cannot be used \(.*RAY_AUTH_TOKEN"),
         ({"rayVersion": "2.9.3", "pythonVersion": "3.11.7"}, r"has Ray 2\.9\.3, this machine 2\."),
-        ({"rayVersion": ray.__version__, "pythonVersion": "3.9.18"}, rf"has Python 3\.9, this machine {HERE}\."),
+        ({"rayVersion": ray.__version__, "pythonVersion": "3.9.18"}, rf"has Python 3\.9, this machine {OUR_PYTHON}\."),
     ],
 )
 def test_clusters_of_others(metadata: dict[str, str] | None, said: str) -> None:
-    with dashboard(metadata) as address, pytest.raises(InputError, match=said):
-        Cluster(address)
+    with serving(Dashboard(metadata)) as dashboard, pytest.raises(InputError, match=said):
+        Cluster(dashboard.address)
 
 
 def test_the_patch_version_of_python_may_differ() -> None:
-    with dashboard({"rayVersion": ray.__version__, "pythonVersion": f"{HERE}.99"}) as address:
-        Cluster(address)
+    with serving(Dashboard({"rayVersion": ray.__version__, "pythonVersion": f"{OUR_PYTHON}.99"})) as dashboard:
+        Cluster(dashboard.address)
 
 
 def test_what_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
