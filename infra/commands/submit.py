@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # The options that are paths; "" is what comes before all options.
 _PATHS = {
-    "preprocess": ("--manifest", "--out"),
-    "train": ("--data", "--out"),
+    "preprocess": ("--manifest", "--out", "--base-model"),
+    "train": ("--data", "--out", "--base-model", "--network.start"),
     "validate": ("", "--data", "--out"),
     "sample": ("", "--image", "--pairs", "--out", "--grid"),
 }
@@ -35,12 +35,13 @@ s3://. Ctrl+C leaves the job running; submitting the same command again follows 
 
 def main(args: list[str]) -> int:
     """Run the command. Returns the job's exit status."""
-    if not args or args[0] in ("-h", "--help"):
+    args, address = _take(args, "--address")
+    asks = {"-h", "--help"} & set(args)
+    if not args or args[0] in asks or (asks and args[0] in _ACTIONS):
         print(_USAGE)
         return 0
-    args, address = _take(args, "--address")
     action, rest = args[0], args[1:]
-    if action in ("status", "logs", "stop"):
+    if action in _ACTIONS:
         return _ACTIONS[action](rest, address)
     if action not in _PATHS:
         raise InputError(f"motif submit {action}: there are {', '.join(_PATHS)}, status, logs and stop.")
@@ -49,7 +50,7 @@ def main(args: list[str]) -> int:
 
 
 def _submit(args: list[str], address: str | None, detach: bool) -> int:
-    if {"-h", "--help"} & set(args):
+    if not args[1:] or {"-h", "--help"} & set(args):
         importlib.import_module(f"infra.commands.{args[0]}").main(args[1:])
         return 0
     _check_paths(args)
@@ -153,7 +154,7 @@ def _check_paths(args: list[str]) -> None:
     for arg in args[1:]:
         name, equals, value = arg.partition("=")
         if arg.startswith("-"):
-            option = name
+            option = name.replace("_", "-")
             if not equals:
                 continue
         else:

@@ -54,8 +54,9 @@ def main(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(usage(_USAGE, _RECIPES))
         return 0
-    _check_early(args)
-    options = read(args)
+    _check_given(args)
+    _check_datasets(args)
+    options = _parse(args)
     from training.run.job import TrainJob
 
     config = options.recipe
@@ -83,6 +84,11 @@ def main(args: list[str]) -> int:
 
 def read(args: list[str]) -> "Options[Train]":
     """The options of a command line, short ones put into the recipe; InputError if they are wrong."""
+    _check_given(args)
+    return _parse(args)
+
+
+def _parse(args: list[str]) -> "Options[Train]":
     from training.recipes import RECIPES, Train
 
     recipe, rest = chosen(args, RECIPES, Train)
@@ -95,18 +101,23 @@ def read(args: list[str]) -> "Options[Train]":
     return replace(options, recipe=config)
 
 
-def _check_early(args: list[str]) -> None:
-    """Check the recipe, options and datasets before torch is imported, which takes seconds."""
+def _check_given(args: list[str]) -> None:
+    """Check the recipe's name and what must be given, before torch is imported, which takes seconds."""
     if ":" not in args[0] and args[0] != "--config":
         chosen(args, dict.fromkeys(summaries(_RECIPES), str), str)
-    if "-h" in args or "--help" in args:
+    if {"-h", "--help", "--dry-run", "--dry_run"} & set(args):
         return
-    data, dry = _values(args, "--data"), "--dry-run" in args or "--dry_run" in args
-    if not data and not dry:
+    if not _values(args, "--data"):
         raise InputError("--data is missing: give at least one dataset made by `motif preprocess`.")
-    if not (_values(args, "--out") or dry):
+    if not _values(args, "--out"):
         raise InputError(_NO_OUT)
-    for uri in data:
+
+
+def _check_datasets(args: list[str]) -> None:
+    """Check the datasets, which are on this machine, before torch is imported."""
+    if {"-h", "--help"} & set(args):
+        return
+    for uri in _values(args, "--data"):
         if not (is_remote(uri) or uri.endswith(".json")):
             Catalog.require(Folder(uri))
 

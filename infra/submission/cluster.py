@@ -223,12 +223,15 @@ def _reason(error: Exception) -> str:
 
 
 def _check_reachable(address: str) -> None:
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--address {address}: give the URL of the cluster's dashboard, such as http://HEAD:8265.")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((parts.hostname, port), _REACH_S).close()
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):  # no port is that large, or the scheme is another
+        host, port = None, 0
+    if not host:
+        raise InputError(f"--address {address}: give the URL of the cluster's dashboard, such as http://HEAD:8265.")
+    try:
+        socket.create_connection((host, port), _REACH_S).close()
     except OSError as error:
         raise InputError(
             f"--address {address}: nothing answers there ({error}). Is the cluster up, and is this its dashboard?"

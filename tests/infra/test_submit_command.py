@@ -38,9 +38,13 @@ from tests.ports import free_port
         ("preprocess sprits --manifest /v --out /d", "Did you mean sprites?"),
         ("sample /run --image /a.png --out /a.mp4", "--prompt is missing"),
         ("preprocess sprites --manifest /v --out /d", "--address is missing: give the URL"),
+        ("train sprites --out /run", "--data is missing"),
+        ("train sprites --data /d", "--out is missing"),
+        ("train motif --data /d --out /run --base_model models/a", "--base-model models/a: nodes of a cluster do not"),
         ("status --address", "--address: its value is missing"),
         ("stop --address http://127.0.0.1:1", "motif submit stop: give one job"),
         ("status --address 127.0.0.1:8265", "--address 127.0.0.1:8265: give the URL of the cluster's dashboard"),
+        ("status --address http://head:82650", "--address http://head:82650: give the URL of the cluster's dashboard"),
     ],
 )
 def test_refusals(line: str, said: str, motif: Motif, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +52,20 @@ def test_refusals(line: str, said: str, motif: Motif, monkeypatch: pytest.Monkey
     status, out, message = motif("submit", *line.split())
     assert (status, out, len(message.splitlines())) == (2, "", 1), message
     assert said in message
+
+
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [
+        ("--address http://head:8265", "usage: motif submit COMMAND"),
+        ("logs --help", "usage: motif submit COMMAND"),
+        ("train", "usage: motif train RECIPE"),
+        ("preprocess --detach", "usage: motif preprocess RECIPE"),
+    ],
+)
+def test_what_is_not_yet_a_command_shows_the_usage(line: str, usage: str, motif: Motif) -> None:
+    status, out, said = motif("submit", *line.split())
+    assert (status, out.startswith(usage), said) == (0, True, "")
 
 
 def test_nobody_there(motif: Motif) -> None:
