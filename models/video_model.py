@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from base.errors import InputError
 
-BASE_MODEL = "models/videocrafter2"
+BASE_MODEL = "weights/videocrafter2"
 """The folder that `motif fetch` writes, the default model for preprocessing and training."""
 CONDITIONS = ("text", "fps", "image_latent", "image_tokens")
 """All conditions of networks: text states ``[b l d]``, frames per second ``[b]``, the latent of the first frame

@@ -60,9 +60,9 @@ def test_checkpoint_to_video_with_the_defaults(
     asked = ["--manifest", sprites_folder / "manifest.csv", "--out", tmp_path / "data", "--limit", "1"]
     status, _, said = motif("preprocess", "motif", *asked, *flow)
     assert status == 2
-    assert "motif fetch videocrafter2 --out models/videocrafter2" in said  # the base model is missing
+    assert "motif fetch videocrafter2 --out weights/videocrafter2" in said  # the base model is missing
 
-    convert(checkpoint(tmp_path / "model.ckpt", 0), Path("models/videocrafter2"), NARROW)
+    convert(checkpoint(tmp_path / "model.ckpt", 0), Path("weights/videocrafter2"), NARROW)
     status, out, said = motif("preprocess", "motif", *asked, *flow)
     assert status == 0, said
     assert json.loads(out)["written"] == 1
@@ -79,9 +79,9 @@ def test_checkpoint_to_video_with_the_defaults(
     assert status == 0, said
     assert Path("star.mp4").stat().st_size > 0
 
-    convert(checkpoint(tmp_path / "other.ckpt", 1), Path("models/other"), NARROW)
-    status, _, said = motif("train", "motif", "--data", "data", "--dry-run", "--base-model", "models/other")
+    convert(checkpoint(tmp_path / "other.ckpt", 1), Path("weights/other"), NARROW)
+    status, _, said = motif("train", "motif", "--data", "data", "--dry-run", "--base-model", "weights/other")
     assert status == 2
     assert said.count("\n") == 1
-    assert "models/other/vae (blake3:" in said
-    assert f"{tmp_path}/models/videocrafter2/vae (blake3:" in said
+    assert "weights/other/vae (blake3:" in said
+    assert f"{tmp_path}/weights/videocrafter2/vae (blake3:" in said

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from infra.submission.project import PACKAGES
+from models.video_model import BASE_MODEL
+from tests.conftest import ROOT
 from tests.infra.conftest import Motif
 
 
@@ -46,3 +49,10 @@ def test_help(motif: Motif) -> None:
         status, out, _ = motif(name, "--help")
         assert status == 0
         assert "videocrafter2" in out
+
+
+def test_the_base_model_is_no_part_of_the_sources() -> None:
+    """In a checkout, where the README's commands are run, its folder is new, ignored by git and not sent with jobs."""
+    folder = Path(BASE_MODEL).parts[0]
+    assert folder not in PACKAGES
+    assert f"/{folder}/" in (ROOT / ".gitignore").read_text().splitlines()
