@@ -68,9 +68,12 @@ def test_what_is_not_yet_a_command_shows_the_usage(line: str, usage: str, motif:
     assert (status, out.startswith(usage), said) == (0, True, "")
 
 
-def test_nobody_there(motif: Motif) -> None:
+def test_nobody_there(motif: Motif, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     status, _, said = motif("submit", "status", "--address", f"http://127.0.0.1:{free_port()}")
     assert (status, "nothing answers there" in said, len(said.splitlines())) == (2, True, 1)
+    assert "RAY_AUTH_MODE" not in os.environ  # else a Ray that a later test starts here asks for a token
 
 
 @pytest.mark.parametrize(
