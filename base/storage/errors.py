@@ -13,6 +13,11 @@ from base.storage.uri import is_remote, split
 
 # Error text of an object store -> remedy; matched in order.
 _STORE_ERRORS = (
+    (
+        # Of MinIO, Ceph and others; AWS has no limit.
+        r"StorageFull|Quota.?Exceeded|InsufficientStorage|HTTP status 507",
+        "the bucket is full: free space and run the same command again; what was written is kept",
+    ),
     (r"NO_SUCH_BUCKET|NoSuchBucket", "the bucket does not exist: create it, or correct its name"),
     (r"expired", "the credentials have expired: renew them (for example `aws sso login`) and run again"),
     (

@@ -22,7 +22,7 @@ import pyarrow.fs as pafs
 
 Result = TypeVar("Result")
 _OVERLOADED = re.compile(
-    r"HTTP status (429|5\d\d)|response code (429|5\d\d)|slow.?down|service.?unavailable|internal.?(failure|error)"
+    r"(HTTP status|response code) (429|5(?!07)\d\d)|slow.?down|service.?unavailable|internal.?(failure|error)"
     r"|throttl|request.?timeout|too.?many.?requests|\(reached max retries",
     re.IGNORECASE,
 )

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-_SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _SLOW_S = 1.0
 _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
@@ -19,8 +18,8 @@ _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "date", "ser
 class Flaky:
     """The proxy: what share fails, and how often each method has failed and was carried out.
 
-    ``kind``: a failure is an answer ``503``, a connection that is ``reset``, or an answer that comes ``slow``, after a
-    second.
+    ``kind``: a failure is an answer ``503`` (or another ``status`` and ``code``), a connection that is ``reset``, or an
+    answer that comes ``slow``, after a second.
     """
 
     share: float
@@ -29,6 +28,8 @@ class Flaky:
     failed: dict[str, int] = field(default_factory=dict)
     passed: dict[str, int] = field(default_factory=dict)
     endpoint: str = ""
+    status: int = 503
+    code: str = "SlowDown"
 
 
 class _Server(ThreadingHTTPServer):
@@ -45,7 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
         flaky, body = self.server.flaky, self._body()
         fails, done = flaky.draw.random() < flaky.share, flaky.draw.random() < 0.3
         slow = fails and flaky.kind == "slow"
-        status, headers, content = 503, [("Content-Type", "application/xml")], _SLOW_DOWN
+        said = f"<Error><Code>{flaky.code}</Code><Message>Not now.</Message></Error>".encode()
+        status, headers, content = flaky.status, [("Content-Type", "application/xml")], said
         if slow:
             time.sleep(_SLOW_S)
         if done or slow or not fails:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from base.errors import StorageError
 from base.storage import retries, uri
 from base.storage.folder import Folder
 from base.storage.retries import RetryingStore, is_overloaded, retry
@@ -79,6 +80,7 @@ def test_a_store_whose_connections_break_is_used_to_the_end(flaky: tuple[Folder,
         ("AWS Error SLOW_DOWN during PutObject operation: Please reduce your request rate.", True),
         ("AWS Error INTERNAL_FAILURE during GetObject operation: Failed to flush response stream", True),
         ("An error occurred (SlowDown) when calling the PutObject operation (reached max retries: 4)", True),
+        ("AWS Error UNKNOWN (HTTP status 507) during PutObject operation: ExceptionName: XMinioStorageFull", False),
         ("AWS Error ACCESS_DENIED during HeadObject operation: No response body.", False),
         ("AWS Error NO_SUCH_BUCKET during PutObject operation", False),
         ("AWS Error NETWORK_CONNECTION during ListObjectsV2 operation: curlCode: 7", False),
@@ -116,6 +118,27 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 120 <= sum(clock.pauses) < 128
     assert all(pause <= min(0.1 * 2**number, 8) for number, pause in enumerate(clock.pauses))
     assert max(clock.pauses) > 4
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (507, "XMinioStorageFull", "the bucket is full: free space"),
+        (403, "QuotaExceeded", "the bucket is full: free space"),
+        (403, "AccessDenied", "access is denied to these credentials"),
+        (403, "InvalidAccessKeyId", "the credentials are not valid here: check AWS_ACCESS_KEY_ID"),
+        (403, "SignatureDoesNotMatch", "the credentials are not valid here: check AWS_ACCESS_KEY_ID"),
+        (400, "ExpiredToken", "the credentials have expired: renew them"),
+    ],
+)
+def test_what_does_not_pass_is_told_at_once(flaky: tuple[Folder, Flaky], status: int, code: str, said: str) -> None:
+    folder, proxy = flaky
+    proxy.share, proxy.status, proxy.code = 1.0, status, code
+    for write in (folder.write, folder.create):
+        with pytest.raises(StorageError, match=said):
+            write("a", b"1")
+    with pytest.raises(StorageError, match=said):
+        folder.exists("a")
 
 
 def test_a_lost_connection_is_waited_for_and_a_wrong_address_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
