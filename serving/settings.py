@@ -17,7 +17,7 @@ class Settings:
     """Where pictures and videos are stored; a local folder or s3://."""
     database: str = ""
     """Where jobs are stored, as an SQLAlchemy URL; by default an SQLite file in the folder. Several nodes need a shared
-    one, such as postgresql+psycopg://..."""
+    one, such as postgresql+psycopg://USER@HOST/NAME, with its password in PGPASSWORD or a .pgpass file."""
     queue: int = 64
     """Largest number of waiting jobs; more are refused with 429."""
     batch: int = 4

@@ -28,6 +28,11 @@ LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 PRIVATE = re.compile(r"_[a-zA-Z]\w*")
 IN_CODE = re.compile(r"[\w.)\]]+\._[a-zA-Z]\w*|(?<=import )_[a-zA-Z]\w*")
 BY_NAME = {"getattr", "setattr", "delattr", "hasattr", "attrgetter"}
+UNSAFE = {
+    *(f"{module}.{name}" for module in ("pickle", "cloudpickle", "dill", "marshal") for name in ("load", "loads")),
+    *("yaml.load", "yaml.unsafe_load", "yaml.full_load", "joblib.load", "shelve.open", "pickle.Unpickler"),
+    *("eval", "exec"),
+}
 # Private names of libraries that have no public counterpart, and what tests use them for.
 WITHOUT_ANOTHER_NAME = {"os._exit": "ends a process at once, as a crash does"}
 
@@ -143,6 +148,38 @@ def test_the_package_has_no_machine_in_it() -> None:
         if path.suffix in (".py", ".toml", ".md", ".txt", ".json", ".html", "") and path.is_file():
             text = path.read_text(errors="ignore")
             assert not [word for word in words if word in text], name
+
+
+def unsafe_loads(source: str) -> Iterator[str]:
+    """Calls that run code which is in the data that they load."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name, given = ast.unparse(node.func), {word.arg: ast.unparse(word.value) for word in node.keywords}
+            unsafe = name in UNSAFE or (name == "torch.load" and given.get("weights_only") != "True")
+            if unsafe or "True" in (given.get("allow_pickle"), given.get("trust_remote_code")):
+                yield name
+
+
+def test_nothing_that_is_loaded_can_run_code() -> None:
+    """No pickle, no YAML of any type, from data, models or checkpoints of others."""
+    found = {(str(path.relative_to(ROOT)), name) for path in FILES for name in unsafe_loads(path.read_text())}
+    assert found == {("training/run/ray_train.py", "pickle.loads")}  # a job on its way to its own workers
+
+
+@pytest.mark.parametrize(
+    ("source", "unsafe"),
+    [
+        ("pickle.load(stream)", True),
+        ("yaml.load(text)", True),
+        ("torch.load(path)", True),
+        ("torch.load(path, weights_only=False)", True),
+        ("np.load(path, allow_pickle=True)", True),
+        ("AutoModel.from_pretrained(name, trust_remote_code=True)", True),
+        ("torch.load(path, weights_only=True); np.load(path); yaml.safe_load(text); json.load(stream)", False),
+    ],
+)
+def test_what_counts_as_an_unsafe_load(source: str, unsafe: bool) -> None:
+    assert bool(list(unsafe_loads(source))) is unsafe
 
 
 def test_no_test_imports_another_test_module() -> None:

@@ -12,6 +12,9 @@ from base.errors import StorageError
 from base.storage.retries import s3_filesystem
 
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+# After a user and a colon, up to the last @: also where a URL is malformed, or its password has such characters.
+_PASSWORD = re.compile(r"^([^:@/]+://[^:@]*|(?![^:@/]+://)(?:[^:@/]+:)?[^:@]*):.*@")
+_IN_QUERY = re.compile(r"([?&](?:password|sslpassword|x-amz-(?:signature|credential|security-token))=)[^&#]*", re.I)
 
 
 def is_remote(uri: str) -> bool:
@@ -59,3 +62,8 @@ def split(uri: str) -> tuple[pafs.FileSystem, str]:
         return filesystem(""), str(local_path(uri))
     scheme, rest = uri.split("://", 1)
     return filesystem(f"{scheme}://{rest.split('/', 1)[0]}"), rest.rstrip("/")
+
+
+def without_password(url: str) -> str:
+    """A URL as messages and logs may show it."""
+    return _IN_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))

@@ -15,6 +15,7 @@ import yaml
 
 from base.errors import InputError
 from base.separate import SeparateCall
+from base.storage.uri import without_password
 from diffusion.options import SamplingChanges
 from infra.cli import STARTED
 from infra.options import parse, report
@@ -109,6 +110,12 @@ def _settings(options: Options) -> Settings:
         raise InputError(
             f"--host {options.host}: a server that others can reach requires API keys. Write some to a file and give "
             "it with --keys, or omit --host."
+        )
+    database = options.settings.database
+    if options.write_config and without_password(database) != database:
+        raise InputError(
+            f"--database {without_password(database)}: its password would be written to {options.write_config}. "
+            "Omit it there, and set PGPASSWORD, or write a .pgpass file, on every node."
         )
     hosts = options.settings.hosts or (_HERE if here and not keys else ())
     try:

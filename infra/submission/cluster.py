@@ -18,6 +18,7 @@ import ray
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from base.errors import Incomplete, InputError
+from base.storage.uri import without_password
 
 Answer = TypeVar("Answer")
 
@@ -90,7 +91,7 @@ class Cluster:
     """A cluster by the URL of its dashboard. InputError if it cannot be used, Incomplete if it stops answering."""
 
     def __init__(self, address: str, patience: Patience = Patience()) -> None:
-        self.address, self.patience = address, patience
+        self.address, self.patience = without_password(address), patience
         _check_reachable(address)
         try:
             self._client = JobSubmissionClient(address)
@@ -100,10 +101,10 @@ class Cluster:
             found = answer.json()["data"]
         except Exception as error:  # of many types
             raise InputError(
-                f"--address {address}: the jobs of this cluster cannot be used ({_reason(error)}). If it asks for a "
+                f"--address {self.address}: the jobs of this cluster cannot be used ({_reason(error)}). If it asks for a "
                 "token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
             ) from error
-        _check_versions(address, found)
+        _check_versions(self.address, found)
 
     def submit(self, args: Sequence[str], folder: Path) -> tuple[Job, bool]:
         """Start ``motif ARGS`` with the sources in ``folder``; returns the job, and whether it is a new one.
@@ -223,18 +224,19 @@ def _reason(error: Exception) -> str:
 
 
 def _check_reachable(address: str) -> None:
+    shown = without_password(address)
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError):  # no port is that large, or the scheme is another
         host, port = None, 0
     if not host:
-        raise InputError(f"--address {address}: give the URL of the cluster's dashboard, such as http://HEAD:8265.")
+        raise InputError(f"--address {shown}: give the URL of the cluster's dashboard, such as http://HEAD:8265.")
     try:
         socket.create_connection((host, port), _REACH_S).close()
     except OSError as error:
         raise InputError(
-            f"--address {address}: nothing answers there ({error}). Is the cluster up, and is this its dashboard?"
+            f"--address {shown}: nothing answers there ({error}). Is the cluster up, and is this its dashboard?"
         ) from error
 
 

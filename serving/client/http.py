@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from base.errors import InputError, MotifError
+from base.storage.uri import without_password
 
 Answer = TypeVar("Answer")
 _FAULTS = 4  # attempts that may end in a lost connection or a server error
@@ -53,14 +54,15 @@ class Http:
     def __init__(
         self, url: str, key: str | None, timeout: float, patience: float, on_retry: Callable[[str], None]
     ) -> None:
-        self.url, self.timeout = url.rstrip("/").removesuffix("/v1"), timeout
+        url = url.rstrip("/").removesuffix("/v1")
+        self.url, self.timeout = without_password(url), timeout
         self._patience, self._on_retry = patience, on_retry
         try:
-            base = httpx2.URL(self.url)
+            base = httpx2.URL(url)
             if base.scheme not in ("http", "https") or not base.host:
                 raise httpx2.InvalidURL("it must begin with http:// or https:// and name a host")
         except httpx2.InvalidURL as error:
-            raise InputError(f"url '{url}': {error}; give one such as http://127.0.0.1:8000.") from error
+            raise InputError(f"url '{self.url}': {error}; give one such as http://127.0.0.1:8000.") from error
         if key and not (key.isascii() and key.isprintable()):
             raise InputError("key: it has characters that are not allowed in an HTTP header; copy it again.")
         self.open = httpx2.Client(
@@ -138,7 +140,8 @@ def check(response: httpx2.Response) -> None:
     error_fields = _envelope(response)
     text = " ".join(response.text.split())[:_LONGEST_MESSAGE] or "nothing more"
     where = f" and points to {response.headers['location']}" if "location" in response.headers else ""
-    message = error_fields.get("message") or f"{response.url} answers {status} {response.reason_phrase}{where}: {text}"
+    answer = f"{without_password(str(response.url))} answers {status} {response.reason_phrase}{where}: {text}"
+    message = error_fields.get("message") or answer
     mendable = status < 500 and status not in (408, 429)
     error = (RefusedError if mendable else ServerError)(str(message), error_fields.get("code"), status)
     error.param, error.retry_after = error_fields.get("param"), _retry_after(response)

@@ -7,6 +7,7 @@ from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from base.errors import InputError, StorageError
+from base.storage.uri import without_password
 
 metadata = sql.MetaData()
 
@@ -62,10 +63,10 @@ _MEND = "Restore a backup, or move its files away: the server then starts withou
 def open_database(url: str) -> sql.Engine:
     """Connect, and create missing tables. InputError for an invalid URL, StorageError if it cannot be opened."""
     try:
-        engine = sql.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        engine = sql.create_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
     except (sql.exc.ArgumentError, ModuleNotFoundError) as error:
         raise InputError(
-            f"database '{_hidden(url)}': {error}. Give an SQLAlchemy URL and install its driver."
+            f"database '{without_password(url)}': {error}. Give an SQLAlchemy URL and install its driver."
         ) from None
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _share_between_processes)
@@ -77,7 +78,7 @@ def open_database(url: str) -> sql.Engine:
                     connection.execute(server_values.insert().values(name=name, value=""))
     except (sql.exc.OperationalError, sql.exc.DatabaseError) as error:
         damaged = f" {_MEND}" if type(error) is sql.exc.DatabaseError else ""
-        raise StorageError(f"database '{_hidden(url)}' cannot be opened: {error.orig}.{damaged}") from error
+        raise StorageError(f"database '{without_password(url)}' cannot be opened: {error.orig}.{damaged}") from error
     return engine
 
 
@@ -101,7 +102,7 @@ def check_database(url: str) -> None:
     finally:
         engine.dispose()
     if found != ["ok"]:
-        raise StorageError(f"database '{_hidden(url)}' is damaged ({found[0].splitlines()[-1]}). {_MEND}")
+        raise StorageError(f"database '{without_password(url)}' is damaged ({found[0].splitlines()[-1]}). {_MEND}")
 
 
 def insert(connection: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
@@ -115,11 +116,3 @@ def _share_between_processes(connection: Any, _: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _hidden(url: str) -> str:
-    """A URL without its password."""
-    try:
-        return str(sql.make_url(url).render_as_string(hide_password=True))
-    except sql.exc.ArgumentError:
-        return url
