@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 _TOKEN = re.compile(r"^[0-9a-z-]{1,64}$")
 
@@ -78,6 +79,15 @@ class Holder:
             pass  # another user's process
         started = _started(self.pid)
         return started is not None and self.started not in (0, started)
+
+    @property
+    def state(self) -> Literal["alive", "ended", "elsewhere", "unknown"]:
+        """What is known about the process: ``elsewhere`` is on another machine, ``unknown`` has no valid lock file."""
+        if not self.readable:
+            return "unknown"
+        if not self.is_here:
+            return "elsewhere"
+        return "ended" if self.is_dead else "alive"
 
 
 def _machine() -> str:

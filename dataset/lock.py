@@ -224,6 +224,12 @@ def read_chain(folder: Folder) -> list[Holder]:
     return chain
 
 
+def find_holder(place: Folder) -> Holder | None:
+    """The process that holds the lock of a dataset or run, None if it is free. Changes nothing."""
+    chain = read_chain(place / "runs")
+    return chain[-1] if chain else None
+
+
 def _read(folder: Folder, name: str) -> bytes | None:
     try:
         return folder.read(name)

@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "answer requests for videos: an API and a page",
     "generate": "request a video from a server",
     "submit": "run a command as a job of a Ray cluster",
+    "status": "who writes to a dataset or run, how far it is, what to do next; or the same of a server",
     "retry": "try failed clips of a dataset again",
     "calibrate": "compare normalisations of the motion heatmap on a dataset",
     "inspect": "write an HTML page that shows a dataset",

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from base.config import load
 from base.errors import InputError
+from base.storage.folder import Folder
+from base.storage.uri import is_remote
 
 Config = TypeVar("Config")
 
@@ -67,7 +69,7 @@ def named(name: str, recipes: Mapping[str, Callable[[], Config]], kind: type[Con
 def from_file(name: str, kind: type[Config]) -> Config:
     """The configuration in a JSON file, by itself or inside a run's record."""
     try:
-        data: Any = json.loads(Path(name).read_text())
+        data: Any = json.loads(_read(name))
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"--config {name} cannot be read: {error}.") from error
     for key in ("recipe", "config"):  # its key in a run's record
@@ -76,3 +78,11 @@ def from_file(name: str, kind: type[Config]) -> Config:
     if not isinstance(config, kind):
         raise InputError(f"--config {name} does not hold a configuration of {kind.__module__}.{kind.__name__}.")
     return config
+
+
+def _read(name: str) -> str:
+    """The content of a local or remote file."""
+    if not is_remote(name):
+        return Path(name).read_text()
+    folder, _, file = name.rpartition("/")
+    return Folder(folder).read(file).decode()

@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,6 +90,13 @@ class Folder:
         fs, path = split(self.file(name))
         with explained(self.uri):
             return bool(fs.get_file_info(path).type == pafs.FileType.File)
+
+    def modified(self, name: str) -> datetime | None:
+        """When a file was last written, in UTC; None if it does not exist, or the store does not say."""
+        fs, path = split(self.file(name))
+        with explained(self.uri):
+            found: datetime | None = fs.get_file_info(path).mtime
+        return found
 
     def open(self, name: str) -> pa.NativeFile:
         """Open a file for random access."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from base.errors import InputError
+from base.storage.uri import is_remote
 
 PACKAGES = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "infra")
 _ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ def pack(folder: Path, args: Sequence[str]) -> list[str]:
         _copy_folder(_ROOT / name, folder)
     packed = list(args)
     for number, arg in enumerate(args):
-        if number and args[number - 1] == "--config":
+        if number and args[number - 1] == "--config" and not is_remote(arg):
             packed[number] = _copy_file(Path(arg), folder)
     recipe = args[1] if len(args) > 1 and not args[1].startswith("-") else ""
     module, _, function = recipe.partition(":")

@@ -1,7 +1,8 @@
 """The work of a run as a Parquet file in its dataset: one row group per part, read by the graph's tasks."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
 
@@ -17,6 +18,8 @@ from dataset.parts.tables import FACTS, TEXT_KEYS, part_names, read_parts, write
 from pipeline.stages.columns import WORK
 
 _SUFFIX = ".work.parquet"
+CLIPS_WORK = "clips"
+"""The name of the work file of new clips."""
 
 
 class WorkFile:
@@ -83,6 +86,30 @@ def delete_leftovers(folder: Folder) -> None:
     """Remove the work files of killed runs; requires the dataset's lock."""
     for entry in folder.files(_SUFFIX):
         folder.delete(entry.name)
+
+
+@dataclass(frozen=True)
+class PlannedParts:
+    """The new clips that a run computes, by part. ``run`` is empty if there is no plan."""
+
+    run: str = ""
+    clips: Mapping[str, int] = field(default_factory=dict)
+
+
+def planned_parts(folder: Folder) -> PlannedParts:
+    """The plan of the run in progress, or of a killed one; none while it is still being written."""
+    names = [entry.name for entry in folder.files(_SUFFIX) if f".{CLIPS_WORK}." in entry.name]
+    if not names:
+        return PlannedParts()
+    fs, path = split(folder.file(names[-1]))
+    try:
+        with explained(folder.uri):
+            parts = pq.read_table(path, filesystem=fs, columns=["part"]).column("part").value_counts()
+    except (pa.ArrowInvalid, FileNotFoundError):
+        return PlannedParts()
+    counts = dict(zip(*(parts.field(name).to_pylist() for name in ("values", "counts")), strict=True))
+    counts.pop(None, None)  # blank rows
+    return PlannedParts(names[-1].partition(f".{CLIPS_WORK}.")[0], counts)
 
 
 def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:

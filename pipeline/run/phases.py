@@ -11,7 +11,7 @@ from dataset.parts.part_file import read_part
 from dataset.parts.tables import PLANNED, TEXT_KEYS
 from pipeline.featurizers.base import TextFeature
 from pipeline.graph.executor import ProbePass, TextPass
-from pipeline.graph.work import WorkFile, WorkSink, decode_order, new_captions
+from pipeline.graph.work import CLIPS_WORK, WorkFile, WorkSink, decode_order, new_captions
 from pipeline.planning.plan import Plan, Planner, Retry
 from pipeline.run.clip_pass import PassInput, Verdicts, run_clip_pass
 from pipeline.run.context import RunContext, make_plan
@@ -54,7 +54,7 @@ def write_work(context: RunContext, retry: Retry, planned: Planner | None = None
 
     ``planned`` is the plan if already known; it is only made again if there is something to write.
     """
-    with context.work_file("clips", WORK, context.recipe.store.clips_a_part) as work:
+    with context.work_file(CLIPS_WORK, WORK, context.recipe.store.clips_a_part) as work:
         if planned is None or planned.plan.to_compute or planned.plan.rejected:
             planned = make_plan(context, retry, WorkSink(work, context.dataset, context.name))
     return planned, work

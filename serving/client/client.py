@@ -191,6 +191,10 @@ class Client:
             lambda body: tuple(dict(model) for model in body["data"]), self._http.request("GET", "/v1/models")
         )
 
+    def ready(self) -> dict[str, Any]:
+        """Numbers of queued and running jobs and of workers; ServerError says why the server is not ready."""
+        return self._http.read(_numbers, self._http.request("GET", "/ready"))
+
     def generate(
         self,
         prompt: str,
@@ -211,6 +215,10 @@ def failed(video: Video) -> ServerError:
     """The error for a video that failed."""
     error = video.error or Failure("generation_failed", "the server does not say why.")
     return ServerError(f"video {video.id} failed: {error.message}", error.code)
+
+
+def _numbers(body: Any) -> dict[str, Any]:
+    return {name: body[name] for name in ("queued", "in_progress", "workers", "oldest_s")}
 
 
 def _told(data: str) -> Video | None:

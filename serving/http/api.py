@@ -217,7 +217,8 @@ def _add_service(app: FastAPI, videos: Videos) -> None:
             raise ApiError(503, "shutting_down", "The server is shutting down.", retry_after=10)
         state = videos.store.upkeep.state()
         if not state.workers:
-            raise ApiError(503, "not_ready", "No worker is ready yet.", retry_after=5)
+            waiting = f"; jobs that wait: {state.queued}" if state.queued else ""
+            raise ApiError(503, "not_ready", f"No worker is ready yet{waiting}.", retry_after=5)
         return JSONResponse({"status": "ready", **asdict(state)})
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -13,6 +13,7 @@ from base.storage.folder import Folder
 
 METRICS = "metrics.jsonl"
 _MLFLOW = "mlflow.json"
+_END = 64 << 10  # bytes; a line has some 300
 
 
 @runtime_checkable
@@ -63,6 +64,18 @@ class Metrics:
 def read_metrics(run: Folder) -> list[dict[str, Any]]:
     """The steps of a run, in order."""
     return [json.loads(line) for line in _lines(run)]
+
+
+def last_metrics(run: Folder, count: int) -> list[dict[str, Any]]:
+    """Up to ``count`` of a run's last steps, in order. Of a long file only the end is read."""
+    try:
+        with run.open(METRICS) as stream:
+            size = stream.size()
+            end = stream.read_at(min(size, _END), max(0, size - _END))
+    except FileNotFoundError:
+        return []
+    lines = end.decode().split("\n")[0 if size <= _END else 1 : -1]  # the first and the last one may be partial
+    return [json.loads(line) for line in lines[-count:]]
 
 
 def _lines(run: Folder) -> list[str]:
