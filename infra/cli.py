@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from base.errors import MotifError
 from infra.guard import Guard
+from infra.logs import choose_format
 
 STARTED = time.perf_counter()  # before anything heavy is imported
 COMMANDS = {
@@ -45,6 +46,10 @@ JOIN_RAY = ("preprocess", "retry", "train", "demo")
 
 def main() -> None:
     """Entry point of the ``motif`` script."""
+    try:
+        choose_format()
+    except MotifError as error:
+        sys.exit(_fail(str(error), error.exit_code))
     if sys.argv[1:2] and sys.argv[1] in JOIN_RAY and not {"-h", "--help"} & set(sys.argv[2:]):
         guard = Guard()
         atexit.register(guard.ends)
