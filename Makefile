@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes: one for all tests that share the Ray cluster, so that there is one, and one for the others.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-.PHONY: demo test test-all lint lock clean
+.PHONY: demo test test-all lint lock audit clean
 
 demo: .venv/.ready
 	$(BIN)/motif demo --out demo
@@ -30,6 +30,10 @@ lint: .venv/.ready
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
 	  pyproject.toml --output-file constraints.txt
+
+# Known vulnerabilities of the locked versions. Needs PyPI itself: a mirror without this data fails it.
+audit: .venv/.ready
+	$(BIN)/uv tool run pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 clean:
 	rm -rf .venv demo dist
