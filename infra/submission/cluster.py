@@ -101,8 +101,8 @@ class Cluster:
             found = answer.json()["data"]
         except Exception as error:  # of many types
             raise InputError(
-                f"--address {self.address}: the jobs of this cluster cannot be used ({_reason(error)}). If it asks for a "
-                "token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
+                f"--address {self.address}: the jobs of this cluster cannot be used ({_reason(error)}). If it asks for "
+                "a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
             ) from error
         _check_versions(self.address, found)
 
