@@ -157,5 +157,5 @@ def test_every_file_that_the_readme_names_is_there() -> None:
     for page in ("README.md", "CONTRIBUTING.md", "docs/training.md", "docs/serving.md", "docs/operations.md"):
         named = re.findall(r"`((?:\w+/)+[\w.]*)`|\]\((\w[\w/.]+)\)", (ROOT / page).read_text())
         for name in {first or second for first, second in named}:
-            if not name.startswith(("demo/", "data/", "models/", "runs/", "RUN/", "DATASET/")):
+            if not name.startswith(("demo/", "data/", "weights/", "runs/", "RUN/", "DATASET/")):
                 assert (ROOT / name).exists() or (ROOT / page).parent.joinpath(name).exists(), name

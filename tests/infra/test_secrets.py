@@ -112,7 +112,8 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
         def answer(self, body: dict[str, object], status: int) -> None:
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(body).encode() if status == 200 else b"it does not exist")
+            missing = f"Job {self.path.rpartition('/')[2]} does not exist"
+            self.wfile.write((json.dumps(body) if status == 200 else missing).encode())
 
         def log_message(self, *_: object) -> None:
             pass

@@ -212,7 +212,7 @@ def test_a_server_without_workers_and_with_keys(
         assert told(motif, running.url)["models"] == ["tiny"]
 
 
-def test_places_that_have_no_status(motif: Motif, dataset: Path, tmp_path: Path) -> None:
+def test_places_that_have_no_status(motif: Motif, s3_endpoint: str, dataset: Path, tmp_path: Path) -> None:
     View(str(dataset), ("latents",)).save(Folder(str(tmp_path)), "view.json")
     url = f"http://127.0.0.1:{free_port()}"
     for place, status, said in (
