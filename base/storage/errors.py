@@ -11,6 +11,7 @@ import pyarrow.fs as pafs
 from base.errors import StorageError
 from base.storage.uri import is_remote, split
 
+_NO_BUCKET = "the bucket does not exist: create it, or correct its name"
 # Error text of an object store -> remedy; matched in order.
 _STORE_ERRORS = (
     (
@@ -18,7 +19,7 @@ _STORE_ERRORS = (
         r"StorageFull|Quota.?Exceeded|InsufficientStorage|HTTP status 507",
         "the bucket is full: free space and run the same command again; what was written is kept",
     ),
-    (r"NO_SUCH_BUCKET|NoSuchBucket", "the bucket does not exist: create it, or correct its name"),
+    (r"NO_SUCH_BUCKET|NoSuchBucket", _NO_BUCKET),
     (r"expired", "the credentials have expired: renew them (for example `aws sso login`) and run again"),
     (
         r"INVALID_ACCESS_KEY|InvalidAccessKey|SignatureDoesNotMatch|SIGNATURE_DOES_NOT_MATCH",
@@ -50,7 +51,7 @@ def explain(error: OSError, uri: str) -> StorageError | None:
     if error.errno in _DISK_ERRORS:
         return StorageError(f"{uri}: {_DISK_ERRORS[error.errno]}.")
     if isinstance(error, FileNotFoundError) and is_remote(uri) and not _bucket_exists(uri):
-        return StorageError(f"{uri}: {_STORE_ERRORS[0][1]}.")
+        return StorageError(f"{uri}: {_NO_BUCKET}.")
     if not is_remote(uri):
         return None
     text = _with_body(str(error), uri)
