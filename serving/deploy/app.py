@@ -114,7 +114,7 @@ def build(args: Mapping[str, Any]) -> serve.Application:
     """The application of a config file: ``import_path: serving.deploy.app:build``, ``args``: a :class:`Config`."""
     from serving.deploy.resolve import describe_all  # torch: the process of `motif serve` does without
 
-    config = read_config(args)
+    config = read_config(args).with_keys()
     return bind(config, describe_all(config))
 
 

@@ -3,14 +3,15 @@
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from base.errors import InputError
 from diffusion.options import SamplingChanges
-from serving.settings import Compute, Settings
+from serving.settings import Compute, Settings, read_keys
 
 _NAME = r"[A-Za-z0-9._-]{1,64}"  # part of paths and headers
 
@@ -71,6 +72,8 @@ class Config:
     replicas: Replicas = Replicas()
     sampling: SamplingChanges = SamplingChanges()
     """Defaults for requests that set no sampling options, in place of the model's own."""
+    keys: str = ""
+    """A file of bearer keys, one per line, on the nodes of a cluster, where ``build`` reads it."""
 
     def __post_init__(self) -> None:
         """Check that there are models and that their names are unique."""
@@ -80,6 +83,13 @@ class Config:
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"models: the name '{name}' is used twice; give one model another name as NAME=MODEL")
+
+    def with_keys(self) -> "Config":
+        """The same with the keys of the file ``keys``, as hashes; InputError if it cannot be used."""
+        if not self.keys:
+            return self
+        hashes = (*self.settings.key_hashes, *read_keys(Path(self.keys)))
+        return replace(self, keys="", settings=replace(self.settings, key_hashes=hashes))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain dicts and values."""

@@ -30,7 +30,7 @@ from serving.deploy.resolve import describe_all, resolve
 from serving.deploy.setup import only_server, open_store
 from serving.generate.models import ServedModel
 from serving.jobs.job import NewJob, Order
-from serving.settings import Compute, Settings
+from serving.settings import Compute, Settings, key_hash
 from tests.infra.conftest import Motif
 from tests.ports import free_port
 from tests.serving.conftest import tiny  # noqa: F401 - a fixture
@@ -100,6 +100,14 @@ def test_how_many_workers_the_command_starts(motif: Motif, model: Path, tmp_path
     assert (Replicas().most_workers, Replicas(workers=2, max_workers=3).most_workers) == (1, 3)
     status, _, said = motif("serve", model, "--workers", "3", "--max-workers", "2")
     assert (status, "max_workers 2: must be 0 or at least workers, 3" in said) == (2, True)
+
+
+def test_a_cluster_reads_its_keys_where_the_application_is_built(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a key of the secret\n")
+    config = read_config({"models": [{"name": "a", "uri": "/a"}], "keys": str(tmp_path / "keys")})
+    assert config.with_keys().settings.key_hashes == (key_hash("a key of the secret"),)
+    with pytest.raises(InputError, match="/none cannot be read"):
+        replace(config, keys="/none").with_keys()
 
 
 def test_workers_that_have_no_room() -> None:

@@ -363,3 +363,10 @@ def test_a_url_that_means_nothing(wrong: str) -> None:
 def test_a_database_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be opened"):
         JobStore(f"sqlite:///{tmp_path / 'missing' / 'jobs.sqlite'}")
+
+
+def test_the_environment_may_say_where_the_database_is(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = sqlalchemy.make_url(postgres)
+    for name, value in (("HOST", there.query["host"]), ("USER", there.username), ("DATABASE", there.database)):
+        monkeypatch.setenv(f"PG{name}", str(value))
+    JobStore("postgresql+psycopg://", keep_s=100.0).close()
