@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from base.errors import InputError
 from infra.options import report
@@ -54,7 +54,7 @@ def _submit(args: list[str], address: str | None, detach: bool) -> int:
         importlib.import_module(f"infra.commands.{args[0]}").main(args[1:])
         return 0
     _check_paths(args)
-    importlib.import_module(f"infra.commands.{args[0]}").read(args[1:])
+    given = importlib.import_module(f"infra.commands.{args[0]}").read(args[1:])
     from infra.submission.project import pack
 
     with tempfile.TemporaryDirectory() as place:
@@ -62,12 +62,20 @@ def _submit(args: list[str], address: str | None, detach: bool) -> int:
         folder.mkdir()
         packed = pack(folder, args)
         cluster = _cluster(address)
-        job, new = cluster.submit(packed, folder)
+        job, new = cluster.submit(packed, folder, _device(args[0], given))
     report(f"{job.id} {'is submitted' if new else 'runs already'}")
     if detach:
         print(json.dumps({"job": job.id, "status": job.status}))
         return 0
     return _follow(cluster, job)
+
+
+def _device(command: str, given: Any) -> str | None:
+    """Where a command with these options computes itself; None if tasks and workers of the cluster do."""
+    if command == "preprocess" or (command == "train" and given.recipe.hardware.workers):
+        return None
+    options = {"train": lambda: given.recipe.hardware, "validate": lambda: given.measuring, "sample": lambda: given[1]}
+    return str(options[command]().device)
 
 
 def _follow(cluster: "Cluster", job: "Job") -> int:

@@ -106,10 +106,12 @@ class Cluster:
             ) from error
         _check_versions(self.address, found)
 
-    def submit(self, args: Sequence[str], folder: Path) -> tuple[Job, bool]:
+    def submit(self, args: Sequence[str], folder: Path, device: str | None = None) -> tuple[Job, bool]:
         """Start ``motif ARGS`` with the sources in ``folder``; returns the job, and whether it is a new one.
 
-        The same command line has one job at a time: if it runs already, that job is returned.
+        The same command line has one job at a time: if it runs already, that job is returned. ``device``: where the
+        command itself computes, ``auto``, ``cpu`` or ``cuda``; None for a command whose work is in tasks and workers,
+        which Ray starts on the head.
         """
         name = job_name(args)
         number, earlier = 1, self.find(name)
@@ -119,16 +121,30 @@ class Cluster:
         if earlier is not None:
             return earlier, False
         job_id = name if number == 1 else f"{name}-{number}"
-        new = self._start(job_id, f"python -m infra {shlex.join(args)}", folder)
+        share = {} if device is None else self._share(device)
+        new = self._start(job_id, f"python -m infra {shlex.join(args)}", folder, share)
         return self.require(job_id), new
 
-    def _start(self, job_id: str, entrypoint: str, folder: Path) -> bool:
+    def _share(self, device: str) -> dict[str, int]:
+        """What a command needs that computes by itself: a GPU or a core, and so a node that has it.
+
+        For ``cuda`` a GPU even if no node has one now: the cluster may grow.
+        """
+        on_gpu = device == "cuda" or (device == "auto" and self._has_gpu())
+        return {"entrypoint_num_gpus": 1} if on_gpu else {"entrypoint_num_cpus": 1}
+
+    def _has_gpu(self) -> bool:
+        answer = self._ask(lambda: self._client._do_request("GET", "/api/v0/nodes?detail=1"))
+        nodes = answer.json()["data"]["result"]["result"]
+        return any(node["state"] == "ALIVE" and node["resources_total"].get("GPU", 0) >= 1 for node in nodes)
+
+    def _start(self, job_id: str, entrypoint: str, folder: Path, share: dict[str, int]) -> bool:
         """Returns False if another process has just started this job."""
         latest = time.monotonic() + _AGENT_S
         while True:
             try:
                 sources = {"working_dir": str(folder)}
-                self._client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=sources)
+                self._client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=sources, **share)
                 return True
             except Exception as error:  # of many types
                 if f"{job_id} already exists" in str(error):

@@ -25,6 +25,8 @@ class Dashboard:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     connections: Iterator[Connection] = iter(())
     submitted: Callable[["Dashboard", dict[str, Any]], web.Response] | None = None
+    nodes: list[dict[str, float]] = field(default_factory=lambda: [{}, {"CPU": 2.0}])
+    """The resources of each: by default a head that runs no work, and a node of two cores."""
     down: bool = False
     """Whether it answers 503, as the proxy before a dashboard that starts again."""
     address: str = ""
@@ -38,6 +40,10 @@ class Dashboard:
 
     async def version(self, _: web.Request) -> web.Response:
         return web.json_response({"version": "4", "ray_version": ray.__version__})
+
+    async def state_of_nodes(self, _: web.Request) -> web.Response:
+        found = [{"state": "ALIVE", "resources_total": node} for node in self.nodes]
+        return web.json_response({"data": {"result": {"result": found}}})
 
     async def job(self, request: web.Request) -> web.Response:
         found = self.jobs.get(request.match_info["id"])
@@ -73,6 +79,7 @@ def serving(dashboard: Dashboard) -> Iterator[Dashboard]:
         [
             web.get("/api/version", dashboard.version),
             web.get("/api/v0/cluster_metadata", dashboard.cluster),
+            web.get("/api/v0/nodes", dashboard.state_of_nodes),
             web.get("/api/packages/{protocol}/{name}", dashboard.package),
             web.post("/api/jobs/", dashboard.submit),
             web.get("/api/jobs/{id}", dashboard.job),

@@ -9,9 +9,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
+from aiohttp import web
 
 from base.errors import InputError
 from infra.submission.cluster import Cluster, job_name
@@ -143,6 +145,38 @@ def test_a_package_of_recipes_without_data(init: bool, tmp_path: Path, monkeypat
         pack(folder, ["train", f"own_{init}.recipes:clips"])
     (own / "weights.bin").unlink()
     pack(Path(tempfile.mkdtemp(dir=tmp_path)), ["train", f"own_{init}.recipes:clips"])
+
+
+CORE, GPU, NOTHING = {"entrypoint_num_cpus": 1}, {"entrypoint_num_gpus": 1}, dict[str, int]()
+
+
+@pytest.mark.parametrize(
+    ("line", "gpus", "share"),
+    [
+        ("preprocess sprites --manifest /m --out /d", 1, NOTHING),
+        ("train sprites --data /d --out /r --workers 2 --hardware.micro-batch 1", 1, NOTHING),
+        ("train sprites --data /d --out /r", 1, GPU),
+        ("train sprites --data /d --out /r", 0, CORE),
+        ("sample /r --image /a.png --prompt x --out /a.mp4", 1, GPU),
+        ("sample /r --image /a.png --prompt x --out /a.mp4 --device cpu", 1, CORE),
+        ("validate /r --data /d --device cuda", 0, GPU),
+    ],
+)
+def test_a_command_that_computes_by_itself_is_given_a_node(
+    line: str, gpus: int, share: dict[str, int], motif: Motif
+) -> None:
+    """Otherwise Ray would start it on the head, which may have no GPU, and should run no work."""
+    asked: list[dict[str, Any]] = []
+
+    def answer(dashboard: Dashboard, job: dict[str, Any]) -> web.Response:
+        asked.append(job)
+        dashboard.has(job["submission_id"], "PENDING")
+        return web.json_response({"job_id": "1", "submission_id": job["submission_id"]})
+
+    with serving(Dashboard(nodes=[{}, {"CPU": 2.0, "GPU": float(gpus)}], submitted=answer)) as dashboard:
+        status, _, said = motif("submit", *line.split(), "--detach", "--address", dashboard.address)
+    assert status == 0, said
+    assert {name: value for name, value in asked[0].items() if name.startswith("entrypoint_") and value} == share
 
 
 def test_names_of_jobs() -> None:
