@@ -22,7 +22,9 @@ VICTIMS = {
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of a journey. ``moment``: when, as a share of the time that the journey takes without a fault."""
+    """A fault of a journey. ``moment``: when, as a share of the time that the journey takes without a fault, or of its
+    videos.
+    """
 
     number: int
     journey: str

@@ -37,7 +37,7 @@ class Serving:
 
     def prepare(self, nodes: Nodes) -> float:
         """See :class:`tests.faults.journey.Journey`."""
-        with _Visit(self, "undisturbed", nodes, None, 0.0) as visit:
+        with _Visit(self, "undisturbed", nodes, None) as visit:
             wrong = visit.finish()
             assert not wrong, wrong
             self.expected = visit.videos
@@ -45,7 +45,7 @@ class Serving:
 
     def suffer(self, fault: Fault, nodes: Nodes, moment_s: float) -> Outcome | None:
         """See :class:`tests.faults.journey.Journey`."""
-        with _Visit(self, f"{fault.number}-{fault.victim}", nodes, fault, moment_s) as visit:
+        with _Visit(self, f"{fault.number}-{fault.victim}", nodes, fault) as visit:
             wrong = visit.finish()
         if visit.hit_s is None:
             return None
@@ -60,8 +60,8 @@ class _Visit:
     A node can only die on a cluster; for the other faults the server has its own Ray.
     """
 
-    def __init__(self, journey: Serving, name: str, nodes: Nodes, fault: Fault | None, moment_s: float) -> None:
-        self.journey, self.nodes, self.fault, self.moment_s = journey, nodes, fault, moment_s
+    def __init__(self, journey: Serving, name: str, nodes: Nodes, fault: Fault | None) -> None:
+        self.journey, self.nodes, self.fault = journey, nodes, fault
         self.folder, self.log = journey.place / f"served-{name}", journey.place / f"{name}.log"
         self.on_nodes = fault is not None and fault.victim == "node"
         self.draw = random.Random(fault.number if fault else 0)
@@ -87,11 +87,12 @@ class _Visit:
     def _start(self) -> None:
         """Start the server and wait until it is ready."""
         environment = dict(self.nodes.environment)
-        if not self.on_nodes:
-            del environment["RAY_ADDRESS"]
+        if not self.on_nodes:  # Ray also finds a cluster through its folder
+            del environment["RAY_ADDRESS"], environment["RAY_TMPDIR"]
         self.url = f"http://127.0.0.1:{free_port()}"
         port = self.url.rpartition(":")[2]
         command = ["serve", self.journey.model, "--port", port, "--folder", self.folder, "--device", "cpu"]
+        command += ["--cpus", "1"] if self.on_nodes else []  # by default a worker takes all cores of this machine
         self.server, self.starts = start(command, environment, self.log), self.starts + 1
         assert self.server.stdout is not None
         assert self.server.stdout.readline(), self.log.read_text()
@@ -104,7 +105,7 @@ class _Visit:
             passed = time.monotonic() - began
             if passed > _PATIENCE_S:
                 return f"{_JOBS - len(self.videos)} videos never came"
-            if self.fault is not None and self.hit_s is None and passed >= self.moment_s and self._hit():
+            if self.hit_s is None and self._is_due() and self._hit():
                 self.hit_s = passed
             if self.server.poll() is not None:
                 self._start()
@@ -114,6 +115,10 @@ class _Visit:
             time.sleep(_LOOK_S)
         self.seconds = time.monotonic() - began
         return self._doubled()
+
+    def _is_due(self) -> bool:
+        """Whether that share of the videos is there at which the fault comes: seconds would depend on the machine."""
+        return self.fault is not None and len(self.videos) >= int(self.fault.moment * _JOBS)
 
     def _look_after(self, seed: int, jobs: dict[int, str]) -> None:
         """Ask for a video, or look at its job; again later if the server does not answer."""
