@@ -171,17 +171,18 @@ def preprocess_on_ray(ray_cluster: None) -> "Callable[..., Account]":
 def preprocess() -> "Callable[..., Account]":
     """Run a preprocessing job in this process: the graph's own tasks, in a second instead of half a minute."""
     from base.storage.folder import Folder
+    from pipeline.graph.tasks import end_video_worker
     from pipeline.run.job import Job
     from pipeline.run.run import Run
     from tests.pipeline.conftest import SMALL
-    from tests.pipeline.in_process import InProcess, close_child
+    from tests.pipeline.in_process import InProcess
 
     def run(manifest: Path | str, dataset: Path | str, recipe: "Preprocess" = SMALL, **more: Any) -> "Account":
         try:
             job = Job(recipe, str(manifest), Folder(str(dataset)), **more)
             return Run(job, lambda line: None, InProcess()).execute()
         finally:
-            close_child(recipe.decode)
+            end_video_worker()
 
     return run
 

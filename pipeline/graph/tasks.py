@@ -3,8 +3,6 @@
 Decoding must not import torch: a node runs one such process per core.
 """
 
-from functools import lru_cache
-
 import pyarrow as pa
 
 from dataset.identity import digest
@@ -18,11 +16,21 @@ from pipeline.stages.write import PartWriter
 from pipeline.video.geometry import ClipShape
 from pipeline.video.process.worker import DecodeLimits, VideoWorker
 
+_kept: list[VideoWorker] = []
 
-@lru_cache(maxsize=1)
+
 def video_worker(limits: DecodeLimits) -> VideoWorker:
-    """The decode child of this process, kept from task to task."""
-    return VideoWorker(limits)
+    """The decode child of this process, kept from task to task; one with other limits is ended first."""
+    if not _kept or _kept[0].limits != limits:
+        end_video_worker()
+        _kept.append(VideoWorker(limits))
+    return _kept[0]
+
+
+def end_video_worker() -> None:
+    """End the decode child of this process, if there is one."""
+    while _kept:
+        _kept.pop().close()
 
 
 def probe_task(

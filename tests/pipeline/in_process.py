@@ -8,20 +8,13 @@ import torch
 
 from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.monitor import Reporter
-from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
+from pipeline.graph.tasks import decode_task, probe_task, write_task
 from pipeline.graph.work import open_work, read_rows
 from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.text import TextEncoding
-from pipeline.video.process.worker import DecodeLimits
 
 _SILENT = SimpleNamespace(enter=SimpleNamespace(remote=lambda *_: None), leave=SimpleNamespace(remote=lambda *_: None))
 REPORTER = Reporter(_SILENT, "")
-
-
-def close_child(limits: DecodeLimits = DecodeLimits()) -> None:
-    """End the decode child that the tasks keep in this process."""
-    video_worker(limits).close()
-    video_worker.cache_clear()
 
 
 class WorkerDies(BaseException):

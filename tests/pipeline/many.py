@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.graph.tasks import end_video_worker
 from tests.pipeline.histories import make_library
-from tests.pipeline.in_process import close_child
 
 _PROCESSES = 2
 
@@ -53,7 +53,7 @@ def main(kind: str, first: int, last: int, step: int, folder: Path) -> None:
             error.add_note(f"the {kind} of seed {seed}")
             raise
         sys.stdout.write(f"{kind} {seed} went well\n")
-    close_child()
+    end_video_worker()
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.parts.tables import part_names
 from dataset.recovery import recover_catalog
+from pipeline.graph.tasks import end_video_worker
 from pipeline.run.run import Run
 from tests.pipeline.damage import DAMAGE, content, run_damage, step
 from tests.pipeline.histories import History, Life, make_library
-from tests.pipeline.in_process import InProcess, close_child
+from tests.pipeline.in_process import InProcess
 from tests.pipeline.many import play_all
 from tests.pipeline.oracle import Oracle, check_account, check_dataset
 
@@ -27,7 +28,7 @@ FEW = 5
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield make_library(tmp_path_factory.mktemp("damage") / "library")
-    close_child()
+    end_video_worker()
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.graph.tasks import end_video_worker
 from tests.pipeline.histories import make_library
-from tests.pipeline.in_process import close_child
 from tests.pipeline.many import play_all
 from tests.pipeline.oracle import Oracle, run_history
 
@@ -19,7 +19,7 @@ FEW = 8
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield make_library(tmp_path_factory.mktemp("histories") / "library")
-    close_child()
+    end_video_worker()
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from dataset.lock import WriteLock
 from dataset.parts.tables import read_parts
 from infra.commands.dataset import main
 from pipeline.curation.verify import verify
+from pipeline.graph.tasks import end_video_worker
 from pipeline.run.accounting import Account
 from tests.conftest import ROOT
 from tests.pipeline.conftest import SMALL
 from tests.pipeline.damage import content, step
 from tests.pipeline.features import Brightness
 from tests.pipeline.histories import History, Life, make_library
-from tests.pipeline.in_process import close_child
 from tests.videos import pictures, write
 
 FOLDERS = ("clips", "brightness", "cells", "text", "sources", "rejects")
@@ -38,7 +38,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     history.run(first, Life())
     history.run(step(), Life())
     yield history
-    close_child()
+    end_video_worker()
 
 
 @pytest.fixture

@@ -12,15 +12,18 @@ from base.storage.folder import Folder
 from dataset.parts.tables import StoreOptions, part_names
 from pipeline.featurizers.text import HashedTextStates
 from pipeline.graph.executor import ClipPass
+from pipeline.graph.tasks import end_video_worker, video_worker
 from pipeline.graph.work import WorkFile, open_work
 from pipeline.recipes import Preprocess
 from pipeline.run.accounting import Account
 from pipeline.run.job import Job
 from pipeline.run.run import Run
+from pipeline.video.process.worker import DecodeLimits
 from pipeline.video.sampling import Sampling
 from tests.pipeline.conftest import Preprocessing, part_bytes
 from tests.pipeline.features import Brightness, Moody
-from tests.pipeline.in_process import InProcess, close_child
+from tests.pipeline.in_process import InProcess
+from tests.processes import children
 from tests.videos import pictures, write
 
 TINY = Preprocess(
@@ -71,7 +74,17 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         place.mkdir(exist_ok=True)
         write(place / f"{number}.mp4", frames)
     yield folder
-    close_child()
+    end_video_worker()
+
+
+def test_a_process_keeps_one_decode_child(videos: Path) -> None:
+    """A Ray worker goes from run to run; a child with the limits of an earlier one would stay behind."""
+    before = children("pipeline.video.process.child")
+    for memory_mb in (1024, 2048, 2048):
+        video_worker(DecodeLimits(memory_mb=memory_mb)).probe(str(videos / "first" / "0.mp4"))
+        assert len(children("pipeline.video.process.child") - before) == 1
+    end_video_worker()
+    assert children("pipeline.video.process.child") <= before
 
 
 def execute(manifest: Path, dataset: Path, recipe: Preprocess, executor: InProcess | None = None) -> Account:
