@@ -9,10 +9,9 @@ from statistics import median
 
 import torch
 
+from base.gpus import find_gpu
 from training.data.loader import StepData
 
-# Dense bfloat16 FLOP/s from the vendors' data sheets, by a part of the device's name.
-_PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
 # A forward pass, and a backward pass of twice its cost; recomputation for checkpointing does not count.
 _PASSES = 3
 
@@ -68,8 +67,8 @@ def _in_words(seconds: float) -> str:
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """The peak FLOP/s of a GPU, or None if unknown."""
+    """The peak FLOP/s of a GPU in bfloat16, or None if unknown."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((peak for part, peak in _PEAKS.items() if part in name), None)
+    gpu = find_gpu(torch.cuda.get_device_name(device))
+    return gpu.peak("bfloat16") if gpu else None

@@ -1,21 +1,16 @@
 """Checks a run and estimates data, steps, memory and time without starting it. Uses no GPU."""
 
-import math
 from collections.abc import Callable, Sequence
 
-import torch
-
-from models.estimate import Estimate, estimate
+from base.gpus import GPUS, UTILISATION
 from training.data.source import Source, SourceFacts
 from training.network import PAPER, check_start
 from training.recipes import Train
+from training.run.cost import run_cost
 from training.run.job import TrainJob, check_resume, open_sources
 from training.run.tracking import check_trackers
 
 _GIB = 2**30
-# Dense bf16 FLOP/s of an A100, and a realistic utilisation for a network of convolutions and attention.
-_A100_FLOPS = 312e12
-_MFU = 0.4
 
 
 def dry_run(job: TrainJob, report: Callable[[str], None]) -> None:
@@ -48,37 +43,20 @@ def _data_lines(config: Train, sources: Sequence[Source], done: int) -> list[str
 
 def estimate_lines(config: Train, facts: SourceFacts) -> list[str]:
     """Memory of one worker and time of the whole run, in words."""
-    found = measure(config, facts)
+    cost = run_cost(config, facts.shapes)
+    found = cost.network
     hardware = config.hardware
-    workers = max(1, hardware.workers)
-    passes = math.ceil(config.batch / workers / hardware.micro_batch)
-    flops = found.step_flops * passes
-    seconds = flops / (_A100_FLOPS * _MFU)
+    seconds = cost.step_flops / (GPUS["A100"].flops * UTILISATION)
     hours = seconds * config.steps / 3600
-    speed = f"{seconds:.2f} s per step, {hours:,.1f} h for {config.steps:,} steps on A100s at {_MFU:.0%} utilisation"
-    share = workers if hardware.parallel == "fsdp" else 1
-    held = (found.weights + found.gradients + found.optimizer + found.ema) / share + found.activations
+    timing = f"{seconds:.2f} s per step, {hours:,.1f} h for {config.steps:,} steps"
+    speed = f"{timing} on A100s at {UTILISATION:.0%} utilisation"
     kept = "recomputed in the backward pass" if hardware.checkpointing else "kept"
     return [
         f"network    {found.parameters / 1e6:,.1f} M parameters, {config.network.name}, {config.network.summary()}",
-        f"workers    {workers}, each {passes} x {_at_once(config)} clips per step, {hardware.precision}",
-        f"memory     {held / _GIB:,.1f} GiB per worker: weights {found.weights / _GIB:,.1f}, gradients "
+        f"workers    {cost.workers}, each {cost.passes} x {cost.clips_a_pass} clips per step, {hardware.precision}",
+        f"memory     {cost.memory / _GIB:,.1f} GiB per worker: weights {found.weights / _GIB:,.1f}, gradients "
         f"{found.gradients / _GIB:,.1f}, AdamW {found.optimizer / _GIB:,.1f}, average {found.ema / _GIB:,.1f}, "
         f"activations {found.activations / _GIB:,.1f} ({kept})",
-        f"compute    {flops / 1e12:,.1f} TFLOP per step and worker"
+        f"compute    {cost.step_flops / 1e12:,.1f} TFLOP per step and worker"
         + (f": {speed}" if hardware.precision == "bfloat16" else ""),
     ]
-
-
-def _at_once(config: Train) -> int:
-    """Clips in one forward pass of a worker."""
-    return min(config.hardware.micro_batch, config.batch // max(1, config.hardware.workers))
-
-
-def measure(config: Train, facts: SourceFacts) -> Estimate:
-    """Estimate with the full network on the meta device, without allocating memory."""
-    with torch.device("meta"):
-        network = config.network.new(facts.shapes)
-    if config.hardware.checkpointing:
-        network.enable_gradient_checkpointing()
-    return estimate(network, facts.shapes, _at_once(config), config.hardware.precision, ema=bool(config.optimiser.ema))
