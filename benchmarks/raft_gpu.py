@@ -137,15 +137,11 @@ def measure_raft(bench: Bench, weights: Path | None) -> dict[str, Any]:
 def vae_seconds(bench: Bench) -> float | str:
     """Seconds to encode a clip with the base model's autoencoder, as VaeLatents does; or why they are not known."""
     try:
-        from diffusers import AutoencoderKL
+        from models.encoders.autoencoder import Autoencoder, base_config
+
+        encoder = Autoencoder.new(base_config(), bench.device, bench.dtype)
     except ImportError as error:
         return f"not measured: {error}"
-    from models.encoders.autoencoder import Autoencoder
-
-    # Stable Diffusion's autoencoder, which is also that of the base model.
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    channels = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4}
-    encoder = Autoencoder(AutoencoderKL(**blocks, **channels), bench.device, bench.dtype)
     images = torch.rand(FRAMES, 3, bench.height, bench.width) * 2 - 1
     return bench.seconds(lambda: encoder.posterior(images))
 

@@ -1,23 +1,51 @@
-"""Estimates the training cost of a network on the meta device, without memory or kernels.
+"""Estimates the cost of networks on the meta device, without memory or kernels.
 
-Bytes are those of tensors alive at once: weights, gradients, optimizer state, moving average, and saved activations. A
-real run takes some ten percent more for allocator overhead, kernel workspaces and gradients in flight.
+Bytes of a training step are those of tensors alive at once: weights, gradients, optimizer state, moving average, and
+saved activations. A real run takes some ten percent more for allocator overhead, kernel workspaces and gradients in
+flight. Bytes of an inference (:func:`forward_cost`) are those that kernels read and write.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.video_model import DataShapes, VideoModel, predict
 
 Precision = Literal["float32", "bfloat16"]
+InferencePrecision = Literal["float32", "float16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A computation without gradients: FLOPs (a multiply-add is two), and bytes that its kernels read and write."""
+
+    flops: float
+    moved: float
+    precision: InferencePrecision
+
+    def times(self, factor: float) -> "Cost":
+        """The cost of doing it ``factor`` times."""
+        return replace(self, flops=self.flops * factor, moved=self.moved * factor)
+
+
+def forward_cost(run: Callable[[], object], precision: InferencePrecision, *, autocast: bool = False) -> Cost:
+    """The cost of ``run``, which computes on the meta device, every operation as a kernel of its own.
+
+    ``precision`` is that of its networks, or with ``autocast`` that to which autocast would convert float32 networks.
+    """
+    flops, moved = FlopCounterMode(display=False), _Moved()
+    with torch.no_grad(), _OnGpu(precision, autocast=autocast), flops, moved:
+        run()
+    return Cost(int(flops.get_total_flops()), moved.bytes, precision)
 
 
 @dataclass(frozen=True)
@@ -145,15 +173,33 @@ def _measured(model: VideoModel, stored: Callable[[], int]) -> Iterator[list[int
         handle.remove()
 
 
+class _Moved(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of the inputs and outputs of every operation that is not a view."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if not function.is_view:
+            tensors = (leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor))
+            self.bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return out
+
+
 class _OnGpu(TorchFunctionMode):
     """Emulates CUDA on the meta device: autocast, and attention without a stored weight matrix."""
 
     _LOW = (F.linear, F.conv2d, F.conv3d)
     _FULL = (F.group_norm, F.layer_norm)
 
-    def __init__(self, precision: Precision) -> None:
+    def __init__(self, precision: InferencePrecision, *, autocast: bool = True) -> None:
         super().__init__()
         self.low = getattr(torch, precision)
+        self.autocast = autocast
         self.copies: dict[int, Tensor] = {}
 
     def __torch_function__(
@@ -162,7 +208,7 @@ class _OnGpu(TorchFunctionMode):
         if function is F.scaled_dot_product_attention:
             q, k, v = (self._cast(arg, self.low) for arg in (*args, *(kwargs or {}).values())[:3])
             return torch.ops.aten._scaled_dot_product_flash_attention(q, k, v)[0]
-        if function in self._LOW or function in self._FULL:
+        if self.autocast and (function in self._LOW or function in self._FULL):
             dtype = self.low if function in self._LOW else torch.float32
             args = tuple(self._cast(arg, dtype) for arg in args)
             kwargs = {name: self._cast(arg, dtype) for name, arg in (kwargs or {}).items()}

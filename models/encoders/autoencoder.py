@@ -1,10 +1,11 @@
 """The image autoencoder of the base model: diffusers' AutoencoderKL, applied frame by frame.
 
-VideoCrafter2 uses Stable Diffusion's (``first_stage_model``, scaling factor 0.18215).
+VideoCrafter2 uses Stable Diffusion's (``first_stage_model``).
 """
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,8 @@ from base.weights import LocalWeights, Weights, locate
 if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import
     from diffusers import AutoencoderKL
 
+SCALING_FACTOR = 0.18215
+"""Of the base model's latents."""
 _NAME = "diffusion_pytorch_model"
 _FILES = (
     ("config.json",),
@@ -35,11 +38,25 @@ _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_ou
 _ATTENTION = re.compile(r"(?<=\.attentions\.0\.)(query|key|value|proj_attn)(?=\.)")
 
 
+def base_config(widths: tuple[int, ...] = (128, 256, 512, 512), groups: int = 32) -> dict[str, Any]:
+    """The sizes of the base model's autoencoder, as in its config.json; other ``widths`` are for tests."""
+    return {
+        "block_out_channels": widths,
+        "down_block_types": ("DownEncoderBlock2D",) * len(widths),
+        "up_block_types": ("UpDecoderBlock2D",) * len(widths),
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "norm_num_groups": groups,
+        "scaling_factor": SCALING_FACTOR,
+    }
+
+
 class Autoencoder:
     """A frozen AutoencoderKL on a device."""
 
     def __init__(self, model: "AutoencoderKL", device: torch.device, dtype: torch.dtype) -> None:
-        self.model = model.eval().requires_grad_(False).to(device, dtype)
+        self.model = model.eval().requires_grad_(False)
+        torch.nn.Module.to(self.model, device, dtype)  # diffusers' own warns, even of an empty list of exceptions
         self.device = device
         self.dtype = dtype
 
@@ -50,6 +67,14 @@ class Autoencoder:
 
         folder = find(weights).folder
         return cls(AutoencoderKL.from_pretrained(folder, local_files_only=True), device, dtype)
+
+    @classmethod
+    def new(cls, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> "Autoencoder":
+        """With random weights on a device, which may be meta; ``config`` as in config.json."""
+        from diffusers import AutoencoderKL
+
+        with device:
+            return cls(AutoencoderKL.from_config(dict(config)), device, dtype)
 
     @property
     def cell(self) -> int:

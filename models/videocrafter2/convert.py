@@ -18,7 +18,6 @@ from models.videocrafter2.checkpoint import Shapes, check, read
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-SCALING_FACTOR = 0.18215
 # eps-prediction; x_0 is scaled down with the timestep ("dynamic rescale", scale_b in its training config).
 SCHEDULE = Schedule(prediction="eps", rescale=0.7, rescale_steps=400)
 
@@ -76,16 +75,7 @@ def _target(model: nn.Module, prefix: str, named: dict[str, str]) -> Target:
 def _autoencoder(sizes: Sizes) -> "AutoencoderKL":
     from diffusers import AutoencoderKL
 
-    levels = len(sizes.vae_widths)
-    return AutoencoderKL(
-        block_out_channels=sizes.vae_widths,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        layers_per_block=2,
-        latent_channels=4,
-        norm_num_groups=sizes.vae_groups,
-        scaling_factor=SCALING_FACTOR,
-    )
+    return AutoencoderKL(**autoencoder.base_config(sizes.vae_widths, sizes.vae_groups))
 
 
 def convert(checkpoint: Path, out: Path, sizes: Sizes | None = None) -> ModelFacts:
@@ -127,7 +117,7 @@ def _facts(folder: Path, checkpoint: Path, sizes: Sizes) -> ModelFacts:
     states = text.weights_hash(Weights(str(folder), subfolder="text_encoder"))
     return ModelFacts(
         latents={"encoder": "AutoencoderKL", "weights_tensors": vae},
-        scaling_factor=SCALING_FACTOR,
+        scaling_factor=autoencoder.SCALING_FACTOR,
         text={"encoder": sizes.text, "weights_tensors": states, "layer": "penultimate", "pad_id": 0},
         schedule=SCHEDULE,
         frames=16,

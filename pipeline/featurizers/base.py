@@ -12,6 +12,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from dataset.parts.schema import Column
+from models.estimate import Cost
 from pipeline.video.geometry import ClipShape
 
 
@@ -66,6 +67,14 @@ class Feature(ABC):
 
     def check(self, shape: ClipShape) -> None:  # noqa: B027 - most features take any shape
         """Raise ValueError if this feature cannot be computed for clips of this shape."""
+
+    def cost(self, shape: ClipShape) -> Cost | None:
+        """The cost of its networks for one clip or caption, for ``motif estimate``; None if it has none.
+
+        Counted on the meta device. Weights need not be there.
+        """
+        del shape
+        return None
 
 
 class ClipFeature(Feature):

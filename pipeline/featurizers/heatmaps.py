@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dataset.heatmap import Normalisation, agreed_intensity, hold_last, intensity, pool, pool_max
 from dataset.parts.schema import Column
+from models.estimate import Cost
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.motion.camera import Camera, find_camera
 from pipeline.motion.flow import Dis, FlowFunction
@@ -78,6 +79,12 @@ class Heatmaps(ClipFeature):
                 Column("pairs_without_camera", "int32", about="pairs of frames in which no camera's motion was found"),
             ]
         return tuple(columns)
+
+    def cost(self, shape: ClipShape) -> Cost | None:
+        """RAFT's; the rest is small. None for DIS flow, which computes on the CPU."""
+        if not isinstance(self.flow, Raft):
+            return None
+        return self.flow.cost(shape.frames + 1, shape.height, shape.width).times(2 if self.both_ways else 1)
 
     def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
         """Flow for the whole batch, the rest clip by clip, so that results do not depend on the batch."""

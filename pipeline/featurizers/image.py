@@ -12,6 +12,7 @@ from torch import Tensor
 from base.weights import Weights
 from dataset.parts.schema import Column
 from models.encoders.image import CellTokens, ClipImage, identity, tower_shape
+from models.estimate import Cost, forward_cost
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.motion.batching import in_groups
 from pipeline.video.geometry import ClipShape
@@ -39,6 +40,13 @@ class ClipImageTokens(ClipFeature):
         """The tokens."""
         tower = tower_shape(self.architecture)
         return (_column((tower.tokens, tower.width), "first frame: class token, patches row by row"),)
+
+    def cost(self, shape: ClipShape) -> Cost:
+        """The visual tower's, of one frame."""
+        with torch.device("meta"):
+            tower = ClipImage(self.architecture).eval().to(getattr(torch, self.precision))
+            frames = torch.empty(1, shape.height, shape.width, 3, dtype=torch.uint8)
+            return forward_cost(lambda: tower(frames), self.precision)
 
     def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
         """The visual tower on a device."""

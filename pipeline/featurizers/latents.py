@@ -16,8 +16,9 @@ from torch import Tensor
 
 from base.weights import Weights
 from dataset.parts.schema import Column
-from models.encoders.autoencoder import Autoencoder, identity, read_config
+from models.encoders.autoencoder import Autoencoder, base_config, identity, read_config
 from models.encoders.pixel_codec import PixelCodec
+from models.estimate import Cost, forward_cost
 from models.folder import find_base_part
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
 from pipeline.motion.batching import in_groups
@@ -44,27 +45,36 @@ class VaeLatents(ClipFeature):
 
     def facts(self) -> dict[str, Any]:
         """Source of the weights and the factor by which a model's input is scaled."""
-        config = read_config(self.weights)
-        return {**self.weights.facts(), "scaling_factor": config["scaling_factor"]}
+        return {**self.weights.facts(), "scaling_factor": self._config()["scaling_factor"]}
 
     def check(self, shape: ClipShape) -> None:
         """The encoder halves the picture once a level."""
-        cell = self._cell(read_config(self.weights))
+        cell = self._cell(self._config())
         if shape.height % cell or shape.width % cell:
             raise ValueError(f"{shape.height} x {shape.width}: this autoencoder takes multiples of {cell}")
+
+    def _config(self) -> dict[str, Any]:
+        """Of its weights; before it is resolved, the base model's."""
+        return read_config(self.weights) if self.weights.source else base_config()
 
     def _cell(self, config: dict[str, Any]) -> int:
         return int(2 ** (len(config["block_out_channels"]) - 1))
 
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
         """Mean and log-variance."""
-        config = read_config(self.weights)
+        config = self._config()
         cell = self._cell(config)
         size = (config["latent_channels"], shape.frames, shape.height // cell, shape.width // cell)
         return (
             Column("mean", "float16", size, "c t h w", about="posterior mean, unscaled"),
             Column("logvar", "float16", size, "c t h w", about="posterior log-variance, unscaled"),
         )
+
+    def cost(self, shape: ClipShape) -> Cost:
+        """The encoder's, frame by frame."""
+        encoder = Autoencoder.new(self._config(), torch.device("meta"), getattr(torch, self.precision))
+        images = torch.empty(shape.frames, 3, shape.height, shape.width, device="meta")
+        return forward_cost(lambda: encoder.posterior(images), self.precision)
 
     def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
         """Encode clip by clip: one clip fills the device, and some kernels round differently in larger batches."""

@@ -9,6 +9,7 @@ import torch
 from base.weights import Weights
 from dataset.parts.schema import Column
 from models.encoders.text import CONTEXT_LENGTH, ClipText, HashedText, identity
+from models.estimate import Cost, forward_cost
 from models.folder import find_base_part
 from pipeline.featurizers.base import TextFeature, TextFunction
 from pipeline.video.geometry import ClipShape
@@ -43,6 +44,13 @@ class ClipTextStates(TextFeature):
     def columns(self, shape: ClipShape) -> tuple[Column, ...]:
         """The states."""
         return (Column("states", "float16", (CONTEXT_LENGTH, self.width), "l d", about="penultimate text states"),)
+
+    def cost(self, shape: ClipShape) -> Cost:
+        """The text tower's, in groups as captions are encoded."""
+        with torch.device("meta"):
+            tower = ClipText(self.architecture).eval().to(getattr(torch, self.precision))
+            tokens = torch.empty(_GROUP, CONTEXT_LENGTH, dtype=torch.long)
+            return forward_cost(lambda: tower(tokens), self.precision).times(1 / _GROUP)
 
     def load(self, device: torch.device) -> TextFunction:
         """The text tower on a device."""

@@ -6,7 +6,8 @@ precision (the correlation volume and the coordinates stay in float32).
 """
 
 import urllib.error
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from base.errors import WeightsError
 from base.tensor_hash import read_tensors, tensor_hash
 from base.weights import LocalWeights, Weights, locate
+from models.estimate import Cost, forward_cost
 from pipeline.motion.batching import in_groups
 from pipeline.motion.flow import FlowFunction
 
@@ -82,6 +84,15 @@ class Raft:
         """The model on a device, in evaluation mode."""
         return RaftFlow(self, _read(self.locate().files[0]), device)
 
+    def cost(self, frames: int, height: int, width: int) -> Cost:
+        """Of the flow between neighbouring frames of a clip, in groups as clips are computed."""
+        meta = torch.device("meta")
+        with meta:  # a device that autocast does not know
+            flow = RaftFlow(replace(self, precision="float32"), _new(self.size).state_dict(), meta)
+        clips = torch.empty(self.clips_a_batch, frames, height, width, 3, dtype=torch.uint8, device=meta)
+        found = forward_cost(lambda: flow(clips), self.precision, autocast=True)
+        return found.times(1 / self.clips_a_batch)
+
 
 class RaftFlow:
     """RAFT applied to clips."""
@@ -90,14 +101,16 @@ class RaftFlow:
         self.config = config
         self.device = device
         self.dtype = getattr(torch, config.precision)
-        from torchvision.models.optical_flow import raft_large, raft_small
-
-        model = (raft_large if config.size == "large" else raft_small)(weights=None)
+        model = _new(config.size)
         missing = model.state_dict().keys() - state.keys()
         if missing:
             raise WeightsError(f"the file is not RAFT-{config.size}: it lacks {sorted(missing)[0]}.")
         model.load_state_dict(state)
         self.model: RAFT = model.eval().requires_grad_(False).to(device)
+
+    def _mixed(self) -> AbstractContextManager[object]:
+        """The context of what may be computed in the configured precision."""
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
     def __call__(self, frames: UInt8[Tensor, "n t h w 3"]) -> Float[Tensor, "n s 2 h w"]:
         """Flow between neighbouring frames; height and width divisible by 8 and at least 128."""
@@ -110,7 +123,7 @@ class RaftFlow:
     def _group(self, frames: UInt8[Tensor, "n t h w 3"]) -> Float[Tensor, "n s 2 h w"]:
         n = frames.shape[0]
         images = rearrange(frames.to(self.device), "n t h w c -> n t c h w").float() / 127.5 - 1
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self._mixed():
             features = self.model.feature_encoder(rearrange(images, "n t c h w -> (n t) c h w")).float()
             context = self.model.context_encoder(rearrange(images[:, :-1], "n t c h w -> (n t) c h w"))
         features = rearrange(features, "(n t) c h w -> n t c h w", n=n)
@@ -135,13 +148,20 @@ class RaftFlow:
         target = origin
         for _ in range(self.config.updates):
             correlation = model.corr_block.index_pyramid(centroids_coords=target)
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            with self._mixed():
                 hidden, step = model.update_block(hidden, context, correlation, target - origin)
             target = target + step.float()
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self._mixed():
             mask = None if model.mask_predictor is None else model.mask_predictor(hidden)
         flow: Tensor = upsample_flow(flow=target - origin, up_mask=None if mask is None else mask.float())
         return flow
+
+
+def _new(size: Literal["large", "small"]) -> "RAFT":
+    from torchvision.models.optical_flow import raft_large, raft_small
+
+    made: RAFT = (raft_large if size == "large" else raft_small)(weights=None)
+    return made
 
 
 def _hash_prefix(url: str) -> str:

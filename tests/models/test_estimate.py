@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.estimate import activation_bytes, estimate, flops, parameters
+from models.estimate import Cost, activation_bytes, estimate, flops, forward_cost, parameters
 from models.video_model import DataShapes
 from models.videocrafter2.unet import VideoUNet
 from tests.models.videocrafter2.models import conditions, small
@@ -80,3 +80,15 @@ def test_an_estimate_of_the_base_model_takes_seconds_and_no_memory() -> None:
     assert plain.step_flops == 3 * plain.forward_flops
     assert plain.ema == 0
     assert plain.activations > 5 * found.activations
+
+
+def test_a_forward_pass_moves_its_inputs_weights_and_outputs() -> None:
+    layer = torch.nn.Linear(32, 64, bias=False, device="meta")
+    images = torch.empty(8, 32, device="meta")
+    whole = forward_cost(lambda: layer(images), "float32")
+    assert whole == Cost(2 * 8 * 32 * 64, 4 * (8 * 32 + 32 * 64 + 8 * 64), "float32")
+    assert forward_cost(lambda: layer(images).view(-1).detach(), "float32") == whole  # views move nothing
+    assert whole.times(3) == Cost(3 * whole.flops, 3 * whole.moved, "float32")
+    casts = (4 + 2) * (8 * 32 + 32 * 64)
+    half = forward_cost(lambda: layer(images), "float16", autocast=True)
+    assert half == Cost(whole.flops, whole.moved / 2 + casts, "float16")
