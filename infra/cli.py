@@ -20,6 +20,7 @@ from infra.logs import choose_format
 STARTED = time.perf_counter()  # before anything heavy is imported
 COMMANDS = {
     "preprocess": "make a feature dataset from videos, or bring it up to date",
+    "estimate": "what preprocessing and training take: hours, bytes and money",
     "train": "train a model on feature datasets, or continue a run",
     "validate": "measure runs on held-out clips, in moving regions and overall",
     "compare": "show training runs side by side: settings, losses, speed",

@@ -154,7 +154,8 @@ def test_every_error_class_is_in_the_docs() -> None:
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
-    for page in ("README.md", "CONTRIBUTING.md", "docs/training.md", "docs/serving.md", "docs/operations.md"):
+    pages = ("training", "serving", "operations", "cluster", "scale")
+    for page in ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in pages)):
         named = re.findall(r"`((?:\w+/)+[\w.]*)`|\]\((\w[\w/.]+)\)", (ROOT / page).read_text())
         for name in {first or second for first, second in named}:
             if not name.startswith(("demo/", "data/", "weights/", "runs/", "RUN/", "DATASET/")):
