@@ -40,6 +40,10 @@ class DamagedFile(StorageError):  # noqa: N818
         self.what = what
 
 
+class MissingPart(StorageError, FileNotFoundError):  # noqa: N818
+    """A part of a dataset that was listed is gone: it was replaced or moved meanwhile."""
+
+
 class Incomplete(MotifError):  # noqa: N818
     """A run ended without accounting for every clip that it had planned."""
 

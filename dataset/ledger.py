@@ -1,6 +1,6 @@
 """The state of a dataset for planning: slots written or rejected, known sources, parts."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from base.storage.folder import Folder
-from dataset.parts.each import read_each
+from dataset.parts.each import apply_each
+from dataset.parts.listing import list_parts
 from dataset.parts.part_file import read_part
-from dataset.parts.tables import SOURCES, part_facts, part_names, read_parts
+from dataset.parts.tables import SOURCES, part_facts, read_parts
 
 Parts = Mapping[str, Container[str]]
 FAILED, FILTERED = "failed", "filtered"
@@ -42,11 +43,13 @@ class Ledger:
     @classmethod
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Ledger":
         """Read slots, ids and rejects, no tensors. ``without``: damaged parts, by folder."""
-        ledger = cls(
-            clip_parts=[part for part in part_names(dataset / "clips") if part not in without.get("clips", ())]
-        )
+        whole = {
+            folder: [part for part in parts if part not in without.get(folder, ())]
+            for folder, parts in list_parts(dataset, ("clips", "rejects")).items()
+        }
+        ledger = cls(clip_parts=whole["clips"])
         ledger._read_clips(dataset / "clips")
-        for row in _rows(committed_rejects(dataset, set(ledger.clip_parts), without.get("rejects", ()))):
+        for row in _rows(committed_rejects(dataset, set(ledger.clip_parts), whole["rejects"])):
             if row["artifact"] == "" and row["slot"] not in ledger.written:
                 ledger.rejected[row["slot"]] = (row["outcome"], row["error_class"])
                 ledger.attempts[row["slot"]] = max(row["attempts"], ledger.attempts.get(row["slot"], 0))
@@ -69,22 +72,21 @@ def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def committed_reject_parts(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> list[str]:
-    """Valid parts of the rejects, except those in ``without``.
+def committed_reject_parts(dataset: Folder, clip_parts: Container[str], names: Sequence[str]) -> list[str]:
+    """Those of the parts of the rejects that are valid.
 
     Rejects of a part of clips are written before it and are valid once it exists. A run killed in between leaves
     invalid rejects, and the next run writes both again.
     """
     folder = dataset / "rejects"
-    names = [name for name in part_names(folder) if name not in without]
-    needs = read_each(folder, lambda name: part_facts(folder, name).get("clips_part", ""), names)
+    needs = apply_each(folder, lambda name: part_facts(folder, name).get("clips_part", ""), names)
     return [name for name, need in zip(names, needs, strict=True) if not need or need in clip_parts]
 
 
-def committed_rejects(dataset: Folder, clip_parts: set[str], without: Container[str] = ()) -> pa.Table:
+def committed_rejects(dataset: Folder, clip_parts: Container[str], names: Sequence[str]) -> pa.Table:
     """Slot, artifact, outcome, error class and attempts of the valid rejects, older runs first."""
     columns = ["slot", "artifact", "outcome", "error_class", "attempts", "run"]
-    table = read_parts(dataset / "rejects", columns, committed_reject_parts(dataset, clip_parts, without))
+    table = read_parts(dataset / "rejects", columns, committed_reject_parts(dataset, clip_parts, names))
     # The latest run's outcome of a slot comes last.
     return table.sort_by("run") if table.num_rows else table
 
@@ -105,10 +107,11 @@ class Sources:
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Sources":
         """Read all parts, older ones first. ``without``: damaged parts, by folder."""
         folder = dataset / "sources"
-        names = [name for name in part_names(folder) if name not in without.get("sources", ())]
-        tables = read_each(folder, lambda name: read_part(folder, name), names)
-        tables.sort(key=_order)
-        next_order = _order(tables[-1]) + 1 if tables else 0
+        (listed,) = list_parts(dataset, ("sources",)).values()
+        names = [name for name in listed if name not in without.get("sources", ())]
+        tables = apply_each(folder, lambda name: read_part(folder, name), names)
+        tables.sort(key=source_order)
+        next_order = source_order(tables[-1]) + 1 if tables else 0
         joined = pa.concat_tables(t.replace_schema_metadata(None) for t in tables) if tables else SOURCES.empty_table()
         del tables
         joined = joined.combine_chunks()
@@ -116,5 +119,6 @@ class Sources:
         return cls(joined, next_order)
 
 
-def _order(table: pa.Table) -> int:
+def source_order(table: pa.Table) -> int:
+    """The order of a part of the sources; what a higher one says of a source replaces what a lower one says."""
     return int((table.schema.metadata or {}).get(b"order", b"0"))

@@ -21,9 +21,9 @@ import pyarrow as pa
 from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
-from dataset.parts.part_file import PartFile, Proven, damaged, read_part
+from dataset.parts.listing import list_parts
+from dataset.parts.part_file import PartFile, Proven, damaged, missing, read_part
 from dataset.parts.schema import Column
-from dataset.parts.tables import part_names
 
 Sample = dict[str, Any]
 
@@ -63,8 +63,8 @@ class FeatureReader:
         for name in artifacts:
             folder = self.catalog.pick(name, name)
             self.columns[folder] = ["clip_id", *self._wanted(folder, artifacts)]
-        parts = [set(part_names(dataset / folder)) for folder in ("clips", *self.columns)]
-        shared = sorted(set.intersection(*parts))
+        listed = list_parts(dataset, ("clips", *self.columns))
+        shared = sorted(set.intersection(*map(set, listed.values())))
         if not shared:
             raise InputError(f"{dataset.uri}: no part has all of clips, {', '.join(self.columns)}. Is it empty?")
         self._files: OrderedDict[tuple[str, str], tuple[PartFile, list[int]]] = OrderedDict()
@@ -97,6 +97,8 @@ class FeatureReader:
             try:
                 file = PartFile(self.dataset / folder, part, self._proven_of(folder, part))
             except FileNotFoundError as error:
+                if part not in list_parts(self.dataset, ("clips",))["clips"]:
+                    raise missing(self.dataset / folder, part) from error
                 raise damaged(self.dataset / folder, part, "it is missing") from error
             self._files[key] = file, [0, *accumulate(file.group_rows)]
             if len(self._files) > self.open_files:
@@ -190,7 +192,7 @@ class TextReader:
         self.kept_groups = kept_groups
         self._groups: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._places: dict[str, tuple[str, int, int]] = {}
-        for part in part_names(self.folder):
+        for part in list_parts(dataset, (artifact,))[artifact]:
             with PartFile(self.folder, part) as file:
                 ids = iter(file.read(["text_id"]).column("text_id").to_pylist())
                 for number, rows in enumerate(file.group_rows):

@@ -13,6 +13,7 @@ from dataset.catalog import FILE, RESERVED, Artifact, Catalog
 from dataset.identity import fingerprint
 from dataset.parts.footers import CLIPS, Footer, read_footers
 from dataset.parts.schema import Column, describe
+from dataset.parts.tables import part_names
 
 _KEYS = ("clip_id", "text_id", "caption")
 
@@ -40,7 +41,7 @@ def recover_catalog(dataset: Folder) -> Catalog | None:
 
 def _majority(folder: Folder, name: str) -> Footer | None:
     """A part with the configuration of most parts of a folder; None if no part is intact."""
-    footers, _ = read_footers(folder)
+    footers, _ = read_footers(folder, part_names(folder))
     fitting = [footer for footer in footers.values() if _fits(footer, name)]
     if footers and not any("identity" in footer.facts for footer in footers.values()):
         raise InputError(

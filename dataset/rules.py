@@ -2,6 +2,7 @@
 
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -41,12 +42,14 @@ class Rule:
         """Whether a value meets the rule."""
         return bool(_OPERATORS[self.operator][0](value, self.value))
 
+    def check(self, columns: Sequence[str]) -> None:
+        """InputError if the rule's column is not among these."""
+        if self.column not in columns:
+            raise InputError(f"rule '{self}': there is no column {self.column}. Columns: {', '.join(columns)}.")
+
     def mask(self, table: pa.Table) -> "pa.Array | pa.ChunkedArray":
         """Which rows of a table meet the rule; nulls do not."""
-        if self.column not in table.column_names:
-            raise InputError(
-                f"rule '{self}': there is no column {self.column}. Columns: {', '.join(table.column_names)}."
-            )
+        self.check(table.column_names)
         kind = table.schema.field(self.column).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             raise InputError(f"rule '{self}': {self.column} is not numeric ({kind}).")

@@ -5,7 +5,7 @@ recomputes it like a missing one.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from base.errors import DamagedFile, InputError
 from base.storage.folder import Folder
@@ -13,7 +13,8 @@ from dataset.catalog import Catalog
 from dataset.identity import fingerprint
 from dataset.ledger import committed_reject_parts
 from dataset.parts.footers import CLIPS, REJECTS, SOURCES, Footer, read_footers
-from dataset.parts.tables import part_names, read_parts
+from dataset.parts.listing import list_parts
+from dataset.parts.tables import read_parts
 
 DAMAGED = "damaged"
 Damage = dict[str, dict[str, DamagedFile]]
@@ -26,27 +27,28 @@ def find_damage(dataset: Folder, catalog: Catalog) -> Damage:
     InputError if dataset.json belongs to another dataset: the parts agree with each other but not with it.
     """
     found: Damage = {}
-    for folder in (SOURCES, REJECTS):
-        _check(dataset / folder, folder, None, {}, found)
-    clips = _check(dataset / CLIPS, CLIPS, fingerprint(catalog.clips), {}, found)
+    listed = list_parts(dataset, (SOURCES, REJECTS, CLIPS, *catalog.artifacts))
+    for name in (SOURCES, REJECTS):
+        _, found[name] = _check(dataset / name, listed[name], name, None, {})
+    clips, found[CLIPS] = _check(dataset / CLIPS, listed[CLIPS], CLIPS, fingerprint(catalog.clips), {})
     nulls: dict[tuple[str, str], int] = {}
     for name, artifact in catalog.artifacts.items():
         beside = clips if artifact.per_clip else {}
-        whole = _check(dataset / name, artifact.kind, artifact.fingerprint, beside, found)
+        whole, found[name] = _check(dataset / name, listed[name], artifact.kind, artifact.fingerprint, beside)
         if artifact.per_clip:
             nulls |= {(name, part): footer.nulls for part, footer in whole.items() if footer.nulls and part in clips}
-    for (name, part), missing in _unexplained(dataset, nulls, found):
+    rejects = [part for part in listed[REJECTS] if part not in found[REJECTS]]
+    for (name, part), missing in _unexplained(dataset, nulls, clips, rejects):
         what = f"{missing:,} failed clips in it have no reject"
         found.setdefault(name, {})[part] = DamagedFile((dataset / name).file(part), what)
     return {folder: parts for folder, parts in found.items() if parts}
 
 
 def _check(
-    folder: Folder, kind: str, fingerprint: str | None, beside: Mapping[str, Footer], found: Damage
-) -> dict[str, Footer]:
-    """The intact parts of a folder; damaged ones are added to ``found``."""
-    footers, damaged = read_footers(folder)
-    name = folder.uri.rsplit("/", 1)[-1]
+    folder: Folder, names: Sequence[str], kind: str, fingerprint: str | None, beside: Mapping[str, Footer]
+) -> tuple[dict[str, Footer], dict[str, DamagedFile]]:
+    """The intact parts of a folder, and the damaged ones."""
+    footers, damaged = read_footers(folder, names)
     _refuse_other_dataset(folder, kind, fingerprint, footers)
     whole = {}
     for part, footer in footers.items():
@@ -55,8 +57,7 @@ def _check(
             whole[part] = footer
         except DamagedFile as error:
             damaged[part] = error
-    found[name] = damaged
-    return whole
+    return whole, damaged
 
 
 def _refuse_other_dataset(folder: Folder, kind: str, expected: str | None, footers: Mapping[str, Footer]) -> None:
@@ -70,13 +71,12 @@ def _refuse_other_dataset(folder: Folder, kind: str, expected: str | None, foote
 
 
 def _unexplained(
-    dataset: Folder, nulls: Mapping[tuple[str, str], int], found: Damage
+    dataset: Folder, nulls: Mapping[tuple[str, str], int], clips: Container[str], rejects: Sequence[str]
 ) -> Iterator[tuple[tuple[str, str], int]]:
     """Parts of artifacts with more null rows than rejects for them."""
     if not nulls:
         return
-    clips = {name for name in part_names(dataset / CLIPS) if name not in found.get(CLIPS, {})}
-    names = committed_reject_parts(dataset, clips, found.get(REJECTS, {}))
+    names = committed_reject_parts(dataset, clips, rejects)
     failures: Counter[tuple[str, str]] = Counter()
     table = read_parts(dataset / REJECTS, ["artifact", "part"], names)
     if table.num_rows:
@@ -86,9 +86,10 @@ def _unexplained(
 
 def find_orphans(dataset: Folder, catalog: Catalog) -> list[tuple[str, str]]:
     """Parts of artifacts without a part of clips, as (folder, part)."""
-    clips = set(part_names(dataset / CLIPS))
     folders = [name for name, artifact in catalog.artifacts.items() if artifact.per_clip]
-    return [(name, part) for name in folders for part in part_names(dataset / name) if part not in clips]
+    listed = list_parts(dataset, (CLIPS, *folders))
+    clips = set(listed[CLIPS])
+    return [(name, part) for name in folders for part in listed[name] if part not in clips]
 
 
 def set_aside(dataset: Folder, folder: str, name: str, run: str) -> None:

@@ -1,4 +1,4 @@
-"""Reads many parts of a folder concurrently."""
+"""Does the same with many parts of a folder concurrently."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +14,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def read_each(folder: Folder, read: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Apply ``read`` to each item, in order; raises the first error."""
+def apply_each(folder: Folder, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Apply ``function`` to each item; the results in order. Raises the first error."""
     if len(items) < 2 or (len(items) <= _FEW and not folder.remote):
-        return [read(item) for item in items]
+        return [function(item) for item in items]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(read, items))
+        return list(pool.map(function, items))

@@ -6,14 +6,14 @@ and ``ids`` (a digest of the ids of its clips or captions, in order, including f
 truncated, overwritten, renamed or swapped file is recognised by its footer, and dataset.json can be rebuilt.
 
     read_footer(folder, name)         the footer of one part; DamagedFile if the file is not intact
-    read_footers(folder)              the footers of all parts of a folder, and the damage of others
+    read_footers(folder, names)       the footers of parts of a folder, and the damage of others
     footer.check(folder, ...)         DamagedFile if the part does not belong in its place
 
 Pages are not read here.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,10 @@ import pyarrow.parquet as pq
 from base.errors import DamagedFile
 from base.storage.damage import named_damage
 from base.storage.errors import explained
-from base.storage.folder import Entry, Folder
-from base.storage.uri import split
+from base.storage.folder import Folder
 from dataset.identity import digest, fingerprint
 from dataset.parts import part_file
-from dataset.parts.each import read_each
+from dataset.parts.each import apply_each
 
 _MAGIC = b"PAR1"
 CLIPS, SOURCES, REJECTS = "clips", "sources", "rejects"
@@ -67,11 +66,10 @@ class Footer:
             raise DamagedFile(folder.file(self.name), f"it has {self.rows:,} rows, the clips have {beside.rows:,}")
 
 
-def read_footer(folder: Folder, name: str, size: int | None = None) -> Footer:
-    """Read one footer; ``size`` in bytes saves a request. DamagedFile if it is truncated or not Parquet."""
-    fs, path = split(folder.file(name))
-    with explained(folder.file(name)), named_damage(folder.file(name)), fs.open_input_file(path) as file:
-        size = file.size() if size is None else size
+def read_footer(folder: Folder, name: str) -> Footer:
+    """Read one footer. DamagedFile if it is truncated or not Parquet."""
+    with explained(folder.file(name)), named_damage(folder.file(name)), part_file.open_source(folder, name) as file:
+        size = file.size()
         if file.read_at(len(_MAGIC), 0) != _MAGIC:
             raise DamagedFile(folder.file(name), "it does not begin as a Parquet file" if size else "it has no bytes")
         sealed = part_file.footer_of(file, folder, name)
@@ -81,17 +79,16 @@ def read_footer(folder: Folder, name: str, size: int | None = None) -> Footer:
     return Footer(name, metadata.num_rows, _nulls(metadata), sealed.facts)
 
 
-def read_footers(folder: Folder) -> tuple[dict[str, Footer], dict[str, DamagedFile]]:
-    """The footers of all parts of a folder, by name, and the damage of the other parts."""
+def read_footers(folder: Folder, names: Sequence[str]) -> tuple[dict[str, Footer], dict[str, DamagedFile]]:
+    """The footers of these parts of a folder, by name, and the damage of the others."""
 
-    def read(entry: Entry) -> Footer | DamagedFile:
+    def read(name: str) -> Footer | DamagedFile:
         try:
-            return read_footer(folder, entry.name, entry.size)
+            return read_footer(folder, name)
         except DamagedFile as damage:
             return damage
 
-    entries = folder.files(".parquet")
-    found = dict(zip((entry.name for entry in entries), read_each(folder, read, entries), strict=True))
+    found = dict(zip(names, apply_each(folder, read, names), strict=True))
     whole = {name: footer for name, footer in found.items() if isinstance(footer, Footer)}
     return whole, {name: damage for name, damage in found.items() if isinstance(damage, DamagedFile)}
 

@@ -24,7 +24,7 @@ import blake3
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from base.errors import DamagedFile
+from base.errors import DamagedFile, MissingPart
 from base.storage.errors import explained
 from base.storage.folder import Folder
 from base.storage.uri import split
@@ -35,7 +35,7 @@ _SEAL = re.compile(rb"blake3-128 footer ([0-9a-f]{32}) body ([0-9a-f]{32})")
 _BLANK = b"blake3-128 footer " + b"0" * 32 + b" body " + b"0" * 32
 _MAGIC = b"PAR1"
 _TAIL = len(_MAGIC) + 4  # the footer's length, and the magic
-_FIRST_READ = 64 << 10  # one request reads most footers completely
+_FIRST_READ = 64 << 10  # one request reads most footers completely, and small files
 
 
 def encode_part(table: pa.Table, rows_a_group: int, **options: Any) -> pa.Buffer:
@@ -118,6 +118,14 @@ def damaged(folder: Folder, name: str, why: str) -> DamagedFile:
     )
 
 
+def missing(folder: Folder, name: str) -> MissingPart:
+    """The error for a part that is gone, with a remedy."""
+    return MissingPart(
+        f"{folder.file(name)} is gone: another command has replaced or moved it meanwhile, such as `motif dataset "
+        "compact` or `verify --repair`. Run the same command again."
+    )
+
+
 @contextlib.contextmanager
 def _checked(folder: Folder, name: str) -> Iterator[None]:
     """Turn pyarrow's errors about invalid files into DamagedFile; errors of the store pass unchanged."""
@@ -131,6 +139,25 @@ def _checked(folder: Folder, name: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
             raise
         raise damaged(folder, name, (str(error).splitlines() or [type(error).__name__])[0]) from error
+
+
+def open_source(folder: Folder, name: str) -> pa.NativeFile:
+    """Open a part's file: mapped into memory, or of an object store read at once if it is small.
+
+    MissingPart if there is no such file.
+    """
+    fs, path = split(folder.file(name))
+    try:
+        if not folder.remote:
+            return pa.memory_map(path)
+        file = fs.open_input_file(path)
+    except FileNotFoundError as error:
+        raise missing(folder, name) from error
+    size = file.size()
+    if size > _FIRST_READ:
+        return file
+    with file:
+        return pa.BufferReader(file.read_at(size, 0))
 
 
 def _read_footer(source: pa.NativeFile) -> Footer:
@@ -154,8 +181,8 @@ def _read_footer(source: pa.NativeFile) -> Footer:
 
 
 def read_footer(folder: Folder, name: str) -> Footer:
-    """The checked footer of a part; DamagedFile if it is broken, FileNotFoundError if there is no such part."""
-    with _checked(folder, name), folder.open(name) as source:
+    """The checked footer of a part; DamagedFile if it is broken, MissingPart if there is no such part."""
+    with _checked(folder, name), open_source(folder, name) as source:
         return _read_footer(source)
 
 
@@ -166,19 +193,19 @@ def footer_of(source: pa.NativeFile, folder: Folder, name: str) -> Footer:
 
 
 class PartFile:
-    """A part opened for reading with checks; a context manager. DamagedFile if a check fails.
+    """A part opened for reading with checks; a context manager.
 
-    Checks cost more than reading, and need not be repeated within a process: columns of row groups in ``proven`` are
-    read unchecked, and verified ones are added. The caller must pass a set that belongs to this unchanged file.
+    DamagedFile if a check fails, MissingPart if there is no such file. Checks cost more than reading, and need not be
+    repeated within a process: columns of row groups in ``proven`` are read unchecked, and verified ones are added. The
+    caller must pass a set that belongs to this unchanged file.
     """
 
     def __init__(self, folder: Folder, name: str, proven: "Proven | None" = None) -> None:
         self.folder = folder
         self.name = name
         self.proven: Proven = set() if proven is None else proven
-        fs, path = split(folder.file(name))
         with _checked(folder, name):
-            self._source = fs.open_input_file(path) if folder.remote else pa.memory_map(path)
+            self._source = open_source(folder, name)
             self.footer = _read_footer(self._source)
             self._file = self._open(checks=True)
             self._trusted: pq.ParquetFile | None = None

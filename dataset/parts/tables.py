@@ -1,12 +1,13 @@
 """Writes, lists and reads part files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
 from base.storage.folder import Folder
-from dataset.parts.each import read_each
+from dataset.parts.each import apply_each
 from dataset.parts.part_file import encode_part, read_footer, read_part
 from dataset.parts.schema import columns_of
 
@@ -136,12 +137,21 @@ def part_options(folder: Folder, name: str) -> StoreOptions:
 
 
 def part_names(folder: Folder) -> list[str]:
-    """Names of the parts of an artifact, sorted."""
+    """Names of the parts in a folder, sorted; for readers without the lock, see :mod:`dataset.parts.listing`."""
     return [entry.name for entry in folder.files(".parquet")]
 
 
-def read_parts(folder: Folder, columns: list[str], names: list[str] | None = None) -> pa.Table:
-    """Some columns of all parts (or the named ones), concatenated in order."""
+def read_parts(folder: Folder, columns: list[str], names: Sequence[str] | None = None) -> pa.Table:
+    """Some columns of all parts (or the named ones), concatenated in order; without columns if there are no parts."""
     names = part_names(folder) if names is None else names
-    tables = read_each(folder, lambda name: read_part(folder, name, columns), names)
-    return pa.concat_tables(table.replace_schema_metadata(None) for table in tables) if tables else pa.table({})
+    return join(read_each_part(folder, columns, names), pa.schema([]))
+
+
+def read_each_part(folder: Folder, columns: list[str], names: Sequence[str]) -> list[pa.Table]:
+    """Some columns of each of the named parts."""
+    return apply_each(folder, lambda name: read_part(folder, name, columns), names)
+
+
+def join(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """The rows of several parts; of none, an empty table with a schema."""
+    return pa.concat_tables(table.replace_schema_metadata(None) for table in tables) if tables else schema.empty_table()

@@ -12,9 +12,8 @@ from dataset.catalog import Catalog
 from dataset.view import View
 from infra.options import parse, plural, report, take_positional
 from infra.recipes import named
-from pipeline.curation import diff, explain, export, merge, recaption, stats, verify
+from pipeline.curation import diff, export, merge, stats, verify
 from pipeline.manifest import ManifestColumns
-from pipeline.recipes import RECIPES, Preprocess
 
 
 def main(args: list[str]) -> int | None:
@@ -56,6 +55,9 @@ class _Explain:
 
 def _explain(args: list[str]) -> None:
     """where artifacts come from, what a recipe would change, the state of a clip"""  # noqa: D403
+    from pipeline.curation import explain  # recipes need torch, which takes seconds to import
+    from pipeline.recipes import RECIPES, Preprocess
+
     place, rest = take_positional(args, "DATASET", "motif dataset explain")
     options = parse(_Explain, rest, "motif dataset explain DATASET")
     dataset = Folder(place)
@@ -91,7 +93,7 @@ def _filter(args: list[str]) -> None:
     if not options.weight > 0:
         raise InputError(f"--weight {options.weight}: must be above 0.")
     view = _view(place, options.artifacts, options.where, options.ids, options.weight)
-    count = view.clips().num_rows
+    count = view.clips(()).num_rows
     if not count:
         raise InputError(f"no clip of {place} meets all of: {', '.join(options.where)}. Relax a rule.")
     view.save(Folder(str(options.out.parent)), options.out.name)
@@ -152,9 +154,11 @@ class _Recaption:
 
 def _recaption(args: list[str]) -> None:
     """give clips new captions; only the text states are computed again"""  # noqa: D403
+    from pipeline.curation.recaption import recaption
+
     place, rest = take_positional(args, "DATASET", "motif dataset recaption")
     options = parse(_Recaption, rest, "motif dataset recaption DATASET")
-    changed = recaption.recaption(Folder(place), options.manifest, options.columns)
+    changed = recaption(Folder(place), options.manifest, options.columns)
     if changed:
         report("run `motif preprocess` again to compute the text states of the new captions")
     print(json.dumps({"dataset": place, "recaptioned": changed}))

@@ -9,9 +9,9 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.heatmap import CONVENTIONS, Normalisation, stored_heatmap
+from dataset.parts.listing import list_parts
 from dataset.parts.part_file import read_part
 from dataset.parts.schema import Column
-from dataset.parts.tables import part_names
 from pipeline.curation.clips import clip_shape
 from pipeline.featurizers.heatmaps import WITH_CAMERA
 
@@ -71,7 +71,7 @@ def calibrate(dataset: Folder, artifact: str | None = None, limit: int | None = 
             for camera in columns
         }
     )
-    for part in part_names(dataset / name):
+    for part in list_parts(dataset, (name,))[name]:
         left = None if limit is None else limit - result.clips
         added = 0
         for camera, column in columns.items():

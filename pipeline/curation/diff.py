@@ -1,6 +1,6 @@
 """How two datasets differ: configuration, clips, captions, and the values of shared artifacts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +9,9 @@ import pyarrow as pa
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.identity import differences
+from dataset.parts.listing import list_parts
 from dataset.parts.part_file import read_part
 from dataset.parts.schema import Column
-from dataset.parts.tables import part_names
 
 
 @dataclass
@@ -50,9 +50,10 @@ def diff(a: Folder, b: Folder) -> Difference:
             pairs[name] = found
     known = [artifact.identity for artifact in catalog_a.artifacts.values()]
     result.artifacts_only_in_b = [n for n, artifact in catalog_b.artifacts.items() if artifact.identity not in known]
-    places, captions = _places(b)
+    here, there = list_parts(a, ("clips", *pairs)), list_parts(b, ("clips", *pairs.values()))
+    places, captions = _places(b, there["clips"])
     only_b = set(places)
-    for part in part_names(a / "clips"):
+    for part in here["clips"]:
         for clip, text in _ids(a / "clips", part, "text_id"):
             result.clips_in_both += clip in places
             result.clips_only_in_a += clip not in places
@@ -60,7 +61,7 @@ def diff(a: Folder, b: Folder) -> Difference:
             only_b.discard(clip)
     result.clips_only_in_b = len(only_b)
     for name, found in pairs.items():
-        result.values[name] = _compare(a / name, b / found, places)
+        result.values[name] = _compare(a / name, here[name], b / found, there[found], places)
     return result
 
 
@@ -69,19 +70,21 @@ def _ids(folder: Folder, part: str, *more: str) -> Iterator[tuple[str, ...]]:
     yield from zip(*(table.column(name).to_pylist() for name in ("clip_id", *more)), strict=True)
 
 
-def _places(dataset: Folder) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
+def _places(dataset: Folder, parts: Sequence[str]) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
     """Part and row of each clip, and its caption's key."""
     places, captions = {}, {}
-    for part in part_names(dataset / "clips"):
+    for part in parts:
         for row, (clip, text) in enumerate(_ids(dataset / "clips", part, "text_id")):
             places[clip], captions[clip] = (part, row), text
     return places, captions
 
 
-def _compare(a: Folder, b: Folder, places: dict[str, tuple[str, int]]) -> Values:
+def _compare(
+    a: Folder, parts: Sequence[str], b: Folder, parts_b: Sequence[str], places: dict[str, tuple[str, int]]
+) -> Values:
     result = Values()
-    there = set(part_names(b))
-    for part in part_names(a):
+    there = set(parts_b)
+    for part in parts:
         table = read_part(a, part)
         rows: dict[str, list[tuple[int, int]]] = {}
         for row, clip in enumerate(table.column("clip_id").to_pylist()):

@@ -10,7 +10,7 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.catalog import SCHEMA_VERSION, Catalog
 from dataset.identity import differences
-from dataset.parts.tables import part_names
+from dataset.parts.listing import list_parts
 from dataset.rejects import read_rejects
 from dataset.view import scalars
 from pipeline.planning.artifacts import CHANGES, choose_targets
@@ -79,7 +79,7 @@ def explain_clip(dataset: Folder, text: str) -> list[str]:
         said = f"{row['stage']}: {row['error_class']}: {row['message']} (attempt {row['attempts']}, run {row['run']})"
         lines.append(f"{row['uri']}: {what}{row['outcome']}, {said}")
     if not lines:
-        parts = len(part_names(dataset / "clips"))
+        parts = len(list_parts(dataset, ("clips",))["clips"])
         raise InputError(
             f"'{text}': no clip id begins with it and no uri contains it, in {parts} parts of clips and the rejects. "
             "Was the video in a manifest of `motif preprocess`?"

@@ -12,8 +12,9 @@ from dataset.catalog import Catalog
 from dataset.identity import differences, fingerprint, part_name
 from dataset.lock import WriteLock
 from dataset.parts.footers import digest_ids
+from dataset.parts.listing import list_parts, undisturbed
 from dataset.parts.part_file import read_part
-from dataset.parts.tables import FACTS, REJECTS, part_facts, part_names, part_options, write_part
+from dataset.parts.tables import FACTS, REJECTS, part_facts, part_options, write_part
 from dataset.rejects import read_rejects
 
 
@@ -48,7 +49,8 @@ def merge(inputs: Sequence[Folder], out: Folder) -> Merged:
         merger = _Merger(out, catalogs[0], lock)
         for number, dataset in enumerate(inputs):
             names = {name: found[number] for name, found in shared.items()}
-            merger.add(dataset, names)
+            with undisturbed(dataset):
+                merger.add(dataset, names)
         artifacts = {name: catalogs[0].artifacts[name] for name in shared}
         Catalog(catalogs[0].clips, artifacts, catalogs[0].version).write(out)
     return Merged(merger.clips, merger.duplicates, tuple(left_out))
@@ -82,18 +84,18 @@ class _Merger:
     def add(self, dataset: Folder, names: dict[str, str]) -> None:
         """Copy the clips, their artifacts (name here -> name there), sources and rejects of a dataset."""
         per_clip = {name: there for name, there in names.items() if self.catalog.artifacts[name].per_clip}
-        parts = part_names(dataset / "clips")
+        listed = list_parts(dataset, ("clips", "sources", *names.values()))
         for there in per_clip.values():
-            if lacking := set(parts) - set(part_names(dataset / there)):
+            if lacking := set(listed["clips"]) - set(listed[there]):
                 raise InputError(
                     f"{dataset.uri}: {there} lacks {len(lacking):,} parts; run `motif preprocess` on it first."
                 )
-        renamed = {part: self._add_part(dataset, part, per_clip) for part in parts}
+        renamed = {part: self._add_part(dataset, part, per_clip) for part in listed["clips"]}
         for name, there in names.items():
             if name not in per_clip:
-                for part in part_names(dataset / there):
+                for part in listed[there]:
                     self._add_text(dataset / there, name, part)
-        for part in part_names(dataset / "sources"):
+        for part in listed["sources"]:
             table = read_part(dataset / "sources", part)
             order = str(self.inputs * 1_000_000 + int(part_facts(dataset / "sources", part).get("order", "0")))
             write_part(self.out / "sources", f"{self.inputs}-{part}", table, FACTS, {"kind": "sources", "order": order})

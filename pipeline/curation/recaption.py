@@ -6,6 +6,7 @@ from base.storage.folder import Folder
 from dataset.identity import text_id
 from dataset.ledger import Ledger, Sources
 from dataset.lock import WriteLock
+from dataset.parts.listing import finish_replacement
 from dataset.parts.part_file import read_part
 from dataset.parts.tables import part_facts, part_names, part_options, write_part
 from pipeline.manifest import ManifestColumns, read_manifest
@@ -33,6 +34,7 @@ def recaption(dataset: Folder, manifest: str, columns: ManifestColumns) -> int:
     """
     job = last_job(dataset)
     with WriteLock(dataset) as lock:
+        finish_replacement(dataset)
         found = _Captions()
         Planner(job.recipe, Ledger.read(dataset), Sources.read(dataset), found).run(read_manifest(manifest, columns))
         if not found.by_slot:

@@ -1,17 +1,22 @@
 """Statistics of a dataset."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from base.storage.folder import Folder
-from dataset.catalog import Catalog
-from dataset.parts.tables import part_names, read_parts
+from dataset.catalog import Artifact, Catalog
+from dataset.parts.listing import list_entries
+from dataset.parts.tables import CLIPS, join, read_each_part
 from dataset.rejects import read_rejects
-from dataset.view import scalars
 from pipeline.curation.clips import clip_shape
+
+# Those columns of the clips that are counted.
+_COLUMNS = ("content", "text_id", "fps", "codec", "stride", "decoder")
 
 
 @dataclass(frozen=True)
@@ -68,32 +73,32 @@ class Stats:
 
 
 def read_stats(dataset: Folder) -> Stats:
-    """Compute the statistics without reading tensors."""
+    """Compute the statistics without reading tensors; each part is read once."""
     catalog = Catalog.require(dataset)
     shape = clip_shape(catalog)
-    parts = part_names(dataset / "clips")
-    clips = scalars(dataset, ())
+    listed = list_entries(dataset, ("clips", *catalog.artifacts))
+    parts = [entry.name for entry in listed["clips"]]
+    clips = join(read_each_part(dataset / "clips", list(_COLUMNS), parts), CLIPS)
     captions = set(clips.column("text_id").to_pylist())
     artifacts: dict[str, ArtifactStats] = {}
     scores: dict[str, Spread] = {}
     for name, artifact in catalog.artifacts.items():
+        there = [entry.name for entry in listed[name]]
         if artifact.per_clip:
-            rows, wanted = scalars(dataset, (name,)).num_rows, clips.num_rows
-            found = _scores(dataset, catalog, name)
+            table = _read_scores(dataset / name, artifact, sorted(set(parts).intersection(there)))
+            rows, wanted = table.num_rows, clips.num_rows
+            found = {column: Spread.of(np.asarray(table.column(column))) for column in table.column_names[1:] if rows}
             scores |= {(key if key not in scores else f"{name}/{key}"): spread for key, spread in found.items()}
         else:
-            there = read_parts(dataset / name, ["text_id"])
-            known = set(there.column("text_id").to_pylist()) if there.num_rows else set()
-            rows, wanted = len(known & captions), len(captions)
-        size = sum(entry.size for entry in (dataset / name).files(".parquet")) / 1e6
+            known = read_each_part(dataset / name, ["text_id"], there)
+            rows = len(captions.intersection(key for table in known for key in table.column("text_id").to_pylist()))
+            wanted = len(captions)
+        size = sum(entry.size for entry in listed[name]) / 1e6
         artifacts[name] = ArtifactStats(artifact.kind, artifact.fingerprint, rows, wanted - rows, round(size, 3))
-    rejects = Counter(
-        f"{row['outcome']}, {row['stage']}: {row['error_class']}" for row in read_rejects(dataset).to_pylist()
-    )
     seconds = shape.frames * float(np.sum(1 / np.asarray(clips.column("fps")))) if clips.num_rows else 0.0
     return Stats(
         clips=clips.num_rows,
-        videos=len(set(clips.column("content").to_pylist())),
+        videos=len(pc.unique(clips.column("content"))),
         captions=len(captions),
         parts=len(parts),
         hours=round(seconds / 3600, 4),
@@ -105,16 +110,24 @@ def read_stats(dataset: Folder) -> Stats:
         codecs=_counts(clips, "codec"),
         strides=_counts(clips, "stride"),
         decoders=_counts(clips, "decoder"),
-        rejects=dict(rejects.most_common()),
+        rejects=_count_rejects(dataset),
     )
 
 
-def _scores(dataset: Folder, catalog: Catalog, name: str) -> dict[str, Spread]:
-    """The spread of an artifact's scalar columns."""
-    table = scalars(dataset, (name,))
-    columns = [column for column, facts in catalog.artifacts[name].columns.items() if "shape" not in facts]
-    return {column: Spread.of(np.asarray(table.column(column))) for column in columns if table.num_rows}
+def _read_scores(folder: Folder, artifact: Artifact, parts: Sequence[str]) -> pa.Table:
+    """The ids of the clips that have an artifact, and their scores."""
+    columns = [column for column, facts in artifact.columns.items() if "shape" not in facts]
+    table = join(read_each_part(folder, ["clip_id", *columns], parts), pa.schema([("clip_id", pa.string())]))
+    return table.filter(table.column("clip_id").is_valid())
 
 
 def _counts(table: pa.Table, column: str) -> dict[str, int]:
     return {str(key): count for key, count in Counter(table.column(column).to_pylist()).most_common()}
+
+
+def _count_rejects(dataset: Folder) -> dict[str, int]:
+    names = ("outcome", "stage", "error_class")
+    rejects = read_rejects(dataset)
+    columns = (rejects.column(name).to_pylist() for name in names)
+    found = Counter(f"{outcome}, {stage}: {kind}" for outcome, stage, kind in zip(*columns, strict=True))
+    return dict(found.most_common())

@@ -1,6 +1,7 @@
 """Reads every byte of a dataset and reports damage; on request moves damaged files away, to be recomputed."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,9 +14,10 @@ from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.lock import WriteLock
 from dataset.parts.footers import CLIPS, REJECTS, SOURCES
+from dataset.parts.listing import finish_replacement, list_parts, undisturbed
 from dataset.parts.part_file import PartFile
 from dataset.parts.schema import Column, columns_of
-from dataset.parts.tables import part_names, read_parts
+from dataset.parts.tables import read_parts
 from dataset.survey import Damage, find_damage, find_orphans, set_aside
 
 _READERS = 8
@@ -52,8 +54,10 @@ def verify(dataset: Folder, *, repair: bool = False) -> Verified:
     folder is not a dataset, or if another run writes to a dataset to be repaired.
     """
     if not repair:
-        return _verify(dataset)[0]
+        with undisturbed(dataset):
+            return _verify(dataset)[0]
     with WriteLock(dataset):
+        finish_replacement(dataset)
         found, damage = _verify(dataset)
         if damage:
             run = datetime.now(UTC).strftime("verify-%Y%m%dT%H%M%SZ")
@@ -73,15 +77,16 @@ def _verify(dataset: Folder) -> tuple[Verified, Damage]:
         what = "there is no part of clips with this name"
         damage.setdefault(folder, {}).setdefault(name, DamagedFile((dataset / folder).file(name), what))
     found = Verified()
-    for folder in (CLIPS, SOURCES, REJECTS, *catalog.artifacts):
-        names = [name for name in part_names(dataset / folder) if name not in damage.get(folder, {})]
+    listed = list_parts(dataset, (CLIPS, SOURCES, REJECTS, *catalog.artifacts))
+    for folder, parts in listed.items():
+        names = [name for name in parts if name not in damage.get(folder, {})]
         with ThreadPoolExecutor(_READERS) as pool:
             for name, error in zip(
                 names, pool.map(lambda n, f=folder: _read(dataset / f, n, found), names), strict=True
             ):
                 if error is not None:
                     damage.setdefault(folder, {})[name] = error
-    _check_clips(dataset, catalog, damage, found)
+    _check_clips(dataset, catalog, listed, damage, found)
     found.damaged = {error.uri: error.what for parts in damage.values() for error in parts.values()}
     return found, damage
 
@@ -113,9 +118,12 @@ def _check_values(folder: Folder, name: str, rows: pa.Table, columns: dict[str, 
             raise DamagedFile(folder.file(name), f"column {column.name} holds values that are not finite")
 
 
-def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verified) -> None:
+def _check_clips(
+    dataset: Folder, catalog: Catalog, listed: Mapping[str, Sequence[str]], damage: Damage, found: Verified
+) -> None:
     """Check unique ids, that artifacts match their clips, and that captions have text states."""
-    whole = [name for name in part_names(dataset / CLIPS) if name not in damage.get(CLIPS, {})]
+    whole = [name for name in listed[CLIPS] if name not in damage.get(CLIPS, {})]
+    there = {folder: set(parts) for folder, parts in listed.items()}
     seen: Counter[str] = Counter()
     captions: set[str] = set()
     for name in whole:
@@ -131,15 +139,16 @@ def _check_clips(dataset: Folder, catalog: Catalog, damage: Damage, found: Verif
         seen.update(ids)
         for folder, artifact in catalog.artifacts.items():
             if artifact.per_clip and name not in damage.get(folder, {}):
-                if _check_beside(dataset / folder, name, ids, damage):
-                    continue
-                found.clips_lacking[folder] = found.clips_lacking.get(folder, 0) + len(ids)
+                if name in there[folder]:
+                    _check_beside(dataset / folder, name, ids, damage)
+                else:
+                    found.clips_lacking[folder] = found.clips_lacking.get(folder, 0) + len(ids)
     found.replaced = tuple(name for name in found.clips_lacking if _is_replaced(catalog, name, found.clips_lacking))
     for folder, artifact in catalog.artifacts.items():
         if not artifact.per_clip:
-            good = [name for name in part_names(dataset / folder) if name not in damage.get(folder, {})]
-            there = read_parts(dataset / folder, ["text_id"], good).column("text_id").to_pylist() if good else []
-            if lacking := len(captions.difference(there)):
+            good = [name for name in listed[folder] if name not in damage.get(folder, {})]
+            known = read_parts(dataset / folder, ["text_id"], good).column("text_id").to_pylist() if good else []
+            if lacking := len(captions.difference(known)):
                 found.captions_lacking[folder] = lacking
 
 
@@ -148,15 +157,9 @@ def _is_replaced(catalog: Catalog, name: str, lacking: dict[str, int]) -> bool:
     return any(other.kind == kind and folder not in lacking for folder, other in catalog.artifacts.items())
 
 
-def _check_beside(folder: Folder, name: str, ids: list[str], damage: Damage) -> bool:
-    """Check that an artifact has a part's clips in the same order, with null for failed clips.
-
-    False if the artifact lacks the part.
-    """
-    if not folder.exists(name):
-        return False
+def _check_beside(folder: Folder, name: str, ids: list[str], damage: Damage) -> None:
+    """Check that an artifact has a part's clips in the same order, with null for failed clips."""
     own = read_parts(folder, ["clip_id"], [name]).column("clip_id").to_pylist()
     if len(own) != len(ids) or any(mine not in (None, clip) for mine, clip in zip(own, ids, strict=True)):
         error = DamagedFile(folder.file(name), "its clips or their order differ from the part of clips")
         damage.setdefault(folder.uri.rsplit("/", 1)[-1], {})[name] = error
-    return True

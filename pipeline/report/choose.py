@@ -1,6 +1,6 @@
 """Chooses the clips of a report, spread evenly over the amount of motion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -14,9 +14,8 @@ from dataset.catalog import Catalog
 from dataset.heatmap import Normalisation, stored_heatmap
 from dataset.parts.part_file import read_part
 from dataset.parts.schema import Column
-from dataset.parts.tables import part_names
 from dataset.rules import Rule
-from dataset.view import scalars
+from dataset.view import PART, scalar_titles, scalars
 from pipeline.curation.clips import clip_shape
 from pipeline.featurizers.heatmaps import WITH_CAMERA
 
@@ -36,12 +35,29 @@ class Shown:
     with_camera: np.ndarray | None = None
 
 
-def choose(dataset: Folder, heatmaps: str | None, num: int, seed: int, where: tuple[str, ...]) -> list[Shown]:
+def read_scores(dataset: Folder, heatmaps: str | None, where: tuple[str, ...]) -> pa.Table:
+    """Id, part and scores of all clips (that have heatmaps), and the columns that the rules ``where`` ask for."""
+    artifacts = (heatmaps,) if heatmaps else ()
+    rules = [Rule.parse(text) for text in where]
+    for rule in rules:
+        rule.check(scalar_titles(dataset, artifacts))
+    scores = _score_columns(dataset, heatmaps) if heatmaps else []
+    return scalars(dataset, artifacts, {PART, *scores, *(rule.column for rule in rules)})
+
+
+def choose(
+    dataset: Folder,
+    heatmaps: str | None,
+    num: int,
+    seed: int,
+    where: tuple[str, ...],
+    scores: pa.Table | None = None,
+) -> list[Shown]:
     """At most ``num`` clips, from still to lively: one drawn at random from each of ``num`` equal shares.
 
-    InputError if no clip meets the rules ``where``.
+    ``scores``: what :func:`read_scores` gives, if it is known. InputError if no clip meets the rules ``where``.
     """
-    table = scalars(dataset, (heatmaps,) if heatmaps else ())
+    table = read_scores(dataset, heatmaps, where) if scores is None else scores
     for text in where:
         table = table.filter(Rule.parse(text).mask(table))
     if where and not table.num_rows:
@@ -50,17 +66,19 @@ def choose(dataset: Folder, heatmaps: str | None, num: int, seed: int, where: tu
         table = table.sort_by(MOTION)
     rng = np.random.default_rng(seed)
     edges = np.linspace(0, table.num_rows, min(num, table.num_rows) + 1).astype(int)
-    rows = [int(rng.integers(low, high)) for low, high in pairwise(edges)]
+    chosen = table.take(pa.array([int(rng.integers(low, high)) for low, high in pairwise(edges)], pa.int64()))
+    parts = sorted(set(chosen.column(PART).to_pylist()))
+    clips = scalars(dataset, (heatmaps,) if heatmaps else (), parts=parts)
+    by_id = {row["clip_id"]: row for row in clips.to_pylist()}
     names = [] if heatmaps is None else _score_columns(dataset, heatmaps)
-    shown = []
-    for row in table.take(pa.array(rows, pa.int64())).to_pylist():
-        shown.append(Shown(row, {name: row[name] for name in names if name in row}))
+    rows = [by_id[clip] for clip in chosen.column("clip_id").to_pylist()]
+    shown = [Shown(row, {name: row[name] for name in names if name in row}) for row in rows]
     if heatmaps:
-        by_id = {one.clip["clip_id"]: one for one in shown}
-        _add_heatmaps(dataset / heatmaps, by_id)
+        wanted = {one.clip["clip_id"]: one for one in shown}
+        _add_heatmaps(dataset / heatmaps, parts, wanted)
         catalog = Catalog.require(dataset)
         if WITH_CAMERA in catalog.artifacts[heatmaps].columns:
-            _add_with_camera(dataset / heatmaps, by_id, catalog, heatmaps)
+            _add_with_camera(dataset / heatmaps, parts, wanted, catalog, heatmaps)
     return shown
 
 
@@ -69,22 +87,26 @@ def _score_columns(dataset: Folder, heatmaps: str) -> list[str]:
     return [name for name, facts in columns.items() if "shape" not in facts]
 
 
-def _add_heatmaps(folder: Folder, shown: dict[str, Shown]) -> None:
-    for clip, (heatmap,) in _values(folder, shown, ["heatmap"]):
+def _add_heatmaps(folder: Folder, parts: Sequence[str], shown: dict[str, Shown]) -> None:
+    for clip, (heatmap,) in _values(folder, parts, shown, ["heatmap"]):
         shown[clip].heatmap = heatmap
 
 
-def _add_with_camera(folder: Folder, shown: dict[str, Shown], catalog: Catalog, heatmaps: str) -> None:
+def _add_with_camera(
+    folder: Folder, parts: Sequence[str], shown: dict[str, Shown], catalog: Catalog, heatmaps: str
+) -> None:
     settings = catalog.artifacts[heatmaps].identity["normalisation"]
     shape = clip_shape(catalog)
-    for clip, (mean, greatest) in _values(folder, shown, [WITH_CAMERA, f"{WITH_CAMERA}_max"]):
+    for clip, (mean, greatest) in _values(folder, parts, shown, [WITH_CAMERA, f"{WITH_CAMERA}_max"]):
         heatmap = stored_heatmap(Normalisation(**settings), mean[None], greatest[None], shape.height, shape.width)
         shown[clip].with_camera = heatmap[0].numpy()
 
 
-def _values(folder: Folder, shown: dict[str, Shown], names: list[str]) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Columns of the shown clips, in their units."""
-    for part in part_names(folder):
+def _values(
+    folder: Folder, parts: Sequence[str], shown: dict[str, Shown], names: list[str]
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Columns of the shown clips, which are in these parts, in their units."""
+    for part in parts:
         ids = read_part(folder, part, ["clip_id"]).column("clip_id").to_pylist()
         rows = [row for row, clip in enumerate(ids) if clip in shown]
         if rows:

@@ -13,12 +13,11 @@ import pyarrow as pa
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.rejects import read_rejects
-from dataset.view import scalars
 from pipeline.curation.clips import ClipDecoder
 from pipeline.curation.explain import explain_artifacts
 from pipeline.curation.stats import Stats, read_stats
 from pipeline.report import charts, pictures
-from pipeline.report.choose import Shown, choose
+from pipeline.report.choose import Shown, choose, read_scores
 from pipeline.run.records import read_records
 from pipeline.video.errors import VideoError
 
@@ -47,7 +46,8 @@ def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
     if heatmaps is None:
         kinds = [name for name, artifact in catalog.artifacts.items() if artifact.kind == "heatmaps"]
         heatmaps = kinds[0] if kinds and stats.artifacts[kinds[0]].rows else None
-    shown = choose(dataset, heatmaps, options.num, options.seed, options.where)
+    scores = read_scores(dataset, heatmaps, options.where)
+    shown = choose(dataset, heatmaps, options.num, options.seed, options.where, scores)
     rejects = read_rejects(dataset)
     names = sorted({name for one in shown for name in one.scores})
     with ClipDecoder(catalog) as decoder:
@@ -59,7 +59,7 @@ def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
         facts=_facts(stats),
         artifacts=_artifacts(stats, catalog),
         settings=escape("\n".join(explain_artifacts(dataset))),
-        charts=_charts(stats, dataset, heatmaps),
+        charts=_charts(stats, scores),
         shown=len(shown),
         total=f"{stats.clips:,}",
         sorts="".join(f'<option value="{_key(name)}">{escape(name)}</option>' for name in [*names, "fps", "stride"]),
@@ -107,13 +107,11 @@ def _column(name: str, facts: Mapping[str, Any]) -> str:
     return f"{name} {facts['dtype']}" + (f" [{shape}]" if shape else "")
 
 
-def _charts(stats: Stats, dataset: Folder, heatmaps: str | None) -> str:
+def _charts(stats: Stats, scores: pa.Table) -> str:
     drawn = []
-    if heatmaps:
-        table = scalars(dataset, (heatmaps,))
-        for name in table.column_names:
-            if name in stats.scores:
-                drawn.append(charts.histogram(name, np.asarray(table.column(name)), _UNITS.get(name, "")))
+    for name in scores.column_names:
+        if name in stats.scores:
+            drawn.append(charts.histogram(name, np.asarray(scores.column(name)), _UNITS.get(name, "")))
     for title, counts in (("stride", stats.strides), ("codec", stats.codecs), ("decoder", stats.decoders)):
         drawn.append(charts.bars(title, counts))
     if stats.rejects:

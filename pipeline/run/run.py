@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from base.errors import DamagedFile
 from dataset.lock import WriteLock
+from dataset.parts.listing import finish_replacement, undisturbed
 from pipeline.graph.executor import Executor
 from pipeline.graph.ray_executor import RayExecutor
 from pipeline.graph.work import delete_leftovers
@@ -42,7 +43,8 @@ class Run:
 
     def dry_run(self) -> Plan:
         """Plan and print; nothing is written, no model is loaded, Ray is not started."""
-        return self._plan_without_damage(self._repair()).plan
+        with undisturbed(self.context.dataset):
+            return self._plan_without_damage(self._repair()).plan
 
     def execute(self) -> Account:
         """Execute the run. The dataset stays consistent even if the process is killed."""
@@ -50,6 +52,7 @@ class Run:
         account = Account(context.name)
         with context.lock:
             delete_leftovers(context.dataset / "runs")
+            finish_replacement(context.dataset)
             repair = self._repair()  # under the lock, so nobody else writes
             planned = self._plan_without_damage(repair)
             with recorded(account, context.job, context.executor.stage_seconds):

@@ -14,6 +14,7 @@ from dataset.parts.footers import REJECTS as REJECTS_KIND
 from dataset.parts.footers import digest_ids
 from dataset.parts.schema import Column
 from dataset.parts.tables import CLIPS, FACTS, REJECTS, StoreOptions, write_part
+from dataset.rejects import reject_part
 from dataset.rules import Rule
 from pipeline.stages.columns import FAILURE, Failure, read_failures
 
@@ -110,11 +111,11 @@ class PartWriter:
         for folder in self.artifacts:
             if rejects:
                 of_this = [row | {"artifact": folder} for row in rejects]
-                self._write_rejects(_beside(name, folder), of_this, needs=name)
+                self._write_rejects(reject_part(name, folder), of_this, needs=name)
         self._write_artifacts(name, table)
         for folder in self.artifacts:
             if not rejects:  # left by an earlier attempt
-                (self.dataset / "rejects").delete(_beside(name, folder))
+                (self.dataset / "rejects").delete(reject_part(name, folder))
 
     def _rejects(
         self,
@@ -157,8 +158,3 @@ class PartWriter:
 def _ids(clips: pa.Table) -> dict[str, str]:
     """The digest of a part's clip ids, including failed ones, for its metadata."""
     return {"ids": digest_ids(clips.column("clip_id").to_pylist())}
-
-
-def _beside(part: str, folder: str) -> str:
-    """The rejects part for an artifact's failures in a part of clips."""
-    return part.replace(".parquet", f"-{folder}.parquet")

@@ -5,7 +5,7 @@ import pytest
 from base.storage.folder import Folder
 from dataset.identity import text_id
 from dataset.ledger import Ledger, Sources, committed_reject_parts
-from dataset.parts.tables import SOURCES
+from dataset.parts.tables import SOURCES, part_names
 from tests.pipeline.datasets import clip, reject, source, write_clips, write_rejects, write_sources
 
 
@@ -66,8 +66,9 @@ def test_rejects_count_once_the_clips_beside_them_are_there(dataset: Folder) -> 
     write_rejects(dataset, "part-a.parquet", [reject("slot00")], clips_part="part-a.parquet")
     write_rejects(dataset, "part-b.parquet", [reject("slot01")], clips_part="part-b.parquet")
     write_rejects(dataset, "part-p.parquet", [reject("slot02", stage="manifest")])
-    assert committed_reject_parts(dataset, set()) == ["part-p.parquet"]
-    assert committed_reject_parts(dataset, {"part-b.parquet"}) == ["part-b.parquet", "part-p.parquet"]
+    names = part_names(dataset / "rejects")
+    assert committed_reject_parts(dataset, set(), names) == ["part-p.parquet"]
+    assert committed_reject_parts(dataset, {"part-b.parquet"}, names) == ["part-b.parquet", "part-p.parquet"]
     assert set(Ledger.read(dataset).rejected) == {"slot02"}
     write_clips(dataset, "part-b.parquet", [clip(5)])
     assert set(Ledger.read(dataset).rejected) == {"slot01", "slot02"}

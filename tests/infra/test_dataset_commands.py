@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,3 +107,9 @@ def test_merge_diff_and_recaption(motif: Motif, sprites_dataset: Path, sprites_f
     assert "run `motif preprocess` again" in error
     # A merged dataset has no record of a run to repeat.
     assert motif("retry", merged)[0] == 2
+
+
+def test_commands_that_need_no_torch_start_without_it() -> None:
+    code = "import sys, infra.commands.dataset; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -146,7 +146,8 @@ class Source:
     def _usable(self, view: View) -> tuple[list[np.ndarray], np.ndarray]:
         """The rows to use of each row group: clips with every artifact that pass the view; and their frame rates."""
         chosen = tuple(name for kind, name in self.names.items() if kind != "text")
-        table = View(view.dataset, (*view.artifacts, *chosen), view.where, view.ids).clips()
+        whole = View(view.dataset, (*view.artifacts, *chosen), view.where, view.ids)
+        table = whole.clips(("text_id", "fps"))
         wanted = set(table.column("clip_id").to_pylist())
         texts = dict(zip(table.column("clip_id").to_pylist(), table.column("text_id").to_pylist(), strict=True))
         lacking = sum(text not in self.text for text in texts.values())

@@ -12,7 +12,7 @@ from base.storage.damage import named_damage
 from base.storage.folder import Folder
 from dataset.catalog import Artifact
 from dataset.parts.footers import digest_ids, make_label, read_footer, read_footers
-from dataset.parts.tables import StoreOptions, write_part
+from dataset.parts.tables import StoreOptions, part_names, write_part
 
 PART = "part-a.parquet"
 LABEL = make_label("latents", {"version": 1}, {"scale": 2.0})
@@ -63,7 +63,7 @@ def test_damage_is_named(folder: Folder, damage: str) -> None:
     with pytest.raises(DamagedFile, match=rf"^{folder.file(PART)} is damaged: \w"):
         read_footer(folder, PART)
     write_part(folder, "part-b.parquet", table(), StoreOptions(8, 8), LABEL)
-    whole, broken = read_footers(folder)
+    whole, broken = read_footers(folder, part_names(folder))
     assert (list(whole), list(broken)) == (["part-b.parquet"], [PART])
 
 
