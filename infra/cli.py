@@ -33,7 +33,7 @@ COMMANDS = {
     "calibrate": "compare normalisations of the motion heatmap on a dataset",
     "inspect": "write an HTML page that shows a dataset",
     "unlock": "release the lock of a dataset or run whose writer has ended elsewhere",
-    "dataset": "stats, explain, verify, filter, recaption, merge, diff or export a dataset",
+    "dataset": "stats, explain, verify, filter, recaption, merge, compact, diff or export a dataset",
     "sprites": "generate moving-sprites videos with captions and true flow",
     "demo": "the whole workflow on generated videos, in minutes",
     "fetch": "download a public checkpoint from the hub as a model folder",

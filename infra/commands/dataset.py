@@ -1,4 +1,4 @@
-"""``motif dataset``: stats, explain, verify, filter, recaption, merge, diff and export."""
+"""``motif dataset``: stats, explain, verify, filter, recaption, merge, compact, diff and export."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from dataset.catalog import Catalog
 from dataset.view import View
 from infra.options import parse, plural, report, take_positional
 from infra.recipes import named
-from pipeline.curation import diff, export, merge, stats, verify
+from pipeline.curation import compact, diff, export, merge, stats, verify
 from pipeline.manifest import ManifestColumns
 
 
@@ -187,6 +187,28 @@ def _merge(args: list[str]) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Compact:
+    """Merge small parts into larger ones, in place. Clips, features and fingerprints stay as they are.
+
+    Programs that are reading the dataset end with a message. A training run that began on it cannot be resumed, because
+    its clips have another order.
+    """
+
+    part_rows: int = compact.PART_ROWS
+    """The most rows of a part that is made of several."""
+    below: int | None = None
+    """Parts with fewer rows are merged; by default all with fewer than `part-rows`."""
+
+
+def _compact(args: list[str]) -> None:
+    """merge small parts into larger ones, in place"""  # noqa: D403
+    place, rest = take_positional(args, "DATASET", "motif dataset compact")
+    options = parse(_Compact, rest, "motif dataset compact DATASET")
+    below = options.part_rows if options.below is None else options.below
+    _print(compact.compact(Folder(place), options.part_rows, below, report), dataset=place)
+
+
+@dataclasses.dataclass(frozen=True)
 class _Diff:
     """Print how two datasets differ, as JSON."""
 
@@ -230,6 +252,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "filter": _filter,
     "recaption": _recaption,
     "merge": _merge,
+    "compact": _compact,
     "diff": _diff,
     "export": _export,
 }

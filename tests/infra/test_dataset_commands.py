@@ -109,6 +109,18 @@ def test_merge_diff_and_recaption(motif: Motif, sprites_dataset: Path, sprites_f
     assert motif("retry", merged)[0] == 2
 
 
+def test_compact_says_how_many_parts_there_were_and_are(motif: Motif, sprites_dataset: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(sprites_dataset, tmp_path / "copy"))
+    before = len(list((copy / "clips").iterdir()))
+    status, out, error = motif("dataset", "compact", copy, "--part-rows", "64")
+    assert status == 0
+    assert (json.loads(out)["parts_before"]["clips"], json.loads(out)["parts"]["clips"]) == (before, 1)
+    assert f"clips: {before} parts become 1\n" in error
+    assert json.loads(motif("dataset", "stats", copy)[1])["clips"] == 16
+    status, _, error = motif("dataset", "compact", copy, "--below", "1")
+    assert (status, error) == (2, "motif: --below 1: must be at least 2 and at most --part-rows, 256.\n")
+
+
 def test_commands_that_need_no_torch_start_without_it() -> None:
     code = "import sys, infra.commands.dataset; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,6 +5,7 @@ on videos of a few frames, with the real plan, probe, decode, featurize and writ
 n-th write, after which nothing is written any more, not even by what cleans up: as after kill -9.
 """
 
+import contextlib
 import random
 import shutil
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import torch
 from base.storage.folder import Folder
 from dataset.parts.schema import Column
 from dataset.parts.tables import StoreOptions
+from pipeline.curation.compact import compact
 from pipeline.curation.recaption import recaption
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction, Feature, TextFeature, TextFunction
 from pipeline.manifest import ManifestColumns
@@ -131,6 +133,9 @@ class Step:
     limit: int | None = None
     retry: bool = False
     recaption: bool = False
+    compact: int | None = None
+    """Rows to which parts are merged before the run; ``compact_dies`` is the write after which that dies."""
+    compact_dies: int | None = None
     fails_above: float = 1e9
     kills_above: float = 1e9
     keep: tuple[str, ...] = ()
@@ -169,7 +174,7 @@ class Step:
 
 def draw_history(seed: int, *, changes: bool = True) -> list[Step]:
     """Three to five steps. ``changes``: files may be exchanged for others on the way, and runs broken off."""
-    draw = random.Random(seed)
+    draw, draw_compact = random.Random(seed), random.Random(f"compact {seed}")
     files = {f"{number}.mp4": f"v{number}.mp4" for number in range(VIDEOS)}
     files |= {"short.mp4": "short.mp4", "text.mp4": "text.mp4", "copy.mp4": "v0.mp4"}
     captions = {name: f"caption {chr(97 + number)}" for number, name in enumerate(files)}
@@ -197,6 +202,8 @@ def draw_history(seed: int, *, changes: bool = True) -> list[Step]:
                 limit=limit,
                 retry=bool(steps) and draw.random() < 0.25,
                 recaption=bool(steps) and draw.random() < 0.15,
+                compact=draw_compact.choice((4, 8, 20)) if changes and steps and draw_compact.random() < 0.3 else None,
+                compact_dies=draw_compact.randint(0, 30) if draw_compact.random() < 0.3 else None,
                 fails_above=draw.choice((1e9, 1e9, 120.0)),
                 kills_above=draw.choice((1e9, 1e9, 1e9, 140.0)),
                 keep=draw.choice(((), (), (), ("source_frames>=7",))),
@@ -267,10 +274,14 @@ class History:
         place.mkdir(parents=True, exist_ok=True)
 
     def prepare(self, step: Step) -> None:
-        """Videos, manifest and captions as they are at this step."""
+        """Videos, manifest, captions and parts as they are at this step."""
         step.prepare(self.library, self.place)
         if step.recaption and (self.dataset / "dataset.json").exists() and list(self.dataset.glob("runs/*Z.json")):
             recaption(Folder(str(self.dataset)), str(self.place / "manifest.csv"), ManifestColumns())
+        if step.compact and (self.dataset / "dataset.json").exists():
+            with contextlib.suppress(Killed):
+                folder = MortalFolder(str(self.dataset), Life(step.compact_dies))
+                compact(folder, step.compact, step.compact, self.said.append)
 
     def play(self, step: Step, *, kills: bool = True) -> Account | None:
         """A step with its kills; returns the account of its last run, None where it was abandoned."""

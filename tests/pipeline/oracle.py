@@ -13,8 +13,8 @@ import torch
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.identity import text_id
+from dataset.parts.listing import list_parts
 from dataset.parts.schema import Column
-from dataset.parts.tables import part_names
 from dataset.rejects import read_rejects
 from pipeline.featurizers.base import ClipBatch, ClipFeature
 from pipeline.graph.tasks import video_worker
@@ -68,10 +68,14 @@ def folders_of(dataset: Path) -> dict[str, str]:
 
 def snapshot(dataset: Path) -> dict[str, str]:
     """A digest of every part of clips and artifacts that counts: those of artifacts beside a part of clips."""
-    clips = set(part_names(Folder(str(dataset / "clips"))))
+    paths = sorted(dataset.glob("*/part-*.parquet"))
+    listed = list_parts(Folder(str(dataset)), sorted({"clips", *(path.parent.name for path in paths)}))
+    clips = set(listed["clips"])
     found = {}
-    for path in sorted(dataset.glob("*/part-*.parquet")):
+    for path in paths:
         folder = path.parent.name
+        if path.name not in listed[folder]:
+            continue  # of a compaction that was killed
         if folder not in ("sources", "rejects") and (folder == "text" or path.name in clips):
             found[f"{folder}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

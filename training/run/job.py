@@ -114,11 +114,19 @@ def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
         return Progress()  # nothing was saved yet, so any setting may change
     for field, before, after in _differences(described, json.loads(json.dumps(describe(job, sources)))):
         name = field.removeprefix("config.")
-        if not (name.startswith(_MAY_CHANGE) or name.endswith(".uri")):
+        if name.startswith(_MAY_CHANGE) or name.endswith(".uri"):
+            continue
+        another = "choose another folder (--network.start RUN/checkpoints/.../model starts from its weights)."
+        if name.startswith("data."):
             raise InputError(
-                f"--out {job.out.uri} holds a run with {name} {before}, not {after}. Restore it to resume that "
-                "run, or choose another folder (--network.start RUN/checkpoints/.../model starts from its weights)."
+                f"--out {job.out.uri} holds a run that began with other data than --data {' '.join(job.data)}: {name} "
+                f"{before}, not {after}. `motif preprocess`, `retry` and `dataset compact` change the clips or their "
+                f"order. Give the same data to resume that run, or {another}"
             )
+        raise InputError(
+            f"--out {job.out.uri} holds a run with {name} {before}, not {after}. Restore it to resume that run, or "
+            f"{another}"
+        )
     return progress
 
 

@@ -18,6 +18,7 @@ from base.weights import Weights
 from diffusion.motion_focal import MotionFocal
 from models.folder import find_part, load_facts, load_network
 from models.generator import Generator, Request
+from pipeline.curation.compact import compact
 from tests.training.datasets import TOKENS, Toy, write_toy
 from tests.training.runs import SMALL, TOY, losses, same, toy_job, train_here, weights
 from training.data.order import Place
@@ -138,6 +139,15 @@ def test_a_dataset_that_has_grown_is_refused(tmp_path: Path) -> None:
     write_toy(dataset, Toy(clips=12))
     with pytest.raises(InputError, match="clips 8, not 12"):
         train_here(toy_job(dataset, tmp_path / "run", steps=2))
+
+
+def test_a_dataset_that_was_compacted_has_another_order(tmp_path: Path) -> None:
+    dataset = write_toy(Folder(str(tmp_path / "data")), Toy(clips_a_part=6, clips_a_row_group=6))
+    train_here(toy_job(dataset, tmp_path / "run", steps=1))
+    compact(dataset, 12, 12, lambda line: None)
+    with pytest.raises(InputError, match=r"began with other data than .* data.0.digest \w+, not \w+. .*compact"):
+        train_here(toy_job(dataset, tmp_path / "run", steps=2))
+    train_here(toy_job(dataset, tmp_path / "other", steps=1))
 
 
 def test_a_folder_with_other_things_is_refused(toy_dataset: Folder, tmp_path: Path) -> None:
