@@ -6,11 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from base.errors import MissingPart
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.ledger import FAILED, FILTERED
 from dataset.parts.footers import CLIPS, REJECTS, Footer, read_footers
-from dataset.parts.tables import part_names, read_parts
+from dataset.parts.listing import list_parts
+from dataset.parts.tables import read_parts
 from pipeline.graph.work import planned_parts
 from pipeline.run.records import command, last_record
 
@@ -68,13 +70,14 @@ def read_status(dataset: Folder) -> DatasetStatus:
     catalog = Catalog.require(dataset)
     try:
         return _read(dataset, catalog)
-    except FileNotFoundError:  # a run that ends now replaces parts of the rejects, once
+    except MissingPart:  # a run that ends now replaces parts of the rejects, once
         return _read(dataset, catalog)
 
 
 def _read(dataset: Folder, catalog: Catalog) -> DatasetStatus:
-    clips, damaged = read_footers(dataset / CLIPS)
-    rejects, broken = read_footers(dataset / REJECTS)
+    listed = list_parts(dataset, (CLIPS, REJECTS, *catalog.artifacts))
+    clips, damaged = read_footers(dataset / CLIPS, listed[CLIPS])
+    rejects, broken = read_footers(dataset / REJECTS, listed[REJECTS])
     table = _rejects(dataset, rejects, clips)
     outcomes, failed_in = _count(table)
     plan = planned_parts(dataset / "runs")
@@ -84,8 +87,8 @@ def _read(dataset: Folder, catalog: Catalog) -> DatasetStatus:
         clips=sum(footer.rows for footer in clips.values()),
         filtered=outcomes.get(FILTERED, 0),
         failed=outcomes.get(FAILED, 0),
-        artifacts=_artifacts(dataset, catalog, clips, failed_in),
-        captions=_captions(dataset, catalog),
+        artifacts=_artifacts(catalog, listed, clips, failed_in),
+        captions=_captions(dataset, catalog, listed),
         planned=sum(plan.clips.values()),
         settled=sum(count for part, count in plan.clips.items() if part in clips or part in rejected),
         damaged={error.uri: error.what for error in (*damaged.values(), *broken.values())},
@@ -113,12 +116,12 @@ def _count(rejects: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _artifacts(
-    dataset: Folder, catalog: Catalog, clips: Mapping[str, Footer], failed: Mapping[str, int]
+    catalog: Catalog, listed: Mapping[str, list[str]], clips: Mapping[str, Footer], failed: Mapping[str, int]
 ) -> dict[str, ArtifactStatus]:
     lacking = {}
     for name, artifact in catalog.artifacts.items():
         if artifact.per_clip:
-            there = set(part_names(dataset / name))
+            there = set(listed[name])
             lacking[name] = sum(footer.rows for part, footer in clips.items() if part not in there)
     whole = {catalog.artifacts[name].kind for name, count in lacking.items() if not count}
     return {
@@ -127,9 +130,10 @@ def _artifacts(
     }
 
 
-def _captions(dataset: Folder, catalog: Catalog) -> dict[str, int]:
+def _captions(dataset: Folder, catalog: Catalog, listed: Mapping[str, list[str]]) -> dict[str, int]:
     names = [name for name, artifact in catalog.artifacts.items() if not artifact.per_clip]
-    return {name: sum(footer.rows for footer in read_footers(dataset / name)[0].values()) for name in names}
+    footers = {name: read_footers(dataset / name, listed[name])[0] for name in names}
+    return {name: sum(footer.rows for footer in found.values()) for name, found in footers.items()}
 
 
 def _last_run(record: Mapping[str, Any], dataset: Folder) -> LastRun:

@@ -164,9 +164,9 @@ def test_a_missing_base_model_says_the_two_commands_that_make_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for attempt in (lambda: find_base_part("models/x", "vae"), lambda: motif().resolved()):
-        with pytest.raises(WeightsError, match=r"motif fetch videocrafter2 --out models/.*model\.ckpt models/"):
+    for attempt in (lambda: find_base_part("weights/x", "vae"), lambda: motif().resolved()):
+        with pytest.raises(WeightsError, match=r"motif fetch videocrafter2 --out weights/.*model\.ckpt weights/"):
             attempt()
     facts = Source(write_toy(Folder(str(tmp_path / "data"))).uri, Artifacts()).facts
-    with pytest.raises(InputError, match=r"motif fetch videocrafter2 --out models/.*model\.ckpt models/"):
+    with pytest.raises(InputError, match=r"motif fetch videocrafter2 --out weights/.*model\.ckpt weights/"):
         check_start(VideoCrafter2(), facts)

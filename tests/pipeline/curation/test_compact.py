@@ -22,10 +22,10 @@ from pipeline.curation.compact import Compacted, compact, group_parts
 from pipeline.curation.merge import merge
 from pipeline.curation.stats import read_stats
 from pipeline.curation.verify import verify
+from pipeline.graph.tasks import end_video_worker
 from tests.pipeline.conftest import part_bytes
 from tests.pipeline.datasets import write_dataset
 from tests.pipeline.histories import VIDEOS, History, Killed, Life, MortalFolder, Step, make_library
-from tests.pipeline.in_process import close_child
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             history.prepare(step)
             assert history.play(step) is not None
     yield folder
-    close_child()
+    end_video_worker()
 
 
 @pytest.fixture
