@@ -82,7 +82,8 @@ def test_the_toy_recipe_is_measured_as_a_whole(motif: Motif, tmp_path: Path) -> 
     assert (sums["CPU-hours"]["complete"], sums["GB"]["complete"]) == (False, True)
 
 
-def test_the_table_is_on_stdout(motif: Motif) -> None:
+def test_the_table_is_on_stdout(motif: Motif, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # otherwise that of the terminal, if there is one
     status, out, _ = motif("estimate", f"{__name__}:flow_on_a_gpu", "--clips", "1e9")
     assert status == 0
     assert "flow_on_a_gpu: 1,000,000,000 clips, H100" in out
