@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import ray
+from ray.exceptions import RayActorError
 
 
 @dataclass
@@ -60,8 +62,8 @@ class Monitor:
 class Reporter:
     """Reports a stage's batches to the monitor, with only two messages per batch.
 
-    ``worker`` names an actor whose clips are suspects if it dies. Counts lost with a dead worker only affect the
-    display.
+    ``worker`` names an actor whose clips are suspects if it dies: it waits until the monitor knows them, since messages
+    under way are lost with a process. Counts lost with a dead worker only affect the display.
     """
 
     def __init__(self, monitor: Any, stage: str, worker: str = "") -> None:
@@ -74,7 +76,10 @@ class Reporter:
         """Report a batch on entry and, through the yielded function, on exit."""
         rows = _real_rows(table)
         slots = tuple(slot for slot in table.column("slot").to_pylist() if slot) if self.worker else ()
-        self.monitor.enter.remote(self.stage, self.worker, slots, rows)
+        known = self.monitor.enter.remote(self.stage, self.worker, slots, rows)
+        if self.worker:
+            with contextlib.suppress(RayActorError):  # a lost monitor does not fail the clips
+                ray.get(known)
         started = time.perf_counter()
 
         def leave(result: pa.Table) -> None:
