@@ -173,7 +173,8 @@ class _Merger:
         tables = apply_each(place, lambda part: read_part(place, part), parts)
         kept = [table.filter(self._is_latest(table, part)) for part, table in zip(parts, tables, strict=True)]
         table = join(kept, SOURCES_SCHEMA)
-        name = part_name(SOURCES, table.column("uri").to_pylist())
+        # The rows that are left may be those of one of the parts, so their names tell the new one apart.
+        name = part_name(SOURCES, parts)
         with replacing(self.dataset, [f"{SOURCES}/{name}"], [f"{SOURCES}/{part}" for part in parts], self.check):
             order = max(map(source_order, tables))
             write_part(place, name, table, FACTS, {"kind": SOURCES, "order": str(order)})

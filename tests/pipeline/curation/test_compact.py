@@ -123,6 +123,24 @@ def test_a_run_afterwards_computes_nothing_and_a_retry_what_failed(place: Path, 
     assert not any("cells" in reason for reason in stats.rejects)
 
 
+def test_videos_that_all_changed_after_a_compaction(place: Path, tmp_path: Path) -> None:
+    """Then the rows of the sources that count are those of one part, whose name the new part must not take."""
+    history = History(place / "library", tmp_path / "videos", tmp_path / "dataset", 0)
+    folder = Folder(str(tmp_path / "dataset"))
+    first = Step(("brightness", "text"), ROWS[:2], dict(list(FILES.items())[:2]), clips_a_part=2)
+    swapped = dict(zip(first.files, reversed(first.files.values()), strict=True))
+    for files in (first.files, swapped, first.files):
+        step = replace(first, files=files)
+        history.prepare(step)
+        assert history.play(step) is not None
+        before = content(tmp_path / "dataset")
+        run_compact(folder)
+        assert content(tmp_path / "dataset") == before
+        assert len(parts(tmp_path / "dataset", "sources")) == 1
+    assert before["next_order"] > 1
+    end_video_worker()
+
+
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_moment(place: Path, dataset: Path, tmp_path: Path, step: int) -> None:
     """Readers find what was there; then the same command gives the same bytes as one that nothing stopped."""
