@@ -29,7 +29,7 @@ from pipeline.featurizers.base import ClipFeature, TextFeature
 from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, lay_out
 from pipeline.graph.monitor import Reporter
-from pipeline.graph.monitor_actor import release
+from pipeline.graph.monitor_actor import SuspectReporter, release
 from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
 from pipeline.graph.work import open_work, read_rows
 from pipeline.recipes import Resources
@@ -81,7 +81,7 @@ class _Featurizer:
         if device == "cpu":
             _one_thread()
         self.stage = FeaturizeStage(features, shape, torch.device(device))
-        self.reporter = Reporter(monitor, "featurize", worker=_register(monitor))
+        self.reporter = SuspectReporter(monitor, "featurize", _register(monitor))
 
     def __call__(self, table: pa.Table) -> pa.Table:
         with self.reporter.watch(table) as leave:

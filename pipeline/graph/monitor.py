@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import ray
-from ray.exceptions import RayActorError
 
 
 @dataclass
@@ -62,24 +60,20 @@ class Monitor:
 class Reporter:
     """Reports a stage's batches to the monitor, with only two messages per batch.
 
-    ``worker`` names an actor whose clips are suspects if it dies: it waits until the monitor knows them, since messages
-    under way are lost with a process. Counts lost with a dead worker only affect the display.
+    Messages lost with a dead worker only affect the display.
     """
 
-    def __init__(self, monitor: Any, stage: str, worker: str = "") -> None:
+    worker = ""
+
+    def __init__(self, monitor: Any, stage: str) -> None:
         self.monitor = monitor
         self.stage = stage
-        self.worker = worker
 
     @contextlib.contextmanager
     def watch(self, table: pa.Table) -> Iterator[Callable[[pa.Table], None]]:
         """Report a batch on entry and, through the yielded function, on exit."""
         rows = _real_rows(table)
-        slots = tuple(slot for slot in table.column("slot").to_pylist() if slot) if self.worker else ()
-        known = self.monitor.enter.remote(self.stage, self.worker, slots, rows)
-        if self.worker:
-            with contextlib.suppress(RayActorError):  # a lost monitor does not fail the clips
-                ray.get(known)
+        self.enter(table, rows)
         started = time.perf_counter()
 
         def leave(result: pa.Table) -> None:
@@ -87,6 +81,10 @@ class Reporter:
             self.monitor.leave.remote(self.stage, self.worker, rows, failed, time.perf_counter() - started)
 
         yield leave
+
+    def enter(self, table: pa.Table, rows: int) -> None:
+        """Report a batch of ``rows`` rows, not counting blank ones."""
+        self.monitor.enter.remote(self.stage, self.worker, (), rows)
 
 
 def _real_rows(table: pa.Table) -> int:

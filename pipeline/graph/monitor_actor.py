@@ -1,18 +1,33 @@
-"""The monitor as a Ray actor, and queries to it."""
+"""The monitor as a Ray actor, and what is told and asked of it."""
 
 import contextlib
 from typing import Any
 
+import pyarrow as pa
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.graph.monitor import Counts, Monitor, StageCount
+from pipeline.graph.monitor import Counts, Monitor, Reporter, StageCount
 
 
 def new_monitor() -> Any:
     """A monitor on the driver's machine, so that counts survive the loss of other machines."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(num_cpus=0, scheduling_strategy=here)(Monitor).remote()
+
+
+class SuspectReporter(Reporter):
+    """Also reports the clips of a batch, which are suspects if this actor (``worker``) dies."""
+
+    def __init__(self, monitor: Any, stage: str, worker: str) -> None:
+        super().__init__(monitor, stage)
+        self.worker = worker
+
+    def enter(self, table: pa.Table, rows: int) -> None:
+        """Return once the monitor knows the clips: a message under way would be lost with the process."""
+        slots = tuple(slot for slot in table.column("slot").to_pylist() if slot)
+        with contextlib.suppress(ray.exceptions.RayActorError):  # a lost monitor does not fail the clips
+            ray.get(self.monitor.enter.remote(self.stage, self.worker, slots, rows))
 
 
 def held_by_others(monitor: Any, cpus: float, gpu: bool) -> str:

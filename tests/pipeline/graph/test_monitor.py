@@ -1,10 +1,6 @@
-import os
-import signal
 from typing import Any
 
 import pyarrow as pa
-import pytest
-import ray
 
 from pipeline.graph.monitor import Monitor, Reporter, StageCount
 
@@ -42,39 +38,7 @@ def test_counts_add_up_by_stage() -> None:
     assert counts == {"decode": StageCount(10, 10, 1, 0.75), "write": StageCount(0, 4, 0, 1.0)}
 
 
-def test_clips_in_hand_are_those_a_worker_began_and_did_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "get", lambda answer: answer)
-    near = Near()
-    one, two = (Reporter(near, "featurize", worker=name) for name in ("one", "two"))
-    with one.watch(rows(None, None, blank=3)) as leave, two.watch(rows(None)):
-        assert near.monitor.read()[1] == {"slot0", "slot1"}
-        leave(rows(None, None, blank=3))
-    assert near.monitor.read()[1] == {"slot0"}  # two died, for all that is known
-
-
-class _Dying:
-    def compute(self, monitor: Any, table: pa.Table) -> None:
-        with Reporter(monitor, "featurize", worker="one").watch(table):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_clips_are_known_before_they_can_kill_their_worker(ray_cluster: None) -> None:
-    monitor = ray.remote(num_cpus=0)(Monitor).remote()
-    dying = ray.remote(num_cpus=0)(_Dying).remote()
-    with pytest.raises(ray.exceptions.RayActorError):
-        ray.get(dying.compute.remote(monitor, rows(None)))
-    assert ray.get(monitor.read.remote())[1] == {"slot0"}
-
-
-def test_a_lost_monitor_does_not_fail_the_clips(ray_cluster: None) -> None:
-    monitor = ray.remote(num_cpus=0)(Monitor).remote()
-    ray.get(monitor.read.remote())
-    ray.kill(monitor)
-    with Reporter(monitor, "featurize", worker="one").watch(rows(None)) as leave:
-        leave(rows(None))
-
-
-def test_only_a_named_worker_has_clips_in_hand() -> None:
+def test_without_a_worker_no_clips_are_in_hand() -> None:
     near = Near()
     with Reporter(near, "decode").watch(rows(None, None).select(["slot"])):
         assert near.monitor.read()[1] == set()
