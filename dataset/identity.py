@@ -2,8 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import Any
+
+from base.keys import Keys, keys_from
 
 
 def digest(*fields: object) -> str:
@@ -24,9 +27,32 @@ def slot_id(source: str, start_s: float | None, end_s: float | None, number: int
     return hashlib.blake2b(f"slot|{source}|{start_s}|{end_s}|{number}|{sampling}".encode(), digest_size=16).hexdigest()
 
 
+def slot_keys(
+    sources: Sequence[str],
+    starts: Sequence[float | None],
+    ends: Sequence[float | None],
+    numbers: Sequence[int],
+    sampling: str,
+) -> Keys:
+    """The keys (:mod:`base.keys`) of :func:`slot_id` of many slots."""
+    hasher = hashlib.blake2b
+    return keys_from(
+        [
+            hasher(f"slot|{source}|{start_s}|{end_s}|{number}|{sampling}".encode(), digest_size=16).digest()
+            for source, start_s, end_s, number in zip(sources, starts, ends, numbers, strict=True)
+        ]
+    )
+
+
 def text_id(caption: str) -> str:
     """The key of a caption's text states."""
     return digest("text", caption)
+
+
+def text_keys(captions: Sequence[str]) -> Keys:
+    """The keys (:mod:`base.keys`) of :func:`text_id` of many captions."""
+    hasher, quoted = hashlib.blake2b, encode_basestring_ascii
+    return keys_from([hasher(f'["text", {quoted(one)}]'.encode(), digest_size=16).digest() for one in captions])
 
 
 def part_name(fingerprint: str, ids: Iterable[str]) -> str:

@@ -1,22 +1,32 @@
 """The state of a dataset for planning: slots written or rejected, known sources, parts."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from base.keys import KeyIndex, Keys, keys_of, keys_of_texts, no_keys
 from base.storage.folder import Folder
 from dataset.parts.each import apply_each
 from dataset.parts.listing import list_parts
-from dataset.parts.part_file import read_part
-from dataset.parts.tables import SOURCES, part_facts, read_parts
+from dataset.parts.part_file import PartFile
+from dataset.parts.tables import SOURCES, join, part_facts, read_parts
 
 Parts = Mapping[str, Container[str]]
 FAILED, FILTERED = "failed", "filtered"
 # Classes of readable but unusable videos: filtered, not failed. See media.colour.
 UNSUITABLE = frozenset({"HighDynamicRange", "UnknownColour", "Interlaced", "DisplayMatrix"})
+
+PLANNING_FACTS = (
+    *("stamp", "content", "error_class", "message", "frames", "fps", "variable_rate", "times"),
+    *("height", "width", "turns", "pixel_aspect", "codec", "pixel_format"),
+)
+"""The columns of sources that a plan uses."""
+_REPEATED = frozenset({"error_class", "message", "codec", "pixel_format"})  # held once for all rows
+_PARTS_AT_ONCE = 512
+_ROWS_AT_ONCE = 65536
 
 
 def probe_outcome(error_class: str) -> str:
@@ -28,17 +38,25 @@ def probe_outcome(error_class: str) -> str:
 class Ledger:
     """The state of a dataset.
 
-    ``written`` maps the slot of each clip to the id of its caption; ``clip_ids`` are the clips'. ``rejected`` maps a
-    slot to its outcome (``failed`` or ``filtered``) and the rule that filtered it; ``attempts`` counts tries.
+    ``written`` are the slots of clips, ``texts`` the ids of their captions at its positions, ``clip_ids`` the clips'.
+    ``rejected`` maps a slot to its outcome (``failed`` or ``filtered``) and the rule that filtered it; ``attempts``
+    counts tries.
     """
 
-    written: dict[str, str] = field(default_factory=dict)
-    clip_ids: set[str] = field(default_factory=set)
+    written: KeyIndex = field(default_factory=KeyIndex)
+    texts: Keys = field(default_factory=no_keys)
+    clip_ids: KeyIndex = field(default_factory=KeyIndex)
     rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
     clip_parts: list[str] = field(default_factory=list)
     rows: int = 0
     """Rows of all parts of clips; more than ids if clips are duplicated."""
+
+    @classmethod
+    def of(cls, written: Mapping[str, str], clip_ids: Sequence[str] = ()) -> "Ledger":
+        """The ledger of clips with these ids, given the id of the caption of each slot."""
+        keys = keys_of(list(written.values()))
+        return cls(KeyIndex.of(list(written)), keys, KeyIndex.of(list(clip_ids)), rows=len(clip_ids))
 
     @classmethod
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Ledger":
@@ -49,27 +67,26 @@ class Ledger:
         }
         ledger = cls(clip_parts=whole["clips"])
         ledger._read_clips(dataset / "clips")
-        for row in _rows(committed_rejects(dataset, set(ledger.clip_parts), whole["rejects"])):
-            if row["artifact"] == "" and row["slot"] not in ledger.written:
-                ledger.rejected[row["slot"]] = (row["outcome"], row["error_class"])
-                ledger.attempts[row["slot"]] = max(row["attempts"], ledger.attempts.get(row["slot"], 0))
+        rejects = committed_rejects(dataset, set(ledger.clip_parts), whole["rejects"])
+        for batch in rejects.to_batches(max_chunksize=_ROWS_AT_ONCE):
+            written = ledger.written.find(keys_of(batch.column("slot").to_pylist())) >= 0
+            for row, is_written in zip(batch.to_pylist(), written, strict=True):
+                if row["artifact"] == "" and not is_written:
+                    ledger.rejected[row["slot"]] = (row["outcome"], row["error_class"])
+                    ledger.attempts[row["slot"]] = max(row["attempts"], ledger.attempts.get(row["slot"], 0))
         return ledger
 
     def _read_clips(self, folder: Folder) -> None:
-        clips = read_parts(folder, ["slot", "clip_id", "text_id"], self.clip_parts)
-        self.rows = clips.num_rows
-        if clips.num_rows:
-            for batch in clips.to_batches(max_chunksize=65536):
-                slots, ids, texts = (batch.column(i).to_pylist() for i in range(3))
-                self.written.update(zip(slots, texts, strict=True))
-                self.clip_ids.update(ids)
-        del clips
+        columns = ["slot", "text_id", "clip_id"]
+        keys: list[list[Keys]] = [[no_keys()] for _ in columns]
+        for first in range(0, len(self.clip_parts), _PARTS_AT_ONCE):
+            clips = read_parts(folder, columns, self.clip_parts[first : first + _PARTS_AT_ONCE])
+            self.rows += clips.num_rows
+            for found, column in zip(keys, clips.columns, strict=True):
+                found.append(keys_of(column.to_pylist()))
+        slots, self.texts, ids = (np.concatenate(found) for found in keys)
+        self.written, self.clip_ids = KeyIndex(slots), KeyIndex(ids)
         pa.default_memory_pool().release_unused()  # reading thousands of small files leaves much memory unused
-
-
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in table.to_batches(max_chunksize=65536):
-        yield from batch.to_pylist()
 
 
 def committed_reject_parts(dataset: Folder, clip_parts: Container[str], names: Sequence[str]) -> list[str]:
@@ -92,31 +109,59 @@ def committed_rejects(dataset: Folder, clip_parts: Container[str], names: Sequen
 
 
 class Sources:
-    """The probed sources by uri; of a changed source the latest state.
+    """The probed sources; of a changed source the latest state."""
 
-    ``next_order`` is higher than the order of every part.
-    """
-
-    def __init__(self, table: pa.Table, next_order: int = 0) -> None:
-        self.table = table
-        self.next_order = next_order
-        uris = table.column("uri").to_pylist() if table.num_rows else []
-        self.rows = {uri: row for row, uri in enumerate(uris)}
+    def __init__(self, table: pa.Table) -> None:
+        """``table`` has rows of :data:`dataset.parts.tables.SOURCES`, older ones first."""
+        self._index = KeyIndex(keys_of_texts(table.column("uri").to_pylist()))
+        facts = table.select(PLANNING_FACTS).combine_chunks()
+        for at, field_ in enumerate(facts.schema):
+            if field_.name in _REPEATED:
+                facts = facts.set_column(at, field_.name, facts.column(at).dictionary_encode())
+        self._facts = facts
 
     @classmethod
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Sources":
-        """Read all parts, older ones first. ``without``: damaged parts, by folder."""
+        """Read all parts. ``without``: damaged parts, by folder."""
         folder = dataset / "sources"
         (listed,) = list_parts(dataset, ("sources",)).values()
         names = [name for name in listed if name not in without.get("sources", ())]
-        tables = apply_each(folder, lambda name: read_part(folder, name), names)
-        tables.sort(key=source_order)
-        next_order = source_order(tables[-1]) + 1 if tables else 0
-        joined = pa.concat_tables(t.replace_schema_metadata(None) for t in tables) if tables else SOURCES.empty_table()
+        tables = apply_each(folder, lambda name: _read_sources(folder, name), names)
+        sources = cls(join(sorted(tables, key=source_order), SOURCES))
         del tables
-        joined = joined.combine_chunks()
         pa.default_memory_pool().release_unused()
-        return cls(joined, next_order)
+        return sources
+
+    def __len__(self) -> int:
+        """The number of sources."""
+        return len(self._index)
+
+    def find(self, uris: Sequence[str]) -> np.ndarray:
+        """The position of each source, -1 where it was never probed."""
+        return self._index.find(keys_of_texts(uris))
+
+    def take(self, positions: np.ndarray, columns: Sequence[str] = PLANNING_FACTS) -> pa.Table:
+        """Facts of the sources at these positions, null at -1."""
+        taken = self._facts.select(columns).take(pa.array(positions, mask=positions < 0))
+        return taken.cast(pa.schema([SOURCES.field(name) for name in columns]))
+
+
+def _read_sources(folder: Folder, name: str) -> pa.Table:
+    """The columns of a part of the sources that a plan uses; those that version 1 lacks are null."""
+    with PartFile(folder, name) as part:
+        table = part.read([column for column in ("uri", *PLANNING_FACTS) if column in part.schema.names])
+    for column in PLANNING_FACTS:
+        if column not in table.column_names:
+            table = table.append_column(SOURCES.field(column), pa.nulls(table.num_rows, SOURCES.field(column).type))
+    return table.select(["uri", *PLANNING_FACTS])
+
+
+def next_source_order(dataset: Folder) -> int:
+    """A number higher than the order of every part of the sources."""
+    folder = dataset / "sources"
+    (names,) = list_parts(dataset, ("sources",)).values()
+    orders = apply_each(folder, lambda name: int(part_facts(folder, name).get("order", "0")), names)
+    return max(orders, default=-1) + 1
 
 
 def source_order(table: pa.Table) -> int:

@@ -6,20 +6,26 @@ limit selects and which of two duplicates is kept; :mod:`pipeline.planning.shuff
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
-from dataset.identity import digest, fingerprint, part_name, slot_id, text_id
+from base.keys import KeySet, keys_of
+from dataset.identity import digest, fingerprint, part_name, slot_id
 from dataset.ledger import FAILED, FILTERED, Ledger, Sources, probe_outcome
 from dataset.parts.tables import PLANNED
-from pipeline.manifest.stamps import stamp_all
 from pipeline.planning.clips import Row, Why, plan_clip
 from pipeline.planning.shuffle import Shuffle
 from pipeline.planning.sinks import PlanSink, RejectRows
+from pipeline.planning.slots import RowColumns, SlotFinder
+from pipeline.planning.to_probe import SourcesToProbe
 from pipeline.recipes import Preprocess
+
+_CLIPS_AT_ONCE = 4096
 
 
 @dataclass
@@ -36,8 +42,7 @@ class Plan:
     recaptioned: int = 0
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(outcome, error class) -> slots that this plan rejects for the first time."""
-    sources_to_probe: dict[str, str] = field(default_factory=dict)
-    """uri -> stamp."""
+    sources_to_probe: SourcesToProbe = field(default_factory=SourcesToProbe)
 
     @property
     def slots(self) -> int:
@@ -56,8 +61,17 @@ class Retry:
     """Rejected slots to try again."""
 
     slots: frozenset[str] = frozenset()
-    probed: frozenset[str] = frozenset()
-    """Sources that were already probed again for these slots."""
+    probed: SourcesToProbe = field(default_factory=SourcesToProbe)
+    """Sources that were already probed, also again for these slots."""
+
+
+class _Open(NamedTuple):
+    """A new slot: clip ``number`` of a row, and the position of its source."""
+
+    place: int
+    slot: str
+    number: int
+    row: Row
 
 
 class Planner:
@@ -85,60 +99,73 @@ class Planner:
         self.source_rules = [rule for rule in recipe.rules if rule.column in PLANNED.names]
         self.kept_rules = {str(rule) for rule in recipe.rules}
         self.plan = Plan()
-        self.seen: set[str] = set()
         self.rejected_slots: set[str] = set()
-        self.new_ids: set[str] = set()
+        self.slots = SlotFinder(ledger, sampling.clips_per_video, self.sampling_key)
+        self.new_ids = KeySet()
         self.repeats: Counter[str] = Counter()
         self.shuffle = Shuffle(sampling.seed)
         self.rejects = RejectRows(sink)
 
     def run(self, batches: Iterable[pa.RecordBatch]) -> Plan:
         """Classify every slot of the manifest (rows as :data:`pipeline.manifest.ROWS`)."""
-        for batch in batches:
-            todo = list(self._sort(batch))
-            known = self.sources.table.take(pa.array([at for at, _, _, _ in todo], pa.int64())).to_pylist()
-            for (_, slot, number, row), facts in zip(todo, known, strict=True):
-                self._decide(slot, facts, number, row)
-        for rows in self.shuffle.parts(self.recipe.store.clips_a_part):
-            self.sink.clips(part_name(self.fingerprint, rows.column("clip_id").to_pylist()), rows)
+        with self.shuffle:
+            for batch in batches:
+                found = iter(list(self._sort(batch)))
+                while some := list(islice(found, _CLIPS_AT_ONCE)):
+                    self._decide(some)
+            for rows in self.shuffle.parts(self.recipe.store.clips_a_part):
+                self.sink.clips(part_name(self.fingerprint, rows.column("clip_id").to_pylist()), rows)
         self.rejects.flush()
         return self.plan
 
-    def _sort(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str, int, Row]]:
-        """Classify by ids alone; yield the rest as (row of its source, slot, number, row)."""
-        rows = [Row(*values) for values in zip(*(batch.column(i).to_pylist() for i in range(5)), strict=True)]
-        stamps = stamp_all([row.uri for row in rows])
-        places = [self.sources.rows.get(row.uri, -1) for row in rows]
-        at = pa.array([place if place >= 0 else None for place in places], pa.int64())
-        columns = ("content", "stamp")
-        contents, probed = (self.sources.table.column(name).take(at).to_pylist() for name in columns)
-        for row, stamp, place, content, old in zip(rows, stamps, places, contents, probed, strict=True):
-            self.plan.rows += 1
-            fault = row.fault or self.recipe.caption_fault(row.caption)
-            current = place >= 0 and stamp in (None, old)
-            for number in range(self.recipe.sampling.clips_per_video):
-                if fault is not None:
-                    kind, _, message = fault.partition(": ")
-                    slot = self._slot_id(f"row:{row.uri}:{kind}", row, number)
-                    self._reject(slot, row, Why(FAILED, "manifest", kind, message))
-                elif not current:
-                    self._unprobed(row.uri, stamp)
-                else:
-                    slot = self._slot_id(content or f"source:{row.uri}:{stamp}", row, number)
-                    if content is None and slot in self.retry.slots and row.uri not in self.retry.probed:
-                        self._unprobed(row.uri, stamp, slot)
-                    elif self._is_open(slot, row):
-                        yield place, slot, number, row
+    def _sort(self, batch: pa.RecordBatch) -> Iterator[_Open]:
+        """Classify by ids alone; yield the new slots."""
+        rows = RowColumns.read(batch, self.recipe, self.sources)
+        slots = self.slots.find(rows)
+        reused = slots.reused
+        self.plan.rows += batch.num_rows
+        self.plan.reused += int(reused.sum())
+        for at in self.slots.recaptioned(rows, slots):
+            self.plan.recaptioned += 1
+            self.sink.recaption(slots.id(at), rows.captions[slots.rows[at]] or "")
+        first = np.full(batch.num_rows, -1)  # the number of each row's first slot
+        first[slots.rows[:: self.slots.count]] = np.arange(0, len(slots.rows), self.slots.count)
+        left = np.bincount(slots.rows[reused], minlength=batch.num_rows) < self.slots.count
+        for at in np.flatnonzero(left).tolist():
+            row = rows.row(at)
+            for number in range(self.slots.count):
+                if row.fault is not None:
+                    self._reject_row(row, number)
+                    continue
+                if first[at] < 0:
+                    self._unprobed(row.uri, rows.stamps[at])
+                    continue
+                slot = slots.id(place := int(first[at]) + number)
+                if reused[place]:
+                    continue
+                if rows.contents[at] is None and slot in self.retry.slots and row.uri not in self.retry.probed:
+                    self._unprobed(row.uri, rows.stamps[at], slot)
+                elif slots.again[place]:
+                    self._reject_repeated(slot, row)
+                elif not self._has_verdict(slot):
+                    yield _Open(int(rows.places[at]), slot, number, row)
 
-    def _slot_id(self, source: str, row: Row, number: int) -> str:
-        return slot_id(source, row.start_s, row.end_s, number, self.sampling_key)
+    def _reject_row(self, row: Row, number: int) -> None:
+        kind, _, message = (row.fault or "").partition(": ")
+        slot = slot_id(f"row:{row.uri}:{kind}", row.start_s, row.end_s, number, self.sampling_key)
+        self._reject(slot, row, Why(FAILED, "manifest", kind, message))
+
+    def _reject_repeated(self, slot: str, row: Row) -> None:
+        self.repeats[slot] += 1
+        again = digest("repeat", slot, self.repeats[slot])
+        self._reject(again, row, Why(FILTERED, "manifest", "Duplicate", "an earlier row names the same clip"))
 
     def _unprobed(self, uri: str, stamp: str | None, slot: str = "") -> None:
         if self.limit is not None and self.plan.to_compute + self.plan.unprobed >= self.limit:
             self._leave(slot)
         else:
             self.plan.unprobed += 1
-            self.plan.sources_to_probe[uri] = stamp or ""
+            self.plan.sources_to_probe.add(uri, stamp or "")
 
     def _leave(self, slot: str) -> None:
         """Leave a slot beyond the limit to a later run; a slot to be retried keeps its rejection until then."""
@@ -147,23 +174,6 @@ class Planner:
             self.plan.failed_before += 1
         else:
             self.plan.beyond_limit += 1
-
-    def _is_open(self, slot: str, row: Row) -> bool:
-        """Whether the slot is new; counts it otherwise."""
-        if slot in self.seen:
-            self.repeats[slot] += 1
-            again = digest("repeat", slot, self.repeats[slot])
-            self._reject(again, row, Why(FILTERED, "manifest", "Duplicate", "an earlier row names the same clip"))
-            return False
-        self.seen.add(slot)
-        text = self.ledger.written.get(slot)
-        if text is None:
-            return not self._has_verdict(slot)
-        self.plan.reused += 1
-        if text != text_id(row.caption or ""):
-            self.plan.recaptioned += 1
-            self.sink.recaption(slot, row.caption or "")
-        return False
 
     def _has_verdict(self, slot: str) -> bool:
         """Whether an earlier run rejected the slot, and this recipe would, too."""
@@ -180,25 +190,34 @@ class Planner:
             return True
         return False
 
-    def _decide(self, slot: str, facts: dict[str, Any], number: int, row: Row) -> None:
-        """Plan a clip of a probed source, or reject it with a reason."""
+    def _decide(self, some: Sequence[_Open]) -> None:
+        """Plan clips of probed sources, or reject them with a reason."""
+        facts = self.sources.take(np.array([one.place for one in some])).to_pylist()
+        clips = [self._clip(one, known) for one, known in zip(some, facts, strict=True)]
+        keys = keys_of([clip["clip_id"] for clip in clips if not isinstance(clip, Why)])
+        there = iter((self.ledger.clip_ids.find(keys) >= 0) | self.new_ids.has(keys))
+        new: set[str] = set()
+        for one, clip in zip(some, clips, strict=True):
+            if isinstance(clip, Why):
+                self._reject(one.slot, one.row, clip)
+            elif next(there) or clip["clip_id"] in new:
+                self._reject(one.slot, one.row, Why(FILTERED, "probe", "Duplicate", "another clip has the same frames"))
+            elif broken := next((rule for rule in self.source_rules if not rule.holds(clip[rule.column])), None):
+                score = float(clip[broken.column])
+                why = Why(FILTERED, "probe", str(broken), f"{broken.column} is {score:g}", score)
+                self._reject(one.slot, one.row, why)
+            elif self.limit is not None and self.plan.to_compute >= self.limit:
+                self._leave(one.slot)
+            else:
+                new.add(clip["clip_id"])
+                self.plan.to_compute += 1
+                self.shuffle.add(clip)
+        self.new_ids.add(keys_of(list(new)))
+
+    def _clip(self, one: _Open, facts: dict[str, Any]) -> dict[str, Any] | Why:
         if (kind := facts["error_class"]) is not None:
-            self._reject(slot, row, Why(probe_outcome(kind), "probe", kind, facts["message"]))
-            return
-        clip = plan_clip(self.recipe.sampling, slot, facts, number, row)
-        if isinstance(clip, Why):
-            self._reject(slot, row, clip)
-        elif clip["clip_id"] in self.ledger.clip_ids or clip["clip_id"] in self.new_ids:
-            self._reject(slot, row, Why(FILTERED, "probe", "Duplicate", "another clip has the same frames"))
-        elif broken := next((rule for rule in self.source_rules if not rule.holds(clip[rule.column])), None):
-            score = float(clip[broken.column])
-            self._reject(slot, row, Why(FILTERED, "probe", str(broken), f"{broken.column} is {score:g}", score))
-        elif self.limit is not None and self.plan.to_compute >= self.limit:
-            self._leave(slot)
-        else:
-            self.new_ids.add(clip["clip_id"])
-            self.plan.to_compute += 1
-            self.shuffle.add(clip)
+            return Why(probe_outcome(kind), "probe", kind, facts["message"])
+        return plan_clip(self.recipe.sampling, one.slot, facts, one.number, one.row)
 
     def _reject(self, slot: str, row: Row, why: Why) -> None:
         if self._has_verdict(slot):

@@ -8,6 +8,8 @@ boundary), so that a video in object storage is downloaded once; within the part
 """
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,13 +28,22 @@ _PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
 class Shuffle:
     """Collects planned clips in any order and returns them in parts.
 
-    The parts only depend on the set of clips and ``seed``. Memory: about 280 bytes per clip, compressed.
+    The parts only depend on the set of clips and ``seed``. A context manager: clips wait in a temporary file, about
+    280 bytes each.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._rows: list[list[dict[str, Any]]] = [[] for _ in range(_BUCKETS)]
-        self._packed: list[list[pa.Buffer]] = [[] for _ in range(_BUCKETS)]
+        self._packed: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
+        """Offsets and sizes in the file."""
+
+    def __enter__(self) -> "Shuffle":
+        self._file = tempfile.TemporaryFile()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add(self, clip: dict[str, Any]) -> None:
         """Add a clip, a row of :data:`PLANNED`."""
@@ -42,7 +53,9 @@ class Shuffle:
         rows = self._rows[bucket]
         rows.append(clip | {_KEY.name: number})
         if len(rows) == _ROWS_A_BLOCK:
-            self._packed[bucket].append(_pack(_table(rows)))
+            packed = _pack(_table(rows))
+            self._packed[bucket].append((self._file.seek(0, os.SEEK_END), packed.size))
+            self._file.write(packed)
             rows.clear()
 
     def parts(self, size: int) -> Iterator[pa.Table]:
@@ -61,11 +74,16 @@ class Shuffle:
         """The clips of a bucket video by video, in the order of the hashes."""
         if not (self._packed[bucket] or self._rows[bucket]):
             return PLANNED.empty_table()
-        tables = [*map(_unpack, self._packed[bucket]), _table(self._rows[bucket])]
+        tables = [_unpack(self._read(*place)) for place in self._packed[bucket]]
+        tables.append(_table(self._rows[bucket]))
         self._packed[bucket], self._rows[bucket] = [], []
         table = pa.concat_tables(tables)
         order = np.lexsort((_slots(table), table.column(_KEY.name).to_numpy()))
         return table.take(pa.array(order)).select(PLANNED.names)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(size)
 
 
 def _spread(part: pa.Table) -> pa.Table:
@@ -88,5 +106,5 @@ def _pack(table: pa.Table) -> pa.Buffer:
     return stream.getvalue()
 
 
-def _unpack(packed: pa.Buffer) -> pa.Table:
+def _unpack(packed: bytes) -> pa.Table:
     return pa.ipc.open_stream(packed).read_all()

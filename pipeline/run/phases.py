@@ -3,38 +3,36 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from base.errors import Incomplete
-from dataset.ledger import Ledger, Sources
+from dataset.ledger import Ledger, next_source_order
 from dataset.parts.part_file import read_part
 from dataset.parts.tables import PLANNED, TEXT_KEYS
 from pipeline.featurizers.base import TextFeature
 from pipeline.graph.executor import ProbePass, TextPass
 from pipeline.graph.work import CLIPS_WORK, WorkFile, WorkSink, decode_order, new_captions
 from pipeline.planning.plan import Plan, Planner, Retry
+from pipeline.planning.to_probe import SOURCE, SourcesToProbe
 from pipeline.run.clip_pass import PassInput, Verdicts, run_clip_pass
 from pipeline.run.context import RunContext, make_plan
 from pipeline.run.reconcile import LEAST, check_failures
 from pipeline.stages.columns import WORK
 from pipeline.stages.text import TextTarget
 
-_SOURCE = pa.schema([("uri", pa.string()), ("stamp", pa.string())])
 
-
-def probe_sources(context: RunContext, plan: Plan) -> frozenset[str]:
+def probe_sources(context: RunContext, plan: Plan) -> SourcesToProbe:
     """Probe the unprobed sources of a plan; returns them."""
     sources = plan.sources_to_probe
     if not sources:
-        return frozenset()
-    order = Sources.read(context.dataset).next_order
-    with context.work_file("sources", _SOURCE) as work:
-        work.add(pa.table([list(sources), list(sources.values())], schema=_SOURCE))
+        return sources
+    order = next_source_order(context.dataset)
+    with context.work_file("sources", SOURCE) as work:
+        for table in sources.tables():
+            work.add(table)
     job = ProbePass(work.uri, work.rows, context.lock.fence, context.recipe.decode, order)
     for _ in context.executor.probe(job):
         context.lock.check()
     work.delete()
-    return frozenset(sources)
+    return sources
 
 
 @dataclass(frozen=True)

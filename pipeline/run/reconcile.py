@@ -98,7 +98,6 @@ def _inconsistencies(account: Account, after: Plan, ledger: Ledger, lacking: Map
 
 def _tidy(ledger: Ledger, sources: Sources, rejected: set[str], dataset: Folder) -> None:
     """Drop outdated rejects: of slots that are now written, and of sources and rows that are now valid."""
-    faults = sources.table.column("error_class")
 
     def is_stale(row: dict[str, Any]) -> bool:
         if row["artifact"]:
@@ -108,7 +107,7 @@ def _tidy(ledger: Ledger, sources: Sources, rejected: set[str], dataset: Folder)
         of_source = row["outcome"] == FAILED or row["error_class"] in UNSUITABLE
         if not of_source or row["stage"] not in ("manifest", "probe") or row["slot"] in rejected:
             return False
-        at = sources.rows.get(row["uri"])
-        return at is not None and faults[at].as_py() is None
+        at = sources.find([row["uri"]])
+        return at[0] >= 0 and sources.take(at, ("error_class",)).column(0)[0].as_py() is None
 
     tidy_rejects(dataset, is_stale)

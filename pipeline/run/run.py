@@ -13,6 +13,7 @@ from pipeline.graph.work import delete_leftovers
 from pipeline.manifest import read_manifest
 from pipeline.planning.artifacts import choose_targets
 from pipeline.planning.plan import Plan, Planner, Retry
+from pipeline.planning.to_probe import SourcesToProbe
 from pipeline.run.accounting import Account, plan_lines
 from pipeline.run.context import RunContext, make_plan
 from pipeline.run.job import Job, Rejected
@@ -115,4 +116,4 @@ def _within_limit(plan: Plan, limit: int | None) -> Plan:
     """A plan after the probe: sources left unprobed by a limit are beyond it."""
     if limit is None:
         return plan
-    return replace(plan, unprobed=0, sources_to_probe={}, beyond_limit=plan.beyond_limit + plan.unprobed)
+    return replace(plan, unprobed=0, sources_to_probe=SourcesToProbe(), beyond_limit=plan.beyond_limit + plan.unprobed)

@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from base.keys import keys_of
 from base.storage.folder import Folder
 from dataset.identity import text_id
-from dataset.ledger import Ledger, Sources, committed_reject_parts
+from dataset.ledger import PLANNING_FACTS, Ledger, Sources, committed_reject_parts, next_source_order
 from dataset.parts.tables import SOURCES, part_names
 from tests.pipeline.datasets import clip, reject, source, write_clips, write_rejects, write_sources
 
@@ -15,19 +17,32 @@ def dataset(tmp_path: Path) -> Folder:
 
 
 def test_a_folder_without_parts_is_an_empty_ledger(dataset: Folder) -> None:
-    assert Ledger.read(dataset) == Ledger()
+    ledger = Ledger.read(dataset)
+    assert (len(ledger.written), len(ledger.texts), len(ledger.clip_ids), ledger.clip_parts, ledger.rows) == (
+        0,
+        0,
+        0,
+        [],
+        0,
+    )
+    assert (ledger.rejected, ledger.attempts) == ({}, {})
+
+
+def text_of(ledger: Ledger, slot: str) -> bytes:
+    (at,) = ledger.written.find(keys_of([slot]))
+    assert at >= 0
+    return bytes(ledger.texts[at])
 
 
 def test_what_is_written_is_known_by_slot_and_by_clip(dataset: Folder) -> None:
     write_clips(dataset, "part-b.parquet", [clip(2)])
     write_clips(dataset, "part-a.parquet", [clip(0), clip(1, caption="other", text_id=text_id("other"))])
     ledger = Ledger.read(dataset)
-    assert ledger.written == {
-        "slot00": text_id("caption 0"),
-        "slot01": text_id("other"),
-        "slot02": text_id("caption 2"),
-    }
-    assert ledger.clip_ids == {"clip00", "clip01", "clip02"}
+    for slot, caption in (("slot00", "caption 0"), ("slot01", "other"), ("slot02", "caption 2")):
+        assert text_of(ledger, slot).hex() == text_id(caption)
+    assert len(ledger.written) == len(ledger.clip_ids) == 3
+    assert all(clip_id in ledger.clip_ids for clip_id in ("clip00", "clip01", "clip02"))
+    assert "slot03" not in ledger.written
     assert ledger.clip_parts == ["part-a.parquet", "part-b.parquet"]
     assert (ledger.rows, ledger.rejected, ledger.attempts) == (3, {}, {})
 
@@ -90,12 +105,29 @@ def test_of_a_source_the_latest_state_counts(dataset: Folder) -> None:
     write_sources(dataset, "part-a.parquet", [source("s3://b/x.mp4", frames=10)], order=10)
     write_sources(dataset, "part-b.parquet", [source("s3://b/x.mp4", frames=2), source("s3://b/y.mp4")], order=2)
     sources = Sources.read(dataset)
-    assert set(sources.rows) == {"s3://b/x.mp4", "s3://b/y.mp4"}
-    assert sources.table.column("frames")[sources.rows["s3://b/x.mp4"]].as_py() == 10
-    assert sources.table.column("frames")[sources.rows["s3://b/y.mp4"]].as_py() == 40
+    assert len(sources) == 2
+    places = sources.find(["s3://b/x.mp4", "s3://b/z.mp4", "s3://b/y.mp4"])
+    assert sources.take(places, ("frames",)).column(0).to_pylist() == [10, None, 40]
+    assert next_source_order(dataset) == 11
 
 
 def test_no_sources_are_an_empty_table(dataset: Folder) -> None:
     sources = Sources.read(dataset)
-    assert sources.rows == {}
-    assert sources.table.schema == SOURCES
+    assert len(sources) == 0
+    nothing = sources.take(sources.find(["s3://b/x.mp4"]))
+    assert nothing.to_pylist() == [dict.fromkeys(PLANNING_FACTS)]
+    assert nothing.schema == pa.schema([SOURCES.field(name) for name in PLANNING_FACTS])
+    assert next_source_order(dataset) == 0
+
+
+def test_sources_of_many_kinds_come_back_as_they_were(dataset: Folder) -> None:
+    rows = [
+        source("s3://b/x.mp4", codec="h264", times=b"abc", pixel_aspect=1.5),
+        source("s3://b/y.mp4", error_class="NotAVideo", message="bad", codec=None, frames=None),
+        source("s3://b/z.mp4", codec="vp9", pixel_format="yuv444p"),
+    ]
+    write_sources(dataset, "part-a.parquet", rows[:2], order=1)
+    write_sources(dataset, "part-b.parquet", rows[2:], order=2)
+    sources = Sources.read(dataset)
+    taken = sources.take(sources.find([row["uri"] for row in reversed(rows)])).to_pylist()
+    assert taken == [{name: row[name] for name in PLANNING_FACTS} for row in reversed(rows)]

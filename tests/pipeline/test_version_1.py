@@ -61,7 +61,7 @@ def test_its_catalog_and_ledger_are_read(old: Folder) -> None:
     assert set(catalog.artifacts) == {"latents", "heatmaps", "text", "image"}
     ledger = Ledger.read(old)
     assert (len(ledger.written), len(ledger.rejected), ledger.rows) == (6, 2, 6)
-    assert Sources.read(old).table.num_rows == 8
+    assert len(Sources.read(old)) == 8
 
 
 def test_it_is_read_for_training(old: Folder) -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from base.errors import DamagedFile, InputError, MissingPart
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
-from dataset.ledger import Sources
+from dataset.ledger import next_source_order, source_order
+from dataset.parts.listing import list_parts
+from dataset.parts.part_file import read_part
 from dataset.parts.tables import part_names
 from dataset.reading import FeatureReader, TextReader
 from dataset.rejects import read_rejects
@@ -77,10 +79,17 @@ def content(dataset: Path) -> dict[str, Any]:
     stats = read_stats(folder)
     facts = (stats.clips, stats.scores, stats.rejects, {name: one.lacking for name, one in stats.artifacts.items()})
     rejects = read_rejects(folder).drop_columns(["part"]).to_pylist()
-    sources = Sources.read(folder)
-    known = sources.table.take(list(sources.rows.values())).sort_by("uri").to_pylist()
+    known = latest_sources(folder)
     found = {"values": values, "clips": clips, "view": sorted(lively), "stats": facts, "rejects": rejects}
-    return found | {"sources": known, "next_order": sources.next_order}
+    return found | {"sources": known, "next_order": next_source_order(folder)}
+
+
+def latest_sources(dataset: Folder) -> list[dict[str, Any]]:
+    """Every column of the latest state of each source."""
+    (names,) = list_parts(dataset, ("sources",)).values()
+    tables = sorted((read_part(dataset / "sources", name) for name in names), key=source_order)
+    by_uri = {row["uri"]: row for table in tables for row in table.to_pylist()}
+    return [by_uri[uri] for uri in sorted(by_uri)]
 
 
 def parts(dataset: Path, folder: str = "clips") -> list[str]:

@@ -13,6 +13,7 @@ from dataset.parts.tables import SOURCES, StoreOptions
 from pipeline.manifest import ROWS
 from pipeline.manifest.stamps import stamp_all
 from pipeline.planning.plan import Plan, Planner, Retry
+from pipeline.planning.to_probe import SourcesToProbe
 from pipeline.recipes import Preprocess, sprites
 from pipeline.video.sampling import Sampling
 from pipeline.video.uneven import even_frames, pack_times, unpack_times
@@ -67,12 +68,15 @@ def plan(
 
 def ledger_of(sink: Collected) -> Ledger:
     """The ledger after everything planned was written and everything rejected recorded."""
-    ledger = Ledger()
-    ledger.written = {clip["slot"]: clip["text_id"] for clip in sink.planned}
-    ledger.clip_ids = {clip["clip_id"] for clip in sink.planned}
+    written = {clip["slot"]: clip["text_id"] for clip in sink.planned}
+    ledger = Ledger.of(written, [clip["clip_id"] for clip in sink.planned])
     ledger.rejected = {reject["slot"]: (reject["outcome"], reject["error_class"]) for reject in sink.rejected}
     ledger.attempts = {reject["slot"]: reject["attempts"] for reject in sink.rejected}
     return ledger
+
+
+def to_probe(found: Plan) -> dict[str, str]:
+    return {row["uri"]: row["stamp"] for table in found.sources_to_probe.tables() for row in table.to_pylist()}
 
 
 REMOTE = [f"s3://b/{i}.mp4" for i in range(10)]
@@ -135,8 +139,7 @@ def test_what_is_left_is_cut_as_before() -> None:
     rows, sources = [row(uri) for uri in REMOTE], [source(uri) for uri in REMOTE]
     _, whole = plan(rows, sources)
     for done in ([0], [1], [2], [0, 2], [1, 2]):
-        ledger = Ledger()
-        ledger.written = {clip["slot"]: clip["text_id"] for number in done for clip in whole.parts[number][1]}
+        ledger = Ledger.of({clip["slot"]: clip["text_id"] for number in done for clip in whole.parts[number][1]})
         _, rest = plan(rows, sources, ledger=ledger)
         assert rest.parts == [part for number, part in enumerate(whole.parts) if number not in done]
 
@@ -209,8 +212,10 @@ def test_sources_that_could_not_be_read() -> None:
     assert again.failed_before == 1
     slots = frozenset(reject["slot"] for reject in sink.rejected)
     retried, _ = plan([row(REMOTE[0])], [bad], ledger=ledger_of(sink), retry=Retry(slots))
-    assert retried.sources_to_probe == {REMOTE[0]: ""}
-    still, sink = plan([row(REMOTE[0])], [bad], ledger=ledger_of(sink), retry=Retry(slots, frozenset({REMOTE[0]})))
+    assert to_probe(retried) == {REMOTE[0]: ""}
+    probed = SourcesToProbe()
+    probed.add(REMOTE[0], "")
+    still, sink = plan([row(REMOTE[0])], [bad], ledger=ledger_of(sink), retry=Retry(slots, probed))
     assert still.rejected == {(FAILED, "NotAVideo"): 1}
     assert sink.rejected[0]["attempts"] == 2
 
@@ -253,7 +258,7 @@ def test_a_local_file_that_changed_is_probed_again(tmp_path: Path) -> None:
     assert changed.unprobed == 1
     path.unlink()
     gone, _ = plan([row(str(path))], known)
-    assert gone.sources_to_probe == {str(path): "missing"}
+    assert to_probe(gone) == {str(path): "missing"}
 
 
 @pytest.mark.parametrize("kind", ["HighDynamicRange", "UnknownColour", "Interlaced", "DisplayMatrix"])

@@ -27,10 +27,10 @@ def planned(video: int, number: int) -> dict[str, Any]:
 
 
 def shuffled(clips: Sequence[dict[str, Any]], size: int, seed: int = 0) -> list[list[dict[str, Any]]]:
-    shuffle = Shuffle(seed)
-    for row in clips:
-        shuffle.add(row)
-    return [part.to_pylist() for part in shuffle.parts(size)]
+    with Shuffle(seed) as shuffle:
+        for row in clips:
+            shuffle.add(row)
+        return [part.to_pylist() for part in shuffle.parts(size)]
 
 
 def videos(rows: Sequence[dict[str, Any]]) -> list[str]:
