@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from base.keys import KeyIndex, Keys, keys_of, keys_of_texts, no_keys
 from base.storage.folder import Folder
+from dataset.identity import digest
 from dataset.parts.each import apply_each
 from dataset.parts.listing import list_parts
 from dataset.parts.part_file import PartFile
@@ -154,6 +155,11 @@ def _read_sources(folder: Folder, name: str) -> pa.Table:
         if column not in table.column_names:
             table = table.append_column(SOURCES.field(column), pa.nulls(table.num_rows, SOURCES.field(column).type))
     return table.select(["uri", *PLANNING_FACTS])
+
+
+def sources_part(order: int, uris: Sequence[str]) -> str:
+    """The name of a part of the sources."""
+    return f"part-{digest('sources', str(order), *uris)[:16]}.parquet"
 
 
 def next_source_order(dataset: Folder) -> int:

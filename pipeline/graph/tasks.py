@@ -5,7 +5,7 @@ Decoding must not import torch: a node runs one such process per core.
 
 import pyarrow as pa
 
-from dataset.identity import digest
+from dataset.ledger import sources_part
 from dataset.lock import Fence
 from dataset.parts.tables import FACTS, write_part
 from pipeline.graph.monitor import Reporter
@@ -40,7 +40,7 @@ def probe_task(
     sources = read_rows(batch, work)
     with reporter.watch(sources) as leave:
         facts = probe_rows(sources, video_worker(limits))
-        name = f"part-{digest('sources', str(order), *sources.column('uri').to_pylist())[:16]}.parquet"
+        name = sources_part(order, sources.column("uri").to_pylist())
         fence.check()
         write_part(fence.place / "sources", name, facts, FACTS, {"kind": "sources", "order": str(order)})
         leave(pa.table({"stage": facts.column("error_class")}))

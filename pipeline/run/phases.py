@@ -4,35 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from base.errors import Incomplete
-from dataset.ledger import Ledger, next_source_order
+from dataset.ledger import Ledger
 from dataset.parts.part_file import read_part
 from dataset.parts.tables import PLANNED, TEXT_KEYS
 from pipeline.featurizers.base import TextFeature
-from pipeline.graph.executor import ProbePass, TextPass
+from pipeline.graph.executor import TextPass
 from pipeline.graph.work import CLIPS_WORK, WorkFile, WorkSink, decode_order, new_captions
 from pipeline.planning.plan import Plan, Planner, Retry
-from pipeline.planning.to_probe import SOURCE, SourcesToProbe
 from pipeline.run.clip_pass import PassInput, Verdicts, run_clip_pass
 from pipeline.run.context import RunContext, make_plan
 from pipeline.run.reconcile import LEAST, check_failures
 from pipeline.stages.columns import WORK
 from pipeline.stages.text import TextTarget
-
-
-def probe_sources(context: RunContext, plan: Plan) -> SourcesToProbe:
-    """Probe the unprobed sources of a plan; returns them."""
-    sources = plan.sources_to_probe
-    if not sources:
-        return sources
-    order = next_source_order(context.dataset)
-    with context.work_file("sources", SOURCE) as work:
-        for table in sources.tables():
-            work.add(table)
-    job = ProbePass(work.uri, work.rows, context.lock.fence, context.recipe.decode, order)
-    for _ in context.executor.probe(job):
-        context.lock.check()
-    work.delete()
-    return sources
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pipeline.planning.to_probe import SourcesToProbe
 from pipeline.run.accounting import Account, plan_lines
 from pipeline.run.context import RunContext, make_plan
 from pipeline.run.job import Job, Rejected
-from pipeline.run.phases import add_artifacts, compute_clips, encode_text, probe_sources, write_work
+from pipeline.run.phases import add_artifacts, compute_clips, encode_text, write_work
+from pipeline.run.probing import probe_sources
 from pipeline.run.reconcile import check_failures, reconcile
 from pipeline.run.records import recorded
 from pipeline.run.repair import Repair
