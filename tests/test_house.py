@@ -16,6 +16,7 @@ from tests.conftest import ROOT
 PACKAGES = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "infra", "benchmarks")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 RAY = {
+    "base/ray_metrics.py",
     "base/ray_session.py",
     "infra/submission/cluster.py",
     "pipeline/graph/graph.py",
