@@ -1,16 +1,19 @@
 """Executes the passes of a run on a Ray cluster: joins it, shows progress, ends actors, finds poison clips."""
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from base import ray_session
+from base.ray_metrics import RayMetrics
 from pipeline.graph import graph, monitor_actor
 from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.layout import DECODE_CPUS
+from pipeline.graph.monitor import Counts
+from pipeline.graph.pass_metrics import PassMetrics
 from pipeline.graph.progress import Progress
 from pipeline.recipes import Resources
 
@@ -18,41 +21,57 @@ _CLIP_STAGES = ("decode", "featurize", "write")
 
 
 class RayExecutor:
-    """The passes as Ray Data graphs (:mod:`pipeline.graph.graph`). Ray is joined, or started, by the first pass."""
+    """The passes as Ray Data graphs (:mod:`pipeline.graph.graph`). Ray is joined, or started, by the first pass.
 
-    def __init__(self, resources: Resources) -> None:
+    ``dataset`` is the place that the run's metrics name.
+    """
+
+    def __init__(self, resources: Resources, dataset: str) -> None:
         self.resources = resources
+        self.dataset = dataset
         self.stage_seconds: dict[str, float] = {}
 
     def probe(self, job: ProbePass) -> Generator[int, None, None]:
         """Probe every source and write the results; yields how many are done."""
-        with self._watched(("probe",), job.rows) as monitor:
+        with self._watched(("probe",), job.rows) as (monitor, _):
             yield from graph.probe_sources(job, monitor)
 
     def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
         """Compute every clip; yields the status rows of a part once it is on disk. Raises WorkersLost."""
-        with self._watched(_CLIP_STAGES, job.clips) as monitor:
+        with self._watched(_CLIP_STAGES, job.clips) as (monitor, metrics):
             try:
-                yield from graph.compute_clips(job, self.resources, monitor)
+                with closing(graph.compute_clips(job, self.resources, monitor)) as parts:
+                    for status in parts:
+                        metrics.add_part(status, to_clips=job.writer.adds_to_clips)
+                        yield status
             except WorkersLost as lost:
                 poison = graph.find_poison_clips(job, self.resources, monitor)
                 raise WorkersLost(str(lost), frozenset(poison)) from lost
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
         """Encode every caption, one part per row group; yields how many are written."""
-        with self._watched(("text",), job.captions) as monitor:
+        with self._watched(("text",), job.captions) as (monitor, _):
             yield from graph.encode_text(job, self.resources, monitor)
 
     @contextmanager
-    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[Any]:
-        """A monitor whose counts are shown while the graph runs and summed afterwards."""
+    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[tuple[Any, PassMetrics]]:
+        """A monitor whose counts are shown and exported while the graph runs and summed afterwards."""
         ray_session.connect()
         monitor = monitor_actor.new_monitor()
-        try:
-            held = partial(monitor_actor.held_by_others, monitor, DECODE_CPUS, gpu=self.resources.device != "cpu")
-            with Progress(stages, total, lambda: monitor_actor.read_counts(monitor, stages), held=held):
-                yield monitor
-        finally:
-            monitor_actor.release(monitor)
-        for stage, count in monitor_actor.read_counts(monitor, stages).items():
+        with RayMetrics("dataset", self.dataset) as exported:
+            metrics = PassMetrics(exported, stages, total)
+
+            def read() -> Counts:
+                counts = monitor_actor.read_counts(monitor, stages)
+                metrics.update(counts)
+                return counts
+
+            try:
+                held = partial(monitor_actor.held_by_others, monitor, DECODE_CPUS, gpu=self.resources.device != "cpu")
+                with Progress(stages, total, read, held=held):
+                    yield monitor, metrics
+            finally:
+                monitor_actor.release(monitor)
+                counts = read()
+        for stage, count in counts.items():
             self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + count.seconds

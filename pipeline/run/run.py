@@ -37,7 +37,7 @@ class Run:
             name=datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ"),
             job=job,
             targets=choose_targets(job.recipe, job.dataset),
-            executor=executor or RayExecutor(job.recipe.resources),
+            executor=executor or RayExecutor(job.recipe.resources, job.dataset.absolute().uri),
             lock=WriteLock(job.dataset, report=report),
             report=report,
         )
