@@ -1,4 +1,4 @@
-"""The workers of a run under Ray Train: restarts, and forwarding of their messages.
+"""The workers of a run under Ray Train: restarts, and forwarding of their messages and metrics.
 
 Ray Train's controller and the message actor import this module, too; workers import torch code themselves.
 """
@@ -18,12 +18,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from base import errors, ray_session
 from base.errors import Incomplete, InputError, MotifError, NotFinite
+from base.ray_metrics import RayMetrics
 from base.storage.uri import split
+from training.run.step_metrics import StepMetrics
 
 if TYPE_CHECKING:
     from training.run.job import TrainJob
 
 Report = Callable[[str], None]
+Step = tuple[int, dict[str, float]]
 # Timeout of collectives, after which another worker counts as lost. Workers also wait this long while the first one
 # writes a checkpoint, tens of gigabytes for the full model.
 _PATIENCE_S = 1800
@@ -59,7 +62,7 @@ def _fit(job: "TrainJob", report: Report) -> None:
         ),
     )
     ended: ray.train.TrainingFailedError | None = None
-    with _repeating(messages, report):
+    with _repeating(messages, report, job):
         try:
             trainer.fit()
         except ray.train.TrainingFailedError as error:
@@ -98,7 +101,8 @@ def _work(given: dict[str, Any]) -> None:
     world = World(ray.train.torch.get_device(), context.get_world_rank(), context.get_world_size())
     try:
         job = pickle.loads(given["job"])
-        Worker(job, world, lambda line: messages.tell.remote(line) if world.first else None).run()
+        tell = messages.tell.remote
+        Worker(job, world, lambda line: tell(line) if world.first else None, trackers=[_ToDriver(messages)]).run()
     except NotFinite as error:  # raised on all workers alike, so each ends here without a restart
         ray.get(messages.fail.remote(type(error).__name__, str(error)))
     except (InputError, Incomplete) as error:
@@ -107,18 +111,23 @@ def _work(given: dict[str, Any]) -> None:
 
 
 class _Messages:
-    """Carries lines from the workers to the user, and the error that ends a run."""
+    """Carries lines and the values of steps from the workers to the driver, and the error that ends a run."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.steps: list[Step] = []
         self.failed: tuple[str, str] | None = None
 
     def tell(self, line: str) -> None:
         self.lines.append(line)
 
-    def take(self) -> list[str]:
-        lines, self.lines = self.lines, []
-        return lines
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self.steps.append((step, values))
+
+    def take(self) -> tuple[list[str], list[Step]]:
+        lines, steps = self.lines, self.steps
+        self.lines, self.steps = [], []
+        return lines, steps
 
     def fail(self, kind: str, message: str) -> None:
         self.failed = self.failed or (kind, message)
@@ -127,25 +136,49 @@ class _Messages:
         return self.failed
 
 
+class _ToDriver:
+    """A tracker that sends steps to the driver, whose metrics outlive a worker."""
+
+    def __init__(self, messages: Any) -> None:
+        self.messages = messages
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        self.messages.log.remote(step, values)
+
+    def flush(self) -> None:
+        """It sends at once."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 @contextmanager
-def _repeating(messages: Any, report: Report) -> Iterator[None]:
-    """Within the context, report the workers' messages."""
+def _repeating(messages: Any, report: Report, job: "TrainJob") -> Iterator[None]:
+    """Within the context, report the workers' messages and export the metrics of their steps."""
     ended = threading.Event()
+    exported = RayMetrics("run", job.out.uri)
+    metrics = StepMetrics(exported, job.config.batch, job.config.steps)
+
+    def repeat() -> None:
+        lines, steps = ray.get(messages.take.remote())
+        for line in lines:
+            report(line)
+        for step, values in steps:
+            metrics.log(step, values)
 
     def listen() -> None:
         while not ended.wait(_POLL_S):
-            for line in ray.get(messages.take.remote()):
-                report(line)
+            repeat()
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     try:
-        yield
+        with exported:
+            yield
     finally:
         ended.set()
         thread.join()
-        for line in ray.get(messages.take.remote()):
-            report(line)
+        repeat()
 
 
 def _cause(error: ray.train.TrainingFailedError) -> str:

@@ -26,7 +26,8 @@ from training.run.tracking import Metrics, Tracker, open_trackers
 class Worker:
     """A worker of a job in its world. ``report`` takes lines for the user.
 
-    ``sources`` are the job's opened datasets; by default the worker opens them itself.
+    ``sources`` are the job's opened datasets; by default the worker opens them itself. ``trackers`` are used beside
+    those of the configuration.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class Worker:
         world: World,
         report: Callable[[str], None],
         sources: Sequence[Source] | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
+        self.trackers = trackers
         self.job, self.config, self.world, self.report = job, job.config, world, report
         self.sources = open_sources(job) if sources is None else sources
         start = check_resume(job, self.sources)
@@ -98,7 +101,7 @@ class Worker:
         if not self.world.first:
             return []
         description = describe(self.job, self.sources)
-        trackers: list[Tracker] = [Metrics(self.job.out, self.loop.progress.step)]
+        trackers: list[Tracker] = [Metrics(self.job.out, self.loop.progress.step), *self.trackers]
         trackers += open_trackers(self.config.trackers, self.job.out, self.loop.progress.step, description)
         for tracker in trackers:
             stack.callback(tracker.close)
