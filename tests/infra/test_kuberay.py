@@ -28,7 +28,7 @@ KINDS = {"RayCluster": "spec", "RayJob": "spec.rayClusterSpec", "RayService": "s
 BUILT = {folder: build(PLACE / folder) for folder in OVERLAYS}
 ALL = [pytest.param(made, id="-".join(identity(made))) for folder in OVERLAYS for made in BUILT[folder]]
 OF_RAY = [case for case in ALL if case.id.split("-")[0] in KINDS]
-CORE = [case for case in ALL if case not in OF_RAY]
+CORE = [case for case in ALL if case not in OF_RAY and not case.id.startswith("PodMonitor-")]
 AWS = {identity(made): made for made in BUILT["aws"]}
 
 
@@ -150,6 +150,24 @@ def test_the_network_policy_holds_for_every_pod_of_ours() -> None:
         for found in mappings(BUILT[folder]):
             if isinstance(found.get("spec"), dict) and "containers" in found["spec"]:
                 assert allowed(policy, found["metadata"]["labels"])
+
+
+def test_prometheus_reaches_the_metrics_of_every_node() -> None:
+    """On port 8080, which KubeRay names `metrics`; it labels the pods, too, unless they say otherwise."""
+    monitor = AWS["PodMonitor", "motif"]
+    assert monitor["spec"]["podMetricsEndpoints"] == [{"port": "metrics"}]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    for manifest in (case.values[0] for case in OF_RAY):
+        for group in groups(cluster_of(manifest)):
+            assert "metrics-export-port" not in group["rayStartParams"]
+            assert wanted <= (group["template"]["metadata"]["labels"] | {"ray.io/is-ray-node": "yes"}).items()
+    rules = AWS["NetworkPolicy", "motif"]["spec"]["ingress"]
+    (ports,) = [
+        rule["ports"]
+        for rule in rules
+        if rule["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "prometheus"}
+    ]
+    assert ports == [{"protocol": "TCP", "port": 8080}]
 
 
 JOBS = ("motif-preprocess", "motif-train")
