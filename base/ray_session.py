@@ -15,7 +15,7 @@ import ray
 from ray.data import DataContext
 
 from base.errors import Incomplete, RayletEnded
-from base.quiet import silent_stderr
+from base.processes.quiet import silent_stderr
 
 _LOOK_S = 0.25
 _BEGAN = 19  # index of a process's start time in /proc/PID/stat, counted after its name

@@ -11,7 +11,7 @@ import sys
 from typing import NoReturn
 
 from base.errors import RayletEnded
-from base.parent import die_with_parent
+from base.processes.parent import die_with_parent
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

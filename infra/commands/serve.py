@@ -14,7 +14,7 @@ import tyro
 import yaml
 
 from base.errors import InputError
-from base.separate import SeparateCall
+from base.processes.separate import SeparateCall
 from base.storage.uri import without_password
 from diffusion.options import SamplingChanges
 from infra.cli import STARTED

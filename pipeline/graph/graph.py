@@ -10,7 +10,7 @@ with blank rows. So part files are bitwise equal in every run.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Iterator[pa.Table]:
+def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Generator[pa.Table, None, None]:
     """Run the graph; yields the status rows of each part once it is on disk (:data:`pipeline.stages.write.STATUS`)."""
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
     _set_limits(layout.memory)

@@ -10,7 +10,7 @@ from pipeline.planning.plan import Plan
 from pipeline.planning.to_probe import SOURCE, SourcesToProbe
 from pipeline.run.context import RunContext
 
-_PARTS_A_MERGE = 1024  # of at most 256 sources each
+PARTS_A_MERGE = 1024  # of at most 256 sources each
 
 
 def probe_sources(context: RunContext, plan: Plan) -> SourcesToProbe:
@@ -41,8 +41,8 @@ def _merge(context: RunContext, parts: list[str], sources: SourcesToProbe, order
     first_uris = apply_each(folder, lambda name: read_part(folder, name, ["uri"]).column(0)[0], parts)
     rows = {uri: row for row, uri in enumerate(sources)}
     parts = [part for _, part in sorted((rows[uri.as_py()], part) for uri, part in zip(first_uris, parts, strict=True))]
-    for first in range(0, len(parts), _PARTS_A_MERGE):
-        some = parts[first : first + _PARTS_A_MERGE]
+    for first in range(0, len(parts), PARTS_A_MERGE):
+        some = parts[first : first + PARTS_A_MERGE]
         if len(some) == 1:
             continue
         table = join(apply_each(folder, lambda name: read_part(folder, name), some), SOURCES)

@@ -25,7 +25,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
 from base.errors import Incomplete, InputError
-from base.quiet import silent_stderr
+from base.processes.quiet import silent_stderr
 from serving.deploy.config import Config, Replicas, read_config
 from serving.deploy.setup import check_store, only_server, open_store, open_videos
 from serving.deploy.starting import start_ray

@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from base.errors import StorageError
-from base.parent import die_with_parent
+from base.processes.parent import die_with_parent
 from base.storage.errors import explained
 from base.storage.uri import is_remote, local_path, split
 from pipeline.manifest.members import parse_member

@@ -38,7 +38,7 @@ def test_tasks_of_any_size_and_order_leave_the_same_part(sprites_folder: Path, t
 def test_many_parts_become_few_in_the_order_of_the_manifest(
     sprites_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "_PARTS_A_MERGE", 3)
+    monkeypatch.setattr(probing, "PARTS_A_MERGE", 3)
     found = probed(sprites_folder, tmp_path / "d", 2, backwards=True)
     lines = (sprites_folder / "manifest.csv").read_text().splitlines()[1:]
     uris = [str(sprites_folder / line.split(",")[0]) for line in lines]

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from base.errors import Incomplete, MotifError
-from base.parent import die_with_parent
+from base.processes.parent import die_with_parent
 
 
 class SeparateCall:

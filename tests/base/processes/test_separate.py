@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from base.errors import DamagedFile, Incomplete, InputError
-from base.separate import SeparateCall
+from base.processes.separate import SeparateCall
 from tests.processes import processes
 
 
@@ -47,10 +47,10 @@ def test_results() -> None:
 
 
 def test_its_errors_are_raised_here() -> None:
-    with SeparateCall("tests.base.test_separate:raises", "size") as call, pytest.raises(InputError) as caught:
+    with SeparateCall("tests.base.processes.test_separate:raises", "size") as call, pytest.raises(InputError) as caught:
         call.result()
     assert str(caught.value) == "--size: choose another."
-    with SeparateCall("tests.base.test_separate:raises", "damaged") as call, pytest.raises(DamagedFile) as damaged:
+    with SeparateCall("tests.base.processes.test_separate:raises", "damaged") as call, pytest.raises(DamagedFile) as damaged:
         call.result()
     assert str(damaged.value) == "a/b.parquet is damaged: its digest is another"
     assert damaged.value.uri == "a/b.parquet"
@@ -58,7 +58,7 @@ def test_its_errors_are_raised_here() -> None:
 
 def test_a_bug_comes_with_its_traceback() -> None:
     """Of any type, for the user to report."""
-    with SeparateCall("tests.base.test_separate:breaks") as call, pytest.raises(RuntimeError) as caught:
+    with SeparateCall("tests.base.processes.test_separate:breaks") as call, pytest.raises(RuntimeError) as caught:
         call.result()
     assert "in breaks\n    raise OddError(code=3)\n" in str(caught.value)
     assert str(caught.value).endswith("OddError: code 3\n")
@@ -66,7 +66,7 @@ def test_a_bug_comes_with_its_traceback() -> None:
 
 def test_a_process_that_is_killed() -> None:
     with (
-        SeparateCall("tests.base.test_separate:ends", signal.SIGKILL) as call,
+        SeparateCall("tests.base.processes.test_separate:ends", signal.SIGKILL) as call,
         pytest.raises(Incomplete, match="status -9; often the machine is out of memory"),
     ):
         call.result()
@@ -75,8 +75,8 @@ def test_a_process_that_is_killed() -> None:
 def test_ctrl_c_is_left_to_the_caller() -> None:
     """Also in the first process that a process spawns, with which multiprocessing spawns one of its own."""
     code = (
-        "from base.separate import SeparateCall\n"
-        "with SeparateCall('tests.base.test_separate:ends', 2) as call: print(call.result())"
+        "from base.processes.separate import SeparateCall\n"
+        "with SeparateCall('tests.base.processes.test_separate:ends', 2) as call: print(call.result())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("None\n", "")
@@ -91,7 +91,7 @@ def begun(mark: Path) -> int:
 
 def test_leaving_the_context_ends_it(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    with SeparateCall("tests.base.test_separate:waits", str(mark)):
+    with SeparateCall("tests.base.processes.test_separate:waits", str(mark)):
         pid = begun(mark)
         assert pid in processes()
     assert pid not in processes()
@@ -100,8 +100,8 @@ def test_leaving_the_context_ends_it(tmp_path: Path) -> None:
 def test_it_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     code = (
-        "import sys; from base.separate import SeparateCall\n"
-        "with SeparateCall('tests.base.test_separate:waits', sys.argv[1]) as call: call.result()"
+        "import sys; from base.processes.separate import SeparateCall\n"
+        "with SeparateCall('tests.base.processes.test_separate:waits', sys.argv[1]) as call: call.result()"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(mark)]) as caller:
         pid = begun(mark)

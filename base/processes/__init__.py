@@ -1,0 +1,1 @@
+"""Processes: tied to their parent, silent, or called for one thing."""
