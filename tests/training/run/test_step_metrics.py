@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from base.storage.folder import Folder
 from tests.recorded import Recorded
@@ -30,8 +31,6 @@ def values(recorded: Recorded) -> dict[str, float]:
 
 
 def test_a_run_exports_what_its_metrics_file_has(toy_dataset: Folder, tmp_path: Path) -> None:
-    import torch
-
     recorded = Recorded()
     job = toy_job(toy_dataset, tmp_path / "run")
     tracker = ToMetrics(StepMetrics(recorded, job.config.batch, job.config.steps))
