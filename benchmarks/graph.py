@@ -46,7 +46,7 @@ def prepare(root: Path, parts: list[tuple[str, pa.Table]]) -> Loop:
     targets = choose_targets(RECIPE, dataset)
     features = targets.features(frozenset(target.folder for target in targets.clips))
     part_rows = RECIPE.store.clips_a_part
-    with WorkFile(Folder(str(root)), "work.parquet", WORK, part_rows) as work:
+    with WorkFile(Folder(str(root)), "work", WORK, part_rows) as work:
         sink = WorkSink(work, dataset, "benchmark")
         for name, rows in parts:
             sink.clips(name, rows)

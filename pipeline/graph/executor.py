@@ -13,6 +13,9 @@ from pipeline.stages.write import PartWriter
 from pipeline.video.geometry import ClipShape
 from pipeline.video.process.worker import DecodeLimits
 
+SOURCES_A_TASK = 256
+"""The most sources that one task probes."""
+
 
 @dataclass(frozen=True)
 class ProbePass:
@@ -47,7 +50,7 @@ class ClipPass:
 
 @dataclass(frozen=True)
 class TextPass:
-    """One pass over captions: the work file with ``parts`` row groups, the feature and its target."""
+    """One pass over captions: the work file with ``parts`` parts, the feature and its target."""
 
     work: str
     parts: int
@@ -80,4 +83,4 @@ class Executor(Protocol):
         """Compute every clip; yields the status rows of a part once it is on disk. Raises WorkersLost."""
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
-        """Encode every caption, one part per row group; yields how many are written."""
+        """Encode every caption, part by part; yields how many are written."""

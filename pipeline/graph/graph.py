@@ -4,7 +4,7 @@
     clips      plan -> decode (tasks, 1:1, pixels) -> featurize (one actor per GPU, 1:1) -> write (tasks, 1 part)
     text       captions -> encode and write (one actor per GPU)
 
-The work is in a Parquet file with one row group per part, so the driver only holds row numbers. Row order is kept from
+The work is in a file with one record batch per part, so the driver only holds row numbers. Row order is kept from
 the plan to the parts: a part is the next ``part_rows`` rows, whichever worker computed them, and short parts are padded
 with blank rows. So part files are bitwise equal in every run.
 """
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 import ray.data
 import torch
@@ -24,21 +23,19 @@ from ray.data import ActorPoolStrategy, DataContext, ExecutionResources, TaskPoo
 
 from base.errors import Incomplete, MotifError
 from base.storage.errors import explain
-from base.storage.uri import split
 from pipeline.featurizers.base import ClipFeature, TextFeature
-from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
+from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, lay_out
 from pipeline.graph.monitor import Reporter
 from pipeline.graph.monitor_actor import SuspectReporter, release
 from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
-from pipeline.graph.work import open_work, read_rows
+from pipeline.graph.work import find_slots, read_rows, read_work
 from pipeline.recipes import Resources
 from pipeline.stages.decode import decode_rows
 from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.text import TextEncoding, TextTarget
 from pipeline.video.geometry import ClipShape
 
-_SOURCES_A_TASK = 256
 # By default Ray retries forever, and a clip that crashes its worker would block the run for half an hour.
 _RESTARTS = {"max_restarts": -1, "max_task_retries": 1}
 
@@ -56,7 +53,7 @@ def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
     """Probe every source of the work file and write the results; yields how many are done."""
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    blocks = max(math.ceil(job.rows / _SOURCES_A_TASK), min(cpus, math.ceil(job.rows / 8)))
+    blocks = max(math.ceil(job.rows / SOURCES_A_TASK), min(cpus, math.ceil(job.rows / 8)))
     stream = _numbers(job.rows, blocks).map_batches(
         probe_task,
         fn_kwargs={
@@ -172,8 +169,7 @@ def find_poison_clips(job: ClipPass, resources: Resources, monitor: Any) -> set[
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
     _, suspects = ray.get(monitor.read.remote())
     release(monitor)
-    table = pq.read_table(split(job.work)[1], filesystem=split(job.work)[0])
-    table = table.filter(pc.is_in(table.column("slot"), pa.array(sorted(suspects), pa.string())))
+    table = find_slots(job.work, suspects)
     poison: set[str] = set()
     trial = None
     alone = ray.remote(**layout.actor, max_restarts=0, max_task_retries=0)(_Trial)
@@ -201,7 +197,7 @@ class _Encoder:
         _register(monitor)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        captions = open_work(self.work).read_row_groups(batch.column("id").to_pylist())
+        captions = read_work(self.work, batch.column("id").to_pylist())
         with self.reporter.watch(captions) as leave:
             self.stage(captions)
             leave(pa.table({"stage": pa.nulls(captions.num_rows)}))
@@ -209,7 +205,7 @@ class _Encoder:
 
 
 def encode_text(job: TextPass, resources: Resources, monitor: Any) -> Iterator[int]:
-    """Encode every caption of the work file, one part per row group; yields how many are written."""
+    """Encode every caption of the work file, part by part; yields how many are written."""
     layout = lay_out(resources, ClipShape(1, 64, 64), job.parts, 1, ray.cluster_resources())
     _set_limits(None)
     stream = _numbers(job.parts, job.parts).map_batches(

@@ -49,7 +49,7 @@ class RayExecutor:
                 raise WorkersLost(str(lost), frozenset(poison)) from lost
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
-        """Encode every caption, one part per row group; yields how many are written."""
+        """Encode every caption, part by part; yields how many are written."""
         with self._watched(("text",), job.captions) as (monitor, _):
             yield from graph.encode_text(job, self.resources, monitor)
 

@@ -1,23 +1,28 @@
-"""The work of a run as a Parquet file in its dataset: one row group per part, read by the graph's tasks."""
+"""The work of a run as an Arrow file in its dataset: one record batch per part, read by the graph's tasks.
+
+An Arrow file's footer has 24 bytes per part, so writing and opening it takes no more memory for a million clips than
+for a thousand, and any part is read by its number. (Parquet's footer describes each column of each row group.)
+"""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from base.storage.errors import explained
 from base.storage.folder import Folder
 from base.storage.uri import split
 from dataset.identity import digest, text_id
-from dataset.parts.part_file import read_part
-from dataset.parts.tables import FACTS, TEXT_KEYS, part_names, read_parts, write_part
+from dataset.parts.tables import FACTS, TEXT_KEYS, part_names, read_each_part, read_parts, write_part
 from pipeline.stages.columns import WORK
 
-_SUFFIX = ".work.parquet"
+_SUFFIX = ".work.arrow"
+_OLD_SUFFIX = ".work.parquet"
+_READ_AT_ONCE = 64
 CLIPS_WORK = "clips"
 """The name of the work file of new clips."""
 
@@ -25,8 +30,8 @@ CLIPS_WORK = "clips"
 class WorkFile:
     """Rows written part by part: ``rows`` of them, ``clips`` without the blank ones.
 
-    With ``part_rows`` every part except the last is padded with blank rows. The file name has a unique token, since
-    processes cache open work files by name.
+    With ``part_rows`` every part except the last is padded with blank rows to this size, and :func:`read_rows` finds
+    rows by their number. The file name has a unique token, since processes cache open work files by name.
     """
 
     def __init__(self, folder: Folder, name: str, schema: pa.Schema, part_rows: int | None = None) -> None:
@@ -37,8 +42,9 @@ class WorkFile:
         self.rows = 0
         self.clips = 0
         self.parts = 0
-        self._writer: pq.ParquetWriter | None = None
-        self._short = 0
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+        self._last: pa.Table | None = None
+        """The part added last: whether it is padded depends on whether another one follows."""
 
     @property
     def uri(self) -> str:
@@ -51,31 +57,39 @@ class WorkFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._last is not None and kind is None:
+            self._write(self._last)
         if self._writer is not None:
             with explained(self.folder.uri):
                 self._writer.close()
                 self._stream.close()
 
     def add(self, table: pa.Table) -> None:
-        """Append one part."""
+        """Append one part of at least one row."""
+        assert 0 < table.num_rows <= (self.part_rows or table.num_rows), (table.num_rows, self.part_rows)
+        if self._last is not None:
+            blanks = (self.part_rows or self._last.num_rows) - self._last.num_rows
+            self._write(pa.concat_tables([self._last, self._blanks(blanks)]))
+            self.rows += blanks
+        self._last = table.cast(self.schema)
+        self.rows += table.num_rows
+        self.clips += table.num_rows
+        self.parts += 1
+
+    def _blanks(self, count: int) -> pa.Table:
+        return pa.table([pa.nulls(count, field.type) for field in self.schema], schema=self.schema)
+
+    def _write(self, part: pa.Table) -> None:
         with explained(self.folder.uri):
             if self._writer is None:
                 if not self.folder.remote:
                     self.folder.path.mkdir(parents=True, exist_ok=True)
                 fs, path = split(self.uri)
                 self._stream = fs.open_output_stream(path)
-                self._writer = pq.ParquetWriter(self._stream, self.schema, compression="zstd")
-            if self._short:
-                self._writer.write_table(self._blanks(self._short))
-                self.rows += self._short
-            self._writer.write_table(table.cast(self.schema))
-        self.rows += table.num_rows
-        self.clips += table.num_rows
-        self.parts += 1
-        self._short = (self.part_rows or table.num_rows) - table.num_rows
-
-    def _blanks(self, count: int) -> pa.Table:
-        return pa.table([pa.nulls(count, field.type) for field in self.schema], schema=self.schema)
+                options = pa.ipc.IpcWriteOptions(compression="zstd")
+                self._writer = pa.ipc.new_file(self._stream, self.schema, options=options)
+            (batch,) = part.combine_chunks().to_batches()
+            self._writer.write_batch(batch)
 
     def delete(self) -> None:
         """Remove the file."""
@@ -83,9 +97,10 @@ class WorkFile:
 
 
 def delete_leftovers(folder: Folder) -> None:
-    """Remove the work files of killed runs; requires the dataset's lock."""
-    for entry in folder.files(_SUFFIX):
-        folder.delete(entry.name)
+    """Remove the work files of killed runs, also of earlier versions; requires the dataset's lock."""
+    for suffix in (_SUFFIX, _OLD_SUFFIX):
+        for entry in folder.files(suffix):
+            folder.delete(entry.name)
 
 
 @dataclass(frozen=True)
@@ -103,8 +118,11 @@ def planned_parts(folder: Folder) -> PlannedParts:
         return PlannedParts()
     fs, path = split(folder.file(names[-1]))
     try:
-        with explained(folder.uri):
-            parts = pq.read_table(path, filesystem=fs, columns=["part"]).column("part").value_counts()
+        with explained(folder.uri), fs.open_input_file(path) as file:
+            work = file.read_buffer()  # as a whole: an object store would be asked once for each part
+        wanted = [pa.ipc.open_file(work).schema.get_field_index("part")]
+        options = pa.ipc.IpcReadOptions(included_fields=wanted)
+        parts = pa.ipc.open_file(work, options=options).read_all().column("part").value_counts()
     except (pa.ArrowInvalid, FileNotFoundError):
         return PlannedParts()
     counts = dict(zip(*(parts.field(name).to_pylist() for name in ("values", "counts")), strict=True))
@@ -120,15 +138,21 @@ def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:
     there = part_names(dataset / folder)
     known = read_parts(dataset / folder, ["text_id"], there) if there else None
     done = set(known.column("text_id").to_pylist()) if known is not None else set()
-    for part in ("", *part_names(dataset / "clips")):
-        captions = {text_id(""): ""}
-        if part:
-            columns = read_part(dataset / "clips", part, TEXT_KEYS.names)
-            captions = dict(zip(*(columns.column(name).to_pylist() for name in TEXT_KEYS.names), strict=True))
+    for captions in _captions(dataset):
         new = {key: caption for key, caption in captions.items() if key not in done}
         done |= new.keys()
         if new:
             yield pa.table([list(new), list(new.values())], schema=TEXT_KEYS)
+
+
+def _captions(dataset: Folder) -> Iterator[dict[str, str]]:
+    """The captions of each part of clips by their ids, after the empty one; some parts are read at once."""
+    yield {text_id(""): ""}
+    folder = dataset / "clips"
+    names = part_names(folder)
+    for first in range(0, len(names), _READ_AT_ONCE):
+        for table in read_each_part(folder, TEXT_KEYS.names, names[first : first + _READ_AT_ONCE]):
+            yield dict(zip(*(table.column(name).to_pylist() for name in TEXT_KEYS.names), strict=True))
 
 
 class WorkSink:
@@ -164,19 +188,34 @@ def decode_order(part: str, rows: pa.Table) -> pa.Table:
 
 
 @lru_cache(maxsize=4)
-def open_work(uri: str) -> pq.ParquetFile:
+def _open(uri: str) -> pa.ipc.RecordBatchFileReader:
     """A work file, cached by its unique name (see :class:`WorkFile`)."""
     fs, path = split(uri)
-    return pq.ParquetFile(fs.open_input_file(path))
+    return pa.ipc.open_file(fs.open_input_file(path))
+
+
+@lru_cache(maxsize=4)
+def _rows_a_part(uri: str) -> int:
+    """The rows of each part but the last of a padded work file."""
+    return int(_open(uri).get_batch(0).num_rows)
+
+
+def read_work(uri: str, parts: Iterable[int]) -> pa.Table:
+    """The parts of a work file with these numbers (at least one)."""
+    return pa.Table.from_batches([_open(uri).get_batch(part) for part in parts])
 
 
 def read_rows(batch: pa.Table, uri: str) -> pa.Table:
-    """The rows of the work file with these numbers (consecutive ones)."""
+    """The rows of a padded work file with these numbers (consecutive ones)."""
     numbers = batch.column("id")
     first, count = int(numbers[0].as_py()), len(numbers)
-    file = open_work(uri)
-    starts = [0]
-    for group in range(file.num_row_groups):
-        starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
-    groups = [g for g in range(file.num_row_groups) if starts[g] < first + count and starts[g + 1] > first]
-    return file.read_row_groups(groups).slice(first - starts[groups[0]], count)
+    size = _rows_a_part(uri)
+    part, end = first // size, -(-(first + count) // size)
+    return read_work(uri, range(part, end)).slice(first - part * size, count)
+
+
+def find_slots(uri: str, slots: Collection[str]) -> pa.Table:
+    """The rows of a work file with these slots."""
+    wanted = pa.array(sorted(slots), pa.string())
+    parts = (read_work(uri, [part]) for part in range(_open(uri).num_record_batches))
+    return pa.concat_tables(table.filter(pc.is_in(table.column("slot"), wanted)) for table in parts)

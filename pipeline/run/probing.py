@@ -1,16 +1,18 @@
 """The first phase of a run: sources that no run has seen are probed."""
 
+import pyarrow as pa
+
 from dataset.ledger import next_source_order, sources_part
 from dataset.parts.each import apply_each
 from dataset.parts.listing import list_parts, replacing
 from dataset.parts.part_file import read_part
 from dataset.parts.tables import FACTS, SOURCES, join, write_part
-from pipeline.graph.executor import ProbePass
+from pipeline.graph.executor import SOURCES_A_TASK, ProbePass
 from pipeline.planning.plan import Plan
 from pipeline.planning.to_probe import SOURCE, SourcesToProbe
 from pipeline.run.context import RunContext
 
-PARTS_A_MERGE = 1024  # of at most 256 sources each
+PARTS_A_MERGE = 1024  # each of at most SOURCES_A_TASK sources
 
 
 def probe_sources(context: RunContext, plan: Plan) -> SourcesToProbe:
@@ -19,9 +21,10 @@ def probe_sources(context: RunContext, plan: Plan) -> SourcesToProbe:
     if not sources:
         return sources
     order, before = next_source_order(context.dataset), set(_parts(context))
-    with context.work_file("sources", SOURCE) as work:
-        for table in sources.tables():
-            work.add(table)
+    table = pa.concat_tables(sources.tables())
+    with context.work_file("sources", SOURCE, SOURCES_A_TASK) as work:
+        for first in range(0, table.num_rows, SOURCES_A_TASK):  # a task reads its part, not all sources
+            work.add(table.slice(first, SOURCES_A_TASK))
     job = ProbePass(work.uri, work.rows, context.lock.fence, context.recipe.decode, order)
     for _ in context.executor.probe(job):
         context.lock.check()

@@ -119,7 +119,7 @@ def test_how_far_a_run_is_or_was(motif: Motif, dataset: Path) -> None:
     found = told(motif, dataset)
     assert (found["planned"], found["settled"]) == (14, 11)
     assert "11 of the 14 new ones of the stopped run" in motif("status", dataset)[1]
-    (dataset / "runs" / work.name).write_bytes(b"PAR1 which is still being written")
+    (dataset / "runs" / work.name).write_bytes(b"ARROW1 which is still being written")
     assert told(motif, dataset)["planned"] == 0
 
 

@@ -9,7 +9,7 @@ import torch
 from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.monitor import Reporter
 from pipeline.graph.tasks import decode_task, probe_task, write_task
-from pipeline.graph.work import open_work, read_rows
+from pipeline.graph.work import read_rows, read_work
 from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.text import TextEncoding
 
@@ -73,7 +73,7 @@ class InProcess:
         self.passes += 1
         stage = TextEncoding(job.feature, job.target, torch.device("cpu"))
         for number in self.arrange(range(job.parts)):
-            captions = open_work(job.work).read_row_groups([number])
+            captions = read_work(job.work, [number])
             stage(captions)
             yield captions.num_rows
 

@@ -113,7 +113,7 @@ def check_dataset(dataset: Path, step: Step, oracle: Oracle) -> None:
         assert name not in step.recipe or there == parts.keys(), f"{folder} lacks parts"
         for part in there:
             check_part(dataset / folder / part, parts[part], name, explained, oracle)
-    assert not list(dataset.rglob("*.work.parquet"))
+    assert not list(dataset.rglob("*.work.*"))
 
 
 def check_part(

@@ -50,7 +50,10 @@ def test_its_errors_are_raised_here() -> None:
     with SeparateCall("tests.base.processes.test_separate:raises", "size") as call, pytest.raises(InputError) as caught:
         call.result()
     assert str(caught.value) == "--size: choose another."
-    with SeparateCall("tests.base.processes.test_separate:raises", "damaged") as call, pytest.raises(DamagedFile) as damaged:
+    with (
+        SeparateCall("tests.base.processes.test_separate:raises", "damaged") as call,
+        pytest.raises(DamagedFile) as damaged,
+    ):
         call.result()
     assert str(damaged.value) == "a/b.parquet is damaged: its digest is another"
     assert damaged.value.uri == "a/b.parquet"

@@ -7,13 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from base.errors import Incomplete
+from base.errors import Incomplete, TooManyFailures
 from base.storage.folder import Folder
-from dataset.parts.tables import StoreOptions, part_names
+from dataset.parts.tables import StoreOptions, part_names, read_parts
 from pipeline.featurizers.text import HashedTextStates
-from pipeline.graph.executor import ClipPass
+from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass
 from pipeline.graph.tasks import end_video_worker, video_worker
-from pipeline.graph.work import WorkFile, open_work
+from pipeline.graph.work import WorkFile, read_work
 from pipeline.recipes import Preprocess
 from pipeline.run.accounting import Account
 from pipeline.run.job import Job
@@ -63,6 +63,18 @@ class Idle(Bounded):
             yield from super().compute_clips(job)
 
 
+class Watching(InProcess):
+    """Notes how large the parts of the sources' work are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[int] = []
+
+    def probe(self, job: ProbePass) -> Generator[int, None, None]:
+        self.sources = [batch.num_rows for batch in map(pa.ipc.open_file(job.work).get_batch, range(2))]
+        yield from super().probe(job)
+
+
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Two folders of eight videos; their decode child ends with them."""
@@ -104,6 +116,19 @@ def test_parts_that_lack_different_artifacts_are_each_done_once(videos: Path, tm
         assert part_names(Folder(str(dataset / folder))) == part_names(Folder(str(dataset / "clips")))
 
 
+def test_a_task_reads_the_sources_it_probes_and_no_others(tmp_path: Path) -> None:
+    """All sources used to be one row group, which every task read: a cost that grew with the square of the sources."""
+    count = SOURCES_A_TASK + 3
+    rows = [f"{number}.mp4,c" for number in range(count)]
+    (tmp_path / "m.csv").write_text("\n".join(["video,caption", *rows]))
+    watching = Watching()
+    with pytest.raises(TooManyFailures):  # no such files
+        execute(tmp_path / "m.csv", tmp_path / "d", recipe(brightness=Brightness()), watching)
+    assert watching.sources == [SOURCES_A_TASK, 3]
+    probed = read_parts(Folder(str(tmp_path / "d" / "sources")), ["uri"]).column("uri").to_pylist()
+    assert sorted(probed) == sorted(str(tmp_path / f"{number}.mp4") for number in range(count))
+
+
 @pytest.mark.slow
 def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Path, tmp_path: Path) -> None:
     """What holds of runs in this process holds of runs on Ray."""
@@ -133,5 +158,5 @@ def test_no_two_work_files_have_one_name(tmp_path: Path) -> None:
     for number in range(2):
         with WorkFile(folder, "run.clips", schema) as work:
             work.add(pa.table({"id": [number]}, schema=schema))
-        assert open_work(work.uri).read().column("id").to_pylist() == [number]
+        assert read_work(work.uri, [0]).column("id").to_pylist() == [number]
         work.delete()
