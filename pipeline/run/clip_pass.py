@@ -1,5 +1,6 @@
 """One pass of the clip graph over a work file: its input, early stop, and clips that crash workers."""
 
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class PassInput:
 
     work: WorkFile
     folders: frozenset[str]
-    attempts: dict[str, int]
+    attempts: Mapping[str, int]
     adds_to_clips: bool
     verdicts: Verdicts
     poison: frozenset[str] = frozenset()

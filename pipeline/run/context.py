@@ -1,6 +1,6 @@
 """The constant context of a run, and how its plan is made from the dataset's current state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -8,14 +8,15 @@ import pyarrow as pa
 from base.storage.folder import Folder
 from dataset.ledger import Ledger, Sources
 from dataset.lock import WriteLock
+from dataset.parts.each import apply_each
+from dataset.parts.listing import list_parts
 from dataset.parts.part_file import read_footer
-from dataset.parts.tables import part_names
 from dataset.survey import Damage
 from pipeline.graph.executor import Executor
 from pipeline.graph.work import WorkFile
 from pipeline.manifest import read_manifest
 from pipeline.planning.artifacts import Targets
-from pipeline.planning.plan import Planner, Retry
+from pipeline.planning.plan import Plan, Planner, Retry
 from pipeline.planning.sinks import DryRun, PlanSink
 from pipeline.recipes import Preprocess
 from pipeline.run.job import Job
@@ -46,21 +47,39 @@ class RunContext:
         """A new work file for a pass."""
         return WorkFile(self.dataset / "runs", f"{self.name}.{name}", schema, part_rows)
 
-    def clips_in(self, part: str) -> int:
-        """The number of clips in a part."""
-        return int(read_footer(self.dataset / "clips", part).metadata.num_rows)
+    def clips_in(self, parts: Sequence[str]) -> list[int]:
+        """The number of clips in each of these parts."""
+        folder = self.dataset / "clips"
+        return apply_each(folder, lambda part: int(read_footer(folder, part).metadata.num_rows), parts)
 
-    def lacking_parts(
-        self, ledger: Ledger, again: dict[str, set[str]], damage: Damage | None = None
-    ) -> dict[str, list[str]]:
+    def lacking_parts(self, again: dict[str, set[str]], damage: Damage | None = None) -> dict[str, list[str]]:
         """By artifact, the parts of clips that it lacks or in which failed clips are retried (``again``)."""
+        listed = list_parts(self.dataset, ("clips", *(target.folder for target in self.targets.clips)))
+        whole = {
+            folder: [part for part in parts if part not in (damage or {}).get(folder, {})]
+            for folder, parts in listed.items()
+        }
         lacking = {}
         for target in self.targets.clips:
-            broken = (damage or {}).get(target.folder, {}).keys()
-            there = set(part_names(self.dataset / target.folder)) - broken
-            retried = again.get(target.folder, set())
-            lacking[target.folder] = [part for part in ledger.clip_parts if part not in there or part in retried]
+            there, retried = set(whole[target.folder]), again.get(target.folder, set())
+            lacking[target.folder] = [part for part in whole["clips"] if part not in there or part in retried]
         return lacking
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run keeps of a plan: the counts, and how often each rejected slot was tried.
+
+    A :class:`Planner` holds all slots of the dataset, which for a million clips is most of a run's memory.
+    """
+
+    plan: Plan
+    attempts: Mapping[str, int]
+
+    @classmethod
+    def of(cls, planner: Planner) -> "Planned":
+        """Of a planner that has run."""
+        return cls(planner.plan, planner.ledger.attempts)
 
 
 def make_plan(

@@ -10,9 +10,9 @@ from dataset.parts.tables import PLANNED, TEXT_KEYS
 from pipeline.featurizers.base import TextFeature
 from pipeline.graph.executor import TextPass
 from pipeline.graph.work import CLIPS_WORK, WorkFile, WorkSink, decode_order, new_captions
-from pipeline.planning.plan import Plan, Planner, Retry
+from pipeline.planning.plan import Plan, Retry
 from pipeline.run.clip_pass import PassInput, Verdicts, run_clip_pass
-from pipeline.run.context import RunContext, make_plan
+from pipeline.run.context import Planned, RunContext, make_plan
 from pipeline.run.reconcile import LEAST, check_failures
 from pipeline.stages.columns import WORK
 from pipeline.stages.text import TextTarget
@@ -30,18 +30,18 @@ class NewClips:
     poison: frozenset[str]
 
 
-def write_work(context: RunContext, retry: Retry, planned: Planner | None = None) -> tuple[Planner, WorkFile]:
+def write_work(context: RunContext, retry: Retry, planned: Planned | None = None) -> tuple[Planned, WorkFile]:
     """Write the current plan: its clips to a work file, its rejects to the dataset.
 
     ``planned`` is the plan if already known; it is only made again if there is something to write.
     """
     with context.work_file(CLIPS_WORK, WORK, context.recipe.store.clips_a_part) as work:
         if planned is None or planned.plan.to_compute or planned.plan.rejected:
-            planned = make_plan(context, retry, WorkSink(work, context.dataset, context.name))
+            planned = Planned.of(make_plan(context, retry, WorkSink(work, context.dataset, context.name)))
     return planned, work
 
 
-def compute_clips(context: RunContext, retry: Retry, planned: Planner, work: WorkFile) -> NewClips:
+def compute_clips(context: RunContext, retry: Retry, planned: Planned, work: WorkFile) -> NewClips:
     """Compute new clips with every artifact of the recipe; repeated without the clips that crash workers.
 
     ``planned`` and ``work`` come from :func:`write_work`.
@@ -57,7 +57,7 @@ def compute_clips(context: RunContext, retry: Retry, planned: Planner, work: Wor
         check_failures(context.recipe.max_failed, verdicts.failed, verdicts.clips, context.dataset, least=least)
         if not work.rows:
             return NewClips(first, verdicts, poison)
-        given = PassInput(work, folders, planned.ledger.attempts, False, verdicts, poison)
+        given = PassInput(work, folders, planned.attempts, False, verdicts, poison)
         found = run_clip_pass(context, given)
         if not found:
             return NewClips(first, verdicts, poison)
@@ -74,33 +74,31 @@ def add_artifacts(context: RunContext, again: dict[str, set[str]], new: NewClips
     again = {folder: set(parts) for folder, parts in again.items()}
     poison = new.poison
     while True:
-        ledger = Ledger.read(context.dataset)
-        lacking = context.lacking_parts(ledger, again)
-        groups = _by_artifacts(ledger, lacking)
+        groups = _by_artifacts(context.lacking_parts(again))
         if not groups:
             return
         folders, parts = groups.popitem()
-        with context.work_file("artifacts", WORK, max(context.clips_in(part) for part in parts)) as work:
+        attempts = Ledger.read(context.dataset).attempts
+        with context.work_file("artifacts", WORK, max(context.clips_in(parts))) as work:
             for part in parts:
                 work.add(decode_order(part, read_part(context.dataset / "clips", part, PLANNED.names)))
-        given = PassInput(work, folders, ledger.attempts, True, new.verdicts, poison)
+        given = PassInput(work, folders, attempts, True, new.verdicts, poison)
         found = run_clip_pass(context, given)
         poison |= found
         if not found:
             for folder in folders:
                 again.get(folder, set()).difference_update(parts)
-        lacking = context.lacking_parts(ledger, again)
+        lacking = context.lacking_parts(again)
         yield _count_added(context, {folder: lacking[folder] for folder in sorted(folders)}, parts, done=not found)
 
 
-def _by_artifacts(ledger: Ledger, lacking: dict[str, list[str]]) -> dict[frozenset[str], list[str]]:
+def _by_artifacts(lacking: dict[str, list[str]]) -> dict[frozenset[str], list[str]]:
     """Parts of clips, grouped by their missing artifacts."""
     without = {folder: set(parts) for folder, parts in lacking.items()}
     groups: dict[frozenset[str], list[str]] = {}
-    for part in ledger.clip_parts:
+    for part in sorted(set().union(*without.values())):
         folders = frozenset(folder for folder, parts in without.items() if part in parts)
-        if folders:
-            groups.setdefault(folders, []).append(part)
+        groups.setdefault(folders, []).append(part)
     return groups
 
 
@@ -117,7 +115,7 @@ def _count_added(context: RunContext, lacking: dict[str, list[str]], parts: list
             f"{', '.join(folder for folder, some in without.items() if some)}. Is something else deleting files "
             "there? Run the same command again; what was written is kept."
         )
-    return sum(context.clips_in(part) for part in parts if part not in left)
+    return sum(context.clips_in([part for part in parts if part not in left]))
 
 
 def encode_text(context: RunContext) -> Iterator[int]:

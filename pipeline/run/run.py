@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from base.errors import DamagedFile
 from dataset.lock import WriteLock
 from dataset.parts.listing import finish_replacement, undisturbed
+from dataset.survey import Damage
 from pipeline.graph.executor import Executor
 from pipeline.graph.ray_executor import RayExecutor
 from pipeline.graph.work import delete_leftovers
 from pipeline.manifest import read_manifest
 from pipeline.planning.artifacts import choose_targets
-from pipeline.planning.plan import Plan, Planner, Retry
+from pipeline.planning.plan import Plan, Retry
 from pipeline.planning.to_probe import SourcesToProbe
 from pipeline.run.accounting import Account, plan_lines
-from pipeline.run.context import RunContext, make_plan
+from pipeline.run.context import Planned, RunContext, make_plan
 from pipeline.run.job import Job, Rejected
 from pipeline.run.phases import add_artifacts, compute_clips, encode_text, write_work
 from pipeline.run.probing import probe_sources
@@ -60,20 +61,19 @@ class Run:
             with recorded(account, context.job, context.executor.stage_seconds):
                 repair.set_aside()
                 context.targets.catalog.write(context.dataset)
-                final = self._compute(planned, account, repair)
+                plan = self._compute(planned, account, repair)
         for line in account.lines():
             context.report(line)
-        plan = final.plan
         check_failures(context.recipe.max_failed, plan.failed_before, plan.slots, context.dataset, least=1)
         return account
 
-    def _compute(self, planned: Planner, account: Account, repair: Repair) -> Planner:
+    def _compute(self, planned: Planned, account: Account, repair: Repair) -> Plan:
         """Run all phases; returns the final plan, which is consistent with the account."""
         context, slots = self.context, self.rejected.slots
         retry = Retry(slots, probe_sources(context, planned.plan))
         planned, work = write_work(context, retry, None if retry.probed else planned)
         if retry.probed:
-            self._report_plan(_within_limit(planned.plan, context.job.limit), planned)
+            self._report_plan(_within_limit(planned.plan, context.job.limit))
         new = compute_clips(context, retry, planned, work)
         for added in add_artifacts(context, self.rejected.parts, new):
             account.artifacts_added += added
@@ -81,34 +81,32 @@ class Run:
             account.captions += captions
         final = make_plan(context, Retry(), limit=0 if context.job.limit is not None else None)
         damaged = repair.finish(context.report)
-        lacking = context.lacking_parts(final.ledger, {}, repair.damage)
+        lacking = context.lacking_parts({}, repair.damage)
         reconcile(account, new.plan, final, lacking, context.dataset, damaged)
-        return final
+        return final.plan
 
     def _repair(self) -> Repair:
         repair = Repair(self.context.dataset, self.context.targets, self.context.name)
         repair.survey()
         return repair
 
-    def _plan_without_damage(self, repair: Repair) -> Planner:
+    def _plan_without_damage(self, repair: Repair) -> Planned:
         """Make and report the initial plan, ignoring damaged parts."""
         while True:
             try:
-                planner = make_plan(self.context, Retry(self.rejected.slots), damage=repair.damage)
+                planned = Planned.of(make_plan(self.context, Retry(self.rejected.slots), damage=repair.damage))
                 break
             except DamagedFile as error:  # a newly found part; ends when all are noted
                 repair.note(error)
         for line in repair.lines():
             self.context.report(line)
-        lacking = self.context.lacking_parts(planner.ledger, self.rejected.parts, repair.damage)
-        self._report_plan(planner.plan, planner, lacking)
-        return planner
+        self._report_plan(planned.plan, repair.damage)
+        return planned
 
-    def _report_plan(self, plan: Plan, planner: Planner, lacking: dict[str, list[str]] | None = None) -> None:
+    def _report_plan(self, plan: Plan, damage: Damage | None = None) -> None:
         context = self.context
-        if lacking is None:
-            lacking = context.lacking_parts(planner.ledger, self.rejected.parts)
-        clips = {folder: sum(context.clips_in(part) for part in parts) for folder, parts in lacking.items()}
+        lacking = context.lacking_parts(self.rejected.parts, damage)
+        clips = {folder: sum(context.clips_in(parts)) for folder, parts in lacking.items()}
         for line in plan_lines(plan, (*context.targets.clips, *context.targets.text), clips):
             context.report(line)
 

@@ -1,5 +1,6 @@
 """That a run ends, whatever is already there; in this process, without Ray."""
 
+import gc
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.featurizers.text import HashedTextStates
 from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass
 from pipeline.graph.tasks import end_video_worker, video_worker
 from pipeline.graph.work import WorkFile, read_work
+from pipeline.planning.plan import Planner
 from pipeline.recipes import Preprocess
 from pipeline.run.accounting import Account
 from pipeline.run.job import Job
@@ -64,15 +66,20 @@ class Idle(Bounded):
 
 
 class Watching(InProcess):
-    """Notes how large the parts of the sources' work are."""
+    """Notes how large the parts of the sources' work are, and how many planners are held while clips are computed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sources: list[int] = []
+        self.planners: list[int] = []
 
     def probe(self, job: ProbePass) -> Generator[int, None, None]:
         self.sources = [batch.num_rows for batch in map(pa.ipc.open_file(job.work).get_batch, range(2))]
         yield from super().probe(job)
+
+    def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
+        self.planners.append(sum(type(found) is Planner for found in gc.get_objects()))
+        yield from super().compute_clips(job)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +134,13 @@ def test_a_task_reads_the_sources_it_probes_and_no_others(tmp_path: Path) -> Non
     assert watching.sources == [SOURCES_A_TASK, 3]
     probed = read_parts(Folder(str(tmp_path / "d" / "sources")), ["uri"]).column("uri").to_pylist()
     assert sorted(probed) == sorted(str(tmp_path / f"{number}.mp4") for number in range(count))
+
+
+def test_no_planner_is_held_while_clips_are_computed(videos: Path, tmp_path: Path) -> None:
+    """A planner holds all slots of a dataset: of a million clips a gigabyte, and a run makes three."""
+    watching = Watching()
+    execute(videos, tmp_path / "d", recipe(brightness=Brightness()), watching)
+    assert watching.planners == [0]
 
 
 @pytest.mark.slow
