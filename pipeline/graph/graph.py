@@ -25,7 +25,7 @@ from base.errors import Incomplete, MotifError
 from base.storage.errors import explain
 from pipeline.featurizers.base import ClipFeature, TextFeature
 from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass, TextPass, WorkersLost
-from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, lay_out
+from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, Layout, lay_out, split_rows
 from pipeline.graph.monitor import Reporter
 from pipeline.graph.monitor_actor import SuspectReporter, release
 from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
@@ -54,7 +54,7 @@ def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
     blocks = max(math.ceil(job.rows / SOURCES_A_TASK), min(cpus, math.ceil(job.rows / 8)))
-    stream = _numbers(job.rows, blocks).map_batches(
+    stream = _numbers(range(job.rows), blocks).map_batches(
         probe_task,
         fn_kwargs={
             "work": job.work,
@@ -103,13 +103,24 @@ def _one_thread() -> None:
 
 
 def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Generator[pa.Table, None, None]:
-    """Run the graph; yields the status rows of each part once it is on disk (:data:`pipeline.stages.write.STATUS`)."""
+    """Run the graph; yields the status rows of each part once it is on disk (:data:`pipeline.stages.write.STATUS`).
+
+    Many clips take several graphs, one after the other, so that the driver's memory is bounded.
+    """
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
     _set_limits(layout.memory)
+    for rows in split_rows(job.rows, job.part_rows, layout.clips_a_block):
+        if rows.start:
+            release(monitor)
+        yield from _results(_clip_stream(job, rows, layout, monitor))
+
+
+def _clip_stream(job: ClipPass, rows: range, layout: Layout, monitor: Any) -> ray.data.Dataset:
+    """The graph that computes these rows of the work file."""
     read = {"fn_args": (job.work,), "batch_size": job.part_rows, "num_cpus": HELD_CPUS}
     decoding = {"limits": job.limits, "shape": job.shape, "poison": job.poison}
-    stream = (
-        _cut(_numbers(job.rows, 1).map_batches(read_rows, batch_format="pyarrow", **read), layout.clips_a_block)
+    return (
+        _cut(_numbers(rows, 1).map_batches(read_rows, batch_format="pyarrow", **read), layout.clips_a_block)
         .map_batches(
             decode_task,
             fn_kwargs=decoding | {"reporter": Reporter(monitor, "decode")},
@@ -135,14 +146,13 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Generato
             num_cpus=WRITE_CPUS,
         )
     )
-    yield from _results(stream)
 
 
-def _numbers(rows: int, blocks: int) -> ray.data.Dataset:
+def _numbers(rows: range, blocks: int) -> ray.data.Dataset:
     """Row numbers in ``blocks`` blocks. Ray's own range would use tasks that need a whole core each."""
-    table = pa.table({"id": pa.array(np.arange(rows, dtype=np.int64))})
-    size = math.ceil(rows / blocks)
-    return ray.data.from_arrow([table.slice(first, size) for first in range(0, rows, size)])
+    table = pa.table({"id": pa.array(np.arange(rows.start, rows.stop, dtype=np.int64))})
+    size = math.ceil(len(rows) / blocks)
+    return ray.data.from_arrow([table.slice(first, size) for first in range(0, len(rows), size)])
 
 
 def _cut(stream: ray.data.Dataset, rows: int) -> ray.data.Dataset:
@@ -208,7 +218,7 @@ def encode_text(job: TextPass, resources: Resources, monitor: Any) -> Iterator[i
     """Encode every caption of the work file, part by part; yields how many are written."""
     layout = lay_out(resources, ClipShape(1, 64, 64), job.parts, 1, ray.cluster_resources())
     _set_limits(None)
-    stream = _numbers(job.parts, job.parts).map_batches(
+    stream = _numbers(range(job.parts), job.parts).map_batches(
         _Encoder,
         fn_constructor_args=(job.work, job.feature, job.target, layout.device, monitor),
         batch_size=None,

@@ -17,6 +17,9 @@ HELD_CPUS = 0.01
 PROBE_CPUS, DECODE_CPUS, WRITE_CPUS = 0.7, 0.4, 0.1
 # Ray has a cost per block, so blocks should not be small. 32 and 64 MB measured the same.
 _BLOCK_BYTES = 64 << 20
+BLOCKS_A_GRAPH = 1 << 16
+"""Ray Data keeps a kilobyte about every block of every stage, for statistics, until a graph ends. With three stages
+that is 220 MB at most; the paper's shape has eight clips in a block, so a million clips take two graphs."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Layout:
     def device(self) -> str:
         """Where features are computed."""
         return "cuda" if self.gpu else "cpu"
+
+
+def split_rows(rows: int, part_rows: int, clips_a_block: int) -> list[range]:
+    """The rows of each graph of a pass: whole parts (but the last), about equally many, and not too many blocks."""
+    parts = math.ceil(rows / part_rows)
+    graphs = math.ceil(parts / max(1, BLOCKS_A_GRAPH * clips_a_block // part_rows))
+    size = math.ceil(parts / graphs) * part_rows
+    return [range(first, min(first + size, rows)) for first in range(0, rows, size)]
 
 
 def lay_out(resources: Resources, shape: ClipShape, rows: int, part_rows: int, cluster: Mapping[str, float]) -> Layout:

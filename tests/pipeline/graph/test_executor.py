@@ -12,6 +12,7 @@ from base.errors import Incomplete, TooManyFailures
 from base.storage.folder import Folder
 from dataset.parts.tables import StoreOptions, part_names, read_parts
 from pipeline.featurizers.text import HashedTextStates
+from pipeline.graph import layout
 from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass
 from pipeline.graph.tasks import end_video_worker, video_worker
 from pipeline.graph.work import WorkFile, read_work
@@ -156,6 +157,19 @@ def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Pat
         account = preprocess_on_ray(videos / folder, tmp_path / "ray", wanted)
         assert account.complete
         assert part_bytes(tmp_path / "ray") == part_bytes(tmp_path / "here")
+
+
+@pytest.mark.slow
+def test_several_graphs_write_what_one_writes(
+    preprocess_on_ray: Preprocessing, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BLOCKS_A_GRAPH", 1)
+    assert len(layout.split_rows(16, 4, 4)) == 4
+    wanted = recipe(brightness=Brightness(), moody=Moody(mood="raises", low=0, high=90))
+    here, on_ray = execute(videos, tmp_path / "here", wanted), preprocess_on_ray(videos, tmp_path / "ray", wanted)
+    assert here.written == on_ray.written > 4
+    assert here.failed == on_ray.failed > 0
+    assert part_bytes(tmp_path / "ray") == part_bytes(tmp_path / "here")
 
 
 def test_a_pass_that_brings_nothing_ends_the_run(videos: Path, tmp_path: Path) -> None:

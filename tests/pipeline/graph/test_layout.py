@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from base.errors import InputError
-from pipeline.graph.layout import Layout, lay_out
+from pipeline.graph.layout import BLOCKS_A_GRAPH, Layout, lay_out, split_rows
 from pipeline.recipes import Resources
 from pipeline.stages.decode import clip_bytes
 from pipeline.video.geometry import ClipShape
@@ -69,3 +69,25 @@ def test_no_more_workers_than_blocks(rows: int, workers: int) -> None:
     layout = lay_out(AUTO, SHAPE, rows, 64, {"CPU": 20.0})
     assert (layout.featurizers, layout.decoders) == (workers, workers)
     assert layout.memory == 4 * workers * 8 * clip_bytes(SHAPE) + (256 << 20)
+
+
+@pytest.mark.parametrize(
+    ("rows", "part_rows", "block", "graphs"),
+    [
+        (1, 256, 8, 1),
+        (10_000, 256, 8, 1),
+        (524_288, 256, 8, 1),
+        (524_289, 256, 8, 2),
+        (1_000_000, 256, 8, 2),
+        (1_000_000, 256, 16, 1),
+        (1_000_000, 60_000, 1, 17),  # a part of nearly as many blocks as a graph may have
+        (1_000_000, 100_000, 1, 10),  # and one of more
+    ],
+)
+def test_many_clips_take_several_graphs(rows: int, part_rows: int, block: int, graphs: int) -> None:
+    pieces = split_rows(rows, part_rows, block)
+    assert len(pieces) == graphs
+    assert [piece.start for piece in pieces] == [0, *(piece.stop for piece in pieces[:-1])]
+    assert pieces[-1].stop == rows
+    assert all(piece.start % part_rows == 0 for piece in pieces)
+    assert max(len(piece) for piece in pieces) <= max(part_rows, BLOCKS_A_GRAPH * block)
