@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,14 @@ import pyarrow as pa
 from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
+from dataset.parts.each import apply_each
 from dataset.parts.listing import list_parts
-from dataset.parts.part_file import PartFile, Proven, damaged, missing, read_part
+from dataset.parts.part_file import PartFile, Proven, damaged, missing, read_footer, read_part
 from dataset.parts.schema import Column
+from dataset.parts.tables import read_each_part
 
 Sample = dict[str, Any]
+_READ_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class FeatureReader:
         self._files: OrderedDict[tuple[str, str], tuple[PartFile, list[int]]] = OrderedDict()
         self._proven: dict[tuple[str, str, str], Proven] = {}
         self._clips: OrderedDict[str, dict[str, list[Any]]] = OrderedDict()
-        self.groups = [group for part in shared for group in self._groups(part)]
+        self.groups = self._find_groups(shared)
 
     def _wanted(self, folder: str, artifacts: Sequence[str] | Mapping[str, Sequence[str]]) -> list[str]:
         there = list(self.catalog.artifacts[folder].columns)
@@ -84,11 +87,15 @@ class FeatureReader:
         """Number of clips, including those that lack an artifact."""
         return sum(group.rows for group in self.groups)
 
-    def _groups(self, part: str) -> Iterator[RowGroup]:
+    def _find_groups(self, parts: Sequence[str]) -> list[RowGroup]:
         """The row groups of the first artifact, to which the others are aligned."""
-        _, starts = self._open(next(iter(self.columns)), part)
-        for number, (first, end) in enumerate(pairwise(starts)):
-            yield RowGroup(part, number, end - first, first)
+        folder = self.dataset / next(iter(self.columns))
+        sizes_of = apply_each(folder, lambda part: read_footer(folder, part).group_rows, parts)
+        return [
+            RowGroup(part, number, end - first, first)
+            for part, sizes in zip(parts, sizes_of, strict=True)
+            for number, (first, end) in enumerate(pairwise([0, *accumulate(sizes)]))
+        ]
 
     def _open(self, folder: str, part: str) -> tuple[PartFile, list[int]]:
         """A part, and the first row of each row group followed by the end."""
@@ -139,6 +146,15 @@ class FeatureReader:
         """The ids of a row group's clips, in order, including those that lack an artifact."""
         ids: list[str] = self._clip_values(group.part)["clip_id"][group.first : group.first + group.rows]
         return ids
+
+    def each_ids(self) -> Iterator[list[str]]:
+        """The same of each row group, in the order of ``groups``; parts are read concurrently."""
+        parts = list(dict.fromkeys(group.part for group in self.groups))
+        chunks = (parts[first : first + _READ_AT_ONCE] for first in range(0, len(parts), _READ_AT_ONCE))
+        tables = (table for names in chunks for table in read_each_part(self.dataset / "clips", ["clip_id"], names))
+        for table, (_, groups) in zip(tables, groupby(self.groups, lambda group: group.part), strict=True):
+            ids = table.column("clip_id").to_pylist()
+            yield from (ids[group.first : group.first + group.rows] for group in groups)
 
     def read(self, group: RowGroup) -> list[Sample]:
         """The samples of a row group, in order; clips that lack an artifact are left out.
@@ -192,12 +208,15 @@ class TextReader:
         self.kept_groups = kept_groups
         self._groups: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._places: dict[str, tuple[str, int, int]] = {}
-        for part in list_parts(dataset, (artifact,))[artifact]:
-            with PartFile(self.folder, part) as file:
-                ids = iter(file.read(["text_id"]).column("text_id").to_pylist())
-                for number, rows in enumerate(file.group_rows):
-                    for row in range(rows):
-                        self._places[next(ids)] = (part, number, row)
+        parts = list_parts(dataset, (artifact,))[artifact]
+        for part, (ids, sizes) in zip(parts, apply_each(self.folder, self._ids, parts), strict=True):
+            places = ((part, number, row) for number, rows in enumerate(sizes) for row in range(rows))
+            self._places.update(zip(ids, places, strict=True))
+
+    def _ids(self, part: str) -> tuple[list[str], list[int]]:
+        """The ids of a part's captions, and the rows of its row groups."""
+        with PartFile(self.folder, part) as file:
+            return file.read(["text_id"]).column("text_id").to_pylist(), file.group_rows
 
     def __contains__(self, text_id: str) -> bool:
         """Whether the caption was encoded."""

@@ -103,6 +103,11 @@ class Footer:
         return {key.decode(): value.decode() for key, value in found.items() if key not in ours}
 
     @property
+    def group_rows(self) -> list[int]:
+        """The rows of each row group."""
+        return [self.metadata.row_group(number).num_rows for number in range(self.metadata.num_row_groups)]
+
+    @property
     def digests(self) -> dict[str, list[str]]:
         """By column, the digest of each row group; empty for parts of version 1."""
         found: dict[str, list[str]] = json.loads((self.metadata.metadata or {}).get(DIGESTS, b"{}"))
@@ -211,9 +216,7 @@ class PartFile:
             self._trusted: pq.ParquetFile | None = None
             self.schema: pa.Schema = self._file.schema_arrow
             self._digests = self.footer.digests
-        self.group_rows = [
-            self.footer.metadata.row_group(number).num_rows for number in range(self.footer.metadata.num_row_groups)
-        ]
+        self.group_rows = self.footer.group_rows
 
     def _open(self, *, checks: bool) -> pq.ParquetFile:
         return pq.ParquetFile(

@@ -157,8 +157,7 @@ class Source:
                 "preprocess` again: it encodes what is missing."
             )
         rows = [
-            np.array([row for row, clip in enumerate(self.reader.clip_ids(group)) if clip in wanted], int)
-            for group in self.reader.groups
+            np.array([row for row, clip in enumerate(ids) if clip in wanted], int) for ids in self.reader.each_ids()
         ]
         if not sum(len(group) for group in rows):
             raise InputError(
@@ -192,8 +191,7 @@ class Source:
         found = hashlib.sha256()
         for kind, name in sorted(self.names.items()):
             found.update(f"{kind} {self.catalog.artifacts[name].fingerprint}\n".encode())
-        for group, rows in zip(self.reader.groups, self.rows, strict=True):
-            ids = self.reader.clip_ids(group)
+        for ids, rows in zip(self.reader.each_ids(), self.rows, strict=True):
             found.update(" ".join(ids[row] for row in rows).encode() + b"\n")
         return found.hexdigest()[:16]
 
