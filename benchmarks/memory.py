@@ -14,10 +14,7 @@ it, what the run itself adds to it is told too. The object store's use comes fro
 import csv
 import json
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ import numpy as np
 from base.storage.folder import Folder
 from benchmarks.processes import fresh, peak_megabytes
 from benchmarks.report import arguments, report
+from benchmarks.store import watched_store
 from media.video_file import encode_video
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.motion.flow import Dis
@@ -59,41 +57,6 @@ def write_videos(folder: Path, clips: int) -> Path:
             spans = ((first / FPS, (first + frames_a_clip) / FPS) for first in range(CLIPS_A_VIDEO))
             rows.writerows((path.name, motion.caption, start, end) for start, end in spans)
     return manifest
-
-
-@dataclass
-class StorePeak:
-    """The most bytes the object store held, and the bytes it had spilled in the end."""
-
-    used: int = 0
-    spilled: int = 0
-    samples: int = 0
-
-
-@contextmanager
-def watched_store() -> Iterator[StorePeak]:
-    """Ask the raylet for the store's use, again and again, until the block ends."""
-    import ray
-    from ray._private.internal_api import node_stats
-
-    (node,) = ray.nodes()
-    place = (node["NodeManagerAddress"], node["NodeManagerPort"])
-    peak, ended = StorePeak(), threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.05):
-            stats = node_stats(*place, include_memory_info=False).store_stats
-            peak.used = max(peak.used, stats.object_store_bytes_used + stats.object_store_bytes_fallback)
-            peak.spilled = stats.spilled_bytes_total
-            peak.samples += 1
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
 
 
 def one_run(manifest: Path, dataset: Path) -> dict[str, Any]:

@@ -38,6 +38,11 @@ def peak_megabytes() -> float:
     return int(kilobytes) * 1024 / 1e6
 
 
+def reset_peak() -> None:
+    """Let :func:`peak_megabytes` begin anew from what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def seconds_since_start() -> float:
     """Wall seconds since this process was started, the interpreter's own start and all imports included."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
