@@ -55,7 +55,13 @@ def start_ray(init: Callable[[], object], stop: Callable[[], object] = ray.shutd
             said = str(error).strip().splitlines() or [type(error).__name__]
             stop()
             if last or "timed out" not in str(error) or "RAY_ADDRESS" in os.environ:
-                raise Incomplete(f"Ray did not start: {said[0]} Run `motif doctor` for details.") from error
+                raise Incomplete(f"Ray did not start: {said[0]} {_remedy()}") from error
+
+
+def _remedy() -> str:
+    # Ray asks for a token on a machine where one is left, but does not send it by itself.
+    token = "If the cluster asks for a token, set RAY_AUTH_MODE=token. " if "RAY_ADDRESS" in os.environ else ""
+    return token + "Run `motif doctor` for details."
 
 
 @contextlib.contextmanager

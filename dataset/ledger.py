@@ -35,7 +35,7 @@ def probe_outcome(error_class: str) -> str:
     return FILTERED if error_class in UNSUITABLE else FAILED
 
 
-@dataclass
+@dataclass(eq=False)
 class Ledger:
     """The state of a dataset.
 

@@ -165,9 +165,20 @@ def test_ray_that_does_not_start_is_a_sentence(message: str, expected: int) -> N
         tries.append(1)
         raise ConnectionError(message)
 
-    with pytest.raises(Incomplete, match=f"Ray did not start: {message}"):
+    with pytest.raises(Incomplete, match=f"Ray did not start: {message} Run `motif doctor` for details."):
         start_ray(init, lambda: None)
     assert len(tries) == expected
+
+
+def test_a_cluster_that_may_ask_for_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray says only that it could not connect."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+
+    def init() -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at 127.0.0.1:6379")
+
+    with pytest.raises(Incomplete, match=r"at 127.0.0.1:6379 If the cluster asks for a token, set RAY_AUTH_MODE=token"):
+        start_ray(init, lambda: None)
 
 
 @pytest.mark.slow

@@ -105,8 +105,7 @@ def test_clips_values_and_rejects_stay(place: Path, dataset: Path) -> None:
     assert before["stats"][3]["cells"] > 0, "there must be clips that failed in an artifact"
     result = run_compact(Folder(str(dataset)))
     assert result.parts_before["clips"] == len(parts(place / "dataset")) > len(parts(dataset)) == result.parts["clips"]
-    for folder in ("text", "sources"):
-        assert result.parts_before[folder] > len(parts(dataset, folder)) == result.parts[folder]
+    assert result.parts_before["text"] > len(parts(dataset, "text")) == result.parts["text"]
     for folder in ("brightness", "cells"):
         assert parts(dataset, folder) == parts(dataset)
     assert content(dataset) == before
