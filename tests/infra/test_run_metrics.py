@@ -169,6 +169,7 @@ def check_training(client: httpx2.Client, environment: dict[str, str], place: Pa
     """A run that is resumed."""
     began = time.time()
     command = ["train", "sprites", "--data", place / "data", "--out", place / "run", "--workers", 1]
+    command += ["--artifacts.heatmaps", "heatmaps"]
     for steps in (8, 12):
         run(environment, *command, "--samples.every", 0, "--steps", steps)
     lines = read_metrics(Folder(str(place / "run")))
@@ -189,6 +190,7 @@ def check_training(client: httpx2.Client, environment: dict[str, str], place: Pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.skipif("MOTIF_LONG_TESTS" not in os.environ, reason="takes up to ten minutes; set MOTIF_LONG_TESTS=1")
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed (Debian's package)")
 def test_prometheus_has_what_the_account_and_the_metrics_file_have(
     head: tuple[dict[str, str], str], place: Path

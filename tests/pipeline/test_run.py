@@ -304,8 +304,12 @@ def test_decoders_that_hang_or_crash_cost_their_clips_and_no_other(
     [
         ("raises", "featurize:moody: RuntimeError"),
         ("nan", "featurize:moody: NotFinite"),
-        # This one asks for the Ray cluster by itself.
-        pytest.param("kills", "featurize: WorkerDied", marks=[pytest.mark.slow, pytest.mark.xdist_group("ray")]),
+        # This one asks for the Ray cluster by itself. It starts six workers, half a minute each on a busy machine.
+        pytest.param(
+            "kills",
+            "featurize: WorkerDied",
+            marks=[pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)],
+        ),
     ],
 )
 def test_a_feature_that_fails_on_one_clip(
