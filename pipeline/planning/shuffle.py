@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from base.storage.errors import explained
 from dataset.parts.tables import PLANNED
 
 # Buckets by the first bits of the hash, so that a million clips are sorted in batches of some thousand.
@@ -54,8 +55,9 @@ class Shuffle:
         rows.append(clip | {_KEY.name: number})
         if len(rows) == _ROWS_A_BLOCK:
             packed = _pack(_table(rows))
-            self._packed[bucket].append((self._file.seek(0, os.SEEK_END), packed.size))
-            self._file.write(packed)
+            with explained(tempfile.gettempdir()):  # it may be full
+                self._packed[bucket].append((self._file.seek(0, os.SEEK_END), packed.size))
+                self._file.write(packed)
             rows.clear()
 
     def parts(self, size: int) -> Iterator[pa.Table]:

@@ -41,9 +41,9 @@ def _parts(context: RunContext) -> list[str]:
 def _merge(context: RunContext, parts: list[str], sources: SourcesToProbe, order: int) -> None:
     """Turn the parts of the probe's tasks into few, as larger tasks would have written: every plan opens all parts."""
     folder = context.dataset / "sources"
-    first_uris = apply_each(folder, lambda name: read_part(folder, name, ["uri"]).column(0)[0], parts)
-    rows = {uri: row for row, uri in enumerate(sources)}
-    parts = [part for _, part in sorted((rows[uri.as_py()], part) for uri, part in zip(first_uris, parts, strict=True))]
+    first_uris = apply_each(folder, lambda name: read_part(folder, name, ["uri"]).column(0)[0].as_py(), parts)
+    by_uri = dict(zip(first_uris, parts, strict=True))
+    parts = [by_uri[uri] for uri in sources if uri in by_uri]
     for first in range(0, len(parts), PARTS_A_MERGE):
         some = parts[first : first + PARTS_A_MERGE]
         if len(some) == 1:

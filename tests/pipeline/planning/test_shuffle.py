@@ -1,7 +1,9 @@
 """Where clips lie in a dataset: random, by whole videos, whichever way the manifest lists them."""
 
+import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from base.errors import StorageError
 from base.storage.folder import Folder
 from dataset.identity import digest
 from dataset.parts.tables import PLANNED
@@ -94,3 +97,9 @@ def test_the_work_of_a_part_goes_video_by_video(tmp_path: Any) -> None:
     assert changes == 2
     assert all(a["uri"] != b["uri"] or a["first"] <= b["first"] for a, b in pairwise(rows))
     assert [{key: row[key] for key in PLANNED.names} for row in sorted(rows, key=lambda row: row["row"])] == part
+
+
+def test_a_full_folder_for_temporary_files_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("w+b", buffering=0))  # noqa: SIM115
+    with pytest.raises(StorageError, match=tempfile.gettempdir()):
+        shuffled([planned(0, number) for number in range(300)], 64)
