@@ -41,6 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     torch.set_num_threads(1)
     for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))  # a process of Ray's takes half a minute on a busy machine
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
         if not item.get_closest_marker("xdist_group"):
@@ -189,10 +191,10 @@ def preprocess() -> "Callable[..., Account]":
 
 @pytest.fixture(scope="session")
 def sprites_dataset(
-    preprocess_on_ray: "Callable[..., Account]", sprites_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    preprocess: "Callable[..., Account]", sprites_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The sixteen sprites as a dataset; not to be written to."""
     dataset = tmp_path_factory.mktemp("dataset") / "sprites"
-    account = preprocess_on_ray(sprites_folder / "manifest.csv", dataset)
+    account = preprocess(sprites_folder / "manifest.csv", dataset)
     assert account.complete
     return dataset

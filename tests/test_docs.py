@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra import cli
+from tests.clusters import cluster_of
 from tests.conftest import ROOT
 from tests.ports import free_port
 
@@ -38,10 +39,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def motif(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    hidden = ("AWS_", "RAY_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
-    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A cluster that commands join: the demo starts Ray by itself, but for each command that takes half a minute."""
+    with cluster_of(2, tmp_path_factory.mktemp("cluster") / "elsewhere") as environment:
+        yield environment
+
+
+def motif(line: str, folder: Path, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a line in a shell; without ``environment`` in that of the tests, but for its settings of AWS and Ray."""
+    if environment is None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "RAY_"))}
+    environment = environment | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, env=environment)
 
 
@@ -62,11 +71,11 @@ def test_the_demo_again_does_only_what_is_missing(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_commands_of_the_readme_run(place: Path) -> None:
+def test_the_commands_of_the_readme_run(place: Path, cluster: dict[str, str]) -> None:
     lines = [line for block in blocks("README.md", "bash") for line in block.splitlines()]
     assert len(lines) >= 10
     for line in lines:
-        done = motif(line, place)
+        done = motif(line, place, cluster)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         if line.endswith("--out demo/dataset"):
@@ -78,9 +87,9 @@ def test_the_commands_of_the_readme_run(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_commands_of_the_training_page_run(place: Path) -> None:
+def test_the_commands_of_the_training_page_run(place: Path, cluster: dict[str, str]) -> None:
     for line in [line for block in blocks("docs/training.md", "bash") for line in block.splitlines()]:
-        done = motif(line, place)
+        done = motif(line, place, cluster)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert "Traceback" not in done.stderr
     assert (place / "runs/validation/validation.png").stat().st_size > 10_000

@@ -11,7 +11,6 @@ with blank rows. So part files are bitwise equal in every run.
 
 import math
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +24,9 @@ from base.errors import Incomplete, MotifError
 from base.storage.errors import explain
 from pipeline.featurizers.base import ClipFeature, TextFeature
 from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass, TextPass, WorkersLost
-from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, Layout, lay_out, split_rows
+from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, Layout, encoders, lay_out, split_rows
 from pipeline.graph.monitor import Reporter
-from pipeline.graph.monitor_actor import SuspectReporter, release
+from pipeline.graph.monitor_actor import PassMonitor, SuspectReporter, release
 from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
 from pipeline.graph.work import find_slots, read_rows, read_work
 from pipeline.recipes import Resources
@@ -49,7 +48,7 @@ def _set_limits(memory: int | None) -> None:
     options.resource_limits = ExecutionResources() if memory is None else ExecutionResources(object_store_memory=memory)
 
 
-def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
+def probe_sources(job: ProbePass, monitor: PassMonitor) -> Iterator[int]:
     """Probe every source of the work file and write the results; yields how many are done."""
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
@@ -74,7 +73,9 @@ def probe_sources(job: ProbePass, monitor: Any) -> Iterator[int]:
 class _Featurizer:
     """The featurize stage as a Ray actor."""
 
-    def __init__(self, features: Mapping[str, ClipFeature], shape: ClipShape, device: str, monitor: Any) -> None:
+    def __init__(
+        self, features: Mapping[str, ClipFeature], shape: ClipShape, device: str, monitor: PassMonitor
+    ) -> None:
         if device == "cpu":
             _one_thread()
         self.stage = FeaturizeStage(features, shape, torch.device(device))
@@ -87,10 +88,10 @@ class _Featurizer:
         return result
 
 
-def _register(monitor: Any) -> str:
+def _register(monitor: PassMonitor) -> str:
     """Register this actor with the monitor; returns the actor's id."""
     context = ray.get_runtime_context()
-    monitor.register.remote(context.current_actor)
+    monitor.register(context.current_actor)
     return str(context.get_actor_id())
 
 
@@ -102,7 +103,7 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Generator[pa.Table, None, None]:
+def compute_clips(job: ClipPass, resources: Resources, monitor: PassMonitor) -> Generator[pa.Table, None, None]:
     """Run the graph; yields the status rows of each part once it is on disk (:data:`pipeline.stages.write.STATUS`).
 
     Many clips take several graphs, one after the other, so that the driver's memory is bounded.
@@ -115,7 +116,7 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: Any) -> Generato
         yield from _results(_clip_stream(job, rows, layout, monitor))
 
 
-def _clip_stream(job: ClipPass, rows: range, layout: Layout, monitor: Any) -> ray.data.Dataset:
+def _clip_stream(job: ClipPass, rows: range, layout: Layout, monitor: PassMonitor) -> ray.data.Dataset:
     """The graph that computes these rows of the work file."""
     read = {"fn_args": (job.work,), "batch_size": job.part_rows, "num_cpus": HELD_CPUS}
     decoding = {"limits": job.limits, "shape": job.shape, "poison": job.poison}
@@ -174,10 +175,10 @@ class _Trial:
         self.stage(decode_rows(table, video_worker(self.job.limits), self.job.shape))
 
 
-def find_poison_clips(job: ClipPass, resources: Resources, monitor: Any) -> set[str]:
+def find_poison_clips(job: ClipPass, resources: Resources, monitor: PassMonitor) -> set[str]:
     """Slots of clips that were in progress when workers died and that crash a worker again when computed alone."""
     layout = lay_out(resources, job.shape, job.rows, job.part_rows, ray.cluster_resources())
-    _, suspects = ray.get(monitor.read.remote())
+    _, suspects = ray.get(monitor.read())
     release(monitor)
     table = find_slots(job.work, suspects)
     poison: set[str] = set()
@@ -198,7 +199,7 @@ def find_poison_clips(job: ClipPass, resources: Resources, monitor: Any) -> set[
 class _Encoder:
     """The text stage as a Ray actor."""
 
-    def __init__(self, work: str, feature: TextFeature, target: TextTarget, device: str, monitor: Any) -> None:
+    def __init__(self, work: str, feature: TextFeature, target: TextTarget, device: str, monitor: PassMonitor) -> None:
         if device == "cpu":
             _one_thread()
         self.work = work
@@ -214,7 +215,7 @@ class _Encoder:
         return pa.table({"rows": [captions.num_rows]})
 
 
-def encode_text(job: TextPass, resources: Resources, monitor: Any) -> Iterator[int]:
+def encode_text(job: TextPass, resources: Resources, monitor: PassMonitor) -> Iterator[int]:
     """Encode every caption of the work file, part by part; yields how many are written."""
     layout = lay_out(resources, ClipShape(1, 64, 64), job.parts, 1, ray.cluster_resources())
     _set_limits(None)
@@ -223,7 +224,7 @@ def encode_text(job: TextPass, resources: Resources, monitor: Any) -> Iterator[i
         fn_constructor_args=(job.work, job.feature, job.target, layout.device, monitor),
         batch_size=None,
         batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=layout.featurizers),
+        compute=ActorPoolStrategy(size=encoders(layout, job.captions)),
         **_RESTARTS,
         **layout.actor,
     )

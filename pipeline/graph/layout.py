@@ -17,6 +17,8 @@ HELD_CPUS = 0.01
 PROBE_CPUS, DECODE_CPUS, WRITE_CPUS = 0.7, 0.4, 0.1
 # Ray has a cost per block, so blocks should not be small. 32 and 64 MB measured the same.
 _BLOCK_BYTES = 64 << 20
+_CAPTIONS_AN_ENCODER = 256
+"""A worker starts as long as it takes to encode some hundred captions, so fewer are not worth another one."""
 BLOCKS_A_GRAPH = 1 << 16
 """Ray Data keeps a kilobyte about every block of every stage, for statistics, until a graph ends. With three stages
 that is 220 MB at most; the paper's shape has eight clips in a block, so a million clips take two graphs."""
@@ -73,3 +75,8 @@ def lay_out(resources: Resources, shape: ClipShape, rows: int, part_rows: int, c
     featurizers, decoders = min(featurizers, blocks), min(decoders, blocks)
     in_flight = 2 * (featurizers + decoders) * block * clip_bytes(shape)
     return Layout(featurizers, decoders, block, (resources.memory_mb << 20) or in_flight + (256 << 20), gpu)
+
+
+def encoders(layout: Layout, captions: int) -> int:
+    """Number of workers that encode this many captions."""
+    return min(layout.featurizers, math.ceil(captions / _CAPTIONS_AN_ENCODER))

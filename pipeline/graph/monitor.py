@@ -1,4 +1,4 @@
-"""Counters of the stages: one monitor per run, and a reporter in every worker process."""
+"""Counters of the stages: one monitor per pass, and a reporter in every worker process."""
 
 import contextlib
 import time
@@ -78,13 +78,13 @@ class Reporter:
 
         def leave(result: pa.Table) -> None:
             failed = len(result) - result.column("stage").null_count - _failed_before(table)
-            self.monitor.leave.remote(self.stage, self.worker, rows, failed, time.perf_counter() - started)
+            self.monitor.leave(self.stage, self.worker, rows, failed, time.perf_counter() - started)
 
         yield leave
 
     def enter(self, table: pa.Table, rows: int) -> None:
         """Report a batch of ``rows`` rows, not counting blank ones."""
-        self.monitor.enter.remote(self.stage, self.worker, (), rows)
+        self.monitor.enter(self.stage, self.worker, (), rows)
 
 
 def _real_rows(table: pa.Table) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
@@ -13,6 +12,7 @@ from pipeline.graph import graph, monitor_actor
 from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.layout import DECODE_CPUS
 from pipeline.graph.monitor import Counts
+from pipeline.graph.monitor_actor import PassMonitor
 from pipeline.graph.pass_metrics import PassMetrics
 from pipeline.graph.progress import Progress
 from pipeline.recipes import Resources
@@ -30,6 +30,7 @@ class RayExecutor:
         self.resources = resources
         self.dataset = dataset
         self.stage_seconds: dict[str, float] = {}
+        self._last: PassMonitor | None = None
 
     def probe(self, job: ProbePass) -> Generator[int, None, None]:
         """Probe every source and write the results; yields how many are done."""
@@ -54,10 +55,10 @@ class RayExecutor:
             yield from graph.encode_text(job, self.resources, monitor)
 
     @contextmanager
-    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[tuple[Any, PassMetrics]]:
+    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[tuple[PassMonitor, PassMetrics]]:
         """A monitor whose counts are shown and exported while the graph runs and summed afterwards."""
         ray_session.connect()
-        monitor = monitor_actor.new_monitor()
+        monitor = self._last = monitor_actor.new_monitor(self._last)
         with RayMetrics("dataset", self.dataset) as exported:
             metrics = PassMetrics(exported, stages, total)
 

@@ -9,7 +9,7 @@ import pytest
 
 from base.storage.folder import Folder
 from dataset.parts.tables import StoreOptions
-from pipeline.recipes import sprites
+from pipeline.recipes import Resources, sprites
 from pipeline.run.accounting import Account
 from pipeline.video.sampling import Sampling
 
@@ -20,6 +20,7 @@ SMALL = replace(
     height=128,
     width=128,
     store=StoreOptions(4, 2),
+    resources=Resources(featurizers=1),  # a second one costs more to start than these clips
 )
 Preprocessing = Callable[..., Account]
 

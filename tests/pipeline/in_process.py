@@ -1,20 +1,18 @@
 """The passes of a run in this process: the graph's own task functions in a plain loop, without Ray."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from types import SimpleNamespace
 
 import pyarrow as pa
 import torch
 
 from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
-from pipeline.graph.monitor import Reporter
+from pipeline.graph.monitor import Monitor, Reporter
 from pipeline.graph.tasks import decode_task, probe_task, write_task
 from pipeline.graph.work import read_rows, read_work
 from pipeline.stages.featurize import FeaturizeStage
 from pipeline.stages.text import TextEncoding
 
-_SILENT = SimpleNamespace(enter=SimpleNamespace(remote=lambda *_: None), leave=SimpleNamespace(remote=lambda *_: None))
-REPORTER = Reporter(_SILENT, "")
+REPORTER = Reporter(Monitor(), "")
 
 
 class WorkerDies(BaseException):

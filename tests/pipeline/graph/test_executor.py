@@ -17,7 +17,7 @@ from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass
 from pipeline.graph.tasks import end_video_worker, video_worker
 from pipeline.graph.work import WorkFile, read_work
 from pipeline.planning.plan import Planner
-from pipeline.recipes import Preprocess
+from pipeline.recipes import Preprocess, Resources
 from pipeline.run.accounting import Account
 from pipeline.run.job import Job
 from pipeline.run.run import Run
@@ -149,11 +149,12 @@ def test_no_planner_is_held_while_clips_are_computed(videos: Path, tmp_path: Pat
 def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Path, tmp_path: Path) -> None:
     """What holds of runs in this process holds of runs on Ray."""
     steps = (
-        ("first", recipe(brightness=Brightness(), text=HashedTextStates())),
-        ("second", recipe(brightness=Brightness(2.0), text=HashedTextStates())),
-        ("", recipe(brightness=Brightness(), moody=Moody(mood="nan"), text=HashedTextStates())),
+        ("first", 2, recipe(brightness=Brightness(), text=HashedTextStates())),
+        ("second", 1, recipe(brightness=Brightness(2.0), text=HashedTextStates())),
+        ("", 1, recipe(brightness=Brightness(), moody=Moody(mood="nan"), text=HashedTextStates())),
     )
-    for folder, wanted in steps:
+    for folder, featurizers, features in steps:
+        wanted = replace(features, resources=Resources(featurizers=featurizers))
         execute(videos / folder, tmp_path / "here", wanted)
         account = preprocess_on_ray(videos / folder, tmp_path / "ray", wanted)
         assert account.complete

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from base.errors import InputError
-from pipeline.graph.layout import BLOCKS_A_GRAPH, Layout, lay_out, split_rows
+from pipeline.graph.layout import BLOCKS_A_GRAPH, Layout, encoders, lay_out, split_rows
 from pipeline.recipes import Resources
 from pipeline.stages.decode import clip_bytes
 from pipeline.video.geometry import ClipShape
@@ -91,3 +91,9 @@ def test_many_clips_take_several_graphs(rows: int, part_rows: int, block: int, g
     assert pieces[-1].stop == rows
     assert all(piece.start % part_rows == 0 for piece in pieces)
     assert max(len(piece) for piece in pieces) <= max(part_rows, BLOCKS_A_GRAPH * block)
+
+
+@pytest.mark.parametrize(("captions", "workers"), [(1, 1), (256, 1), (257, 2), (10**6, 4)])
+def test_no_encoder_is_started_for_a_few_captions(captions: int, workers: int) -> None:
+    layout = lay_out(AUTO, SHAPE, MANY, 1, {"CPU": 32.0, "GPU": 4.0})
+    assert encoders(layout, captions) == workers

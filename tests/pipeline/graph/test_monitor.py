@@ -1,19 +1,6 @@
-from typing import Any
-
 import pyarrow as pa
 
 from pipeline.graph.monitor import Monitor, Reporter, StageCount
-
-
-class Near:
-    """A monitor in this process, called as an actor is."""
-
-    def __init__(self) -> None:
-        self.monitor = Monitor()
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.monitor, name)
-        return type("Call", (), {"remote": staticmethod(method)})
 
 
 def rows(*stages: str | None, blank: int = 0) -> pa.Table:
@@ -39,9 +26,9 @@ def test_counts_add_up_by_stage() -> None:
 
 
 def test_without_a_worker_no_clips_are_in_hand() -> None:
-    near = Near()
-    with Reporter(near, "decode").watch(rows(None, None).select(["slot"])):
-        assert near.monitor.read()[1] == set()
+    monitor = Monitor()
+    with Reporter(monitor, "decode").watch(rows(None, None).select(["slot"])):
+        assert monitor.read()[1] == set()
 
 
 def test_actors_are_kept() -> None:
@@ -52,25 +39,25 @@ def test_actors_are_kept() -> None:
 
 
 def test_a_reporter_counts_clips_and_not_what_fills_up_a_part() -> None:
-    near = Near()
-    with Reporter(near, "decode").watch(rows(None, None, None, blank=5).select(["slot"])) as leave:
-        assert near.monitor.counts == {"decode": StageCount(3, 0, 0, 0.0)}
+    monitor = Monitor()
+    with Reporter(monitor, "decode").watch(rows(None, None, None, blank=5).select(["slot"])) as leave:
+        assert monitor.counts == {"decode": StageCount(3, 0, 0, 0.0)}
         leave(rows(None, "decode", None, blank=5))
-    count = near.monitor.counts["decode"]
+    count = monitor.counts["decode"]
     assert (count.entered, count.left, count.failed) == (3, 3, 1)
     assert count.seconds > 0
 
 
 def test_a_reporter_counts_a_failure_in_the_stage_where_it_happened() -> None:
-    near = Near()
-    with Reporter(near, "featurize").watch(rows("decode", None, None, None)) as leave:
+    monitor = Monitor()
+    with Reporter(monitor, "featurize").watch(rows("decode", None, None, None)) as leave:
         leave(rows("decode", "featurize:a", None, None))
-    assert near.monitor.counts["featurize"].failed == 1
+    assert monitor.counts["featurize"].failed == 1
 
 
 def test_sources_are_counted_too() -> None:
-    near = Near()
-    with Reporter(near, "probe").watch(pa.table({"uri": ["a", "b"], "stamp": ["", ""]})) as leave:
+    monitor = Monitor()
+    with Reporter(monitor, "probe").watch(pa.table({"uri": ["a", "b"], "stamp": ["", ""]})) as leave:
         leave(pa.table({"stage": pa.array([None, "NotAVideo"], pa.string())}))
-    count = near.monitor.counts["probe"]
+    count = monitor.counts["probe"]
     assert (count.entered, count.left, count.failed) == (2, 2, 1)

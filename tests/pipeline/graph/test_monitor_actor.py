@@ -2,13 +2,12 @@
 
 import os
 import signal
-from typing import Any
 
 import pyarrow as pa
 import pytest
 import ray
 
-from pipeline.graph.monitor_actor import SuspectReporter, new_monitor
+from pipeline.graph.monitor_actor import PassMonitor, SuspectReporter, new_monitor
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -17,12 +16,12 @@ def clips(*slots: str | None) -> pa.Table:
     return pa.table({"slot": pa.array(slots, pa.string()), "stage": pa.nulls(len(slots), pa.string())})
 
 
-def in_hand(monitor: Any) -> set[str]:
-    return set(ray.get(monitor.read.remote())[1])
+def in_hand(monitor: PassMonitor) -> set[str]:
+    return set(ray.get(monitor.read())[1])
 
 
 class _Dying:
-    def compute(self, monitor: Any) -> None:
+    def compute(self, monitor: PassMonitor) -> None:
         with SuspectReporter(monitor, "featurize", "one").watch(clips("slot0")):
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -46,6 +45,26 @@ def test_clips_are_known_before_they_can_kill_their_worker() -> None:
 def test_a_lost_monitor_does_not_fail_the_clips() -> None:
     monitor = new_monitor()
     assert in_hand(monitor) == set()
-    ray.kill(monitor)
+    ray.kill(monitor.actor)
     with SuspectReporter(monitor, "featurize", "one").watch(clips("slot0")) as leave:
         leave(clips("slot0"))
+
+
+def test_a_pass_takes_over_the_process_of_the_one_before_and_none_of_its_counts() -> None:
+    first = new_monitor()
+    late = SuspectReporter(first, "featurize", "one")
+    with late.watch(clips("slot0")):
+        second = new_monitor(first)
+        with late.watch(clips("slot1", "slot2")) as leave:
+            leave(clips("slot1", "slot2"))
+    counts, suspects = ray.get(second.read())
+    assert second.actor == first.actor
+    assert (counts, suspects) == ({}, set())
+    with SuspectReporter(second, "featurize", "two").watch(clips("slot3")):
+        assert in_hand(second) == {"slot3"}
+
+
+def test_a_pass_after_a_lost_monitor_has_one_of_its_own() -> None:
+    first = new_monitor()
+    ray.kill(first.actor)
+    assert in_hand(new_monitor(first)) == set()
