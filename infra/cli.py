@@ -47,6 +47,9 @@ JOIN_RAY = ("preprocess", "retry", "train", "demo")
 
 def main() -> None:
     """Entry point of the ``motif`` script."""
+    # Threads of a network on a CPU would wait for each other by spinning, and where anything else computes beside them
+    # (a browser, another run, Ray's workers) sampling was many times slower. It is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         choose_format()
     except MotifError as error:

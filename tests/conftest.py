@@ -1,6 +1,11 @@
 """Fixtures for all tests; shapes in annotations are checked while tests run."""
 
 import os
+
+# Before torch is loaded, and for every process that a test starts: threads of a network that wait for each other by
+# spinning take the cores from the process beside, so that both are many times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

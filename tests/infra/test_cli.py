@@ -36,6 +36,20 @@ def test_the_installed_script_answers() -> None:
     assert done.stderr == "motif: unknown command 'preproces'. Did you mean preprocess?\n"
 
 
+@pytest.mark.parametrize(("own", "then"), [(None, "passive"), ("active", "active")])
+def test_threads_wait_without_taking_the_cores_of_others(
+    own: str | None, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the user has decided otherwise, for every process that a command starts."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr("sys.argv", ["motif", "--version"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert os.environ["OMP_WAIT_POLICY"] == then
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
