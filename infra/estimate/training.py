@@ -8,8 +8,8 @@ from infra.estimate import measured
 from infra.estimate.rows import Row, counted_hours, number
 from models.estimate import Cost
 from models.video_model import DataShapes
+from training.cost import RunCost, run_cost
 from training.recipes import Train, sprites
-from training.run.cost import RunCost, run_cost
 
 _PART = "train"
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from base.gpus import GPUS, UTILISATION
+from training.cost import run_cost
 from training.data.source import Source, SourceFacts
 from training.network import PAPER, check_start
 from training.recipes import Train
-from training.run.cost import run_cost
 from training.run.job import TrainJob, check_resume, open_sources
 from training.run.tracking import check_trackers
 

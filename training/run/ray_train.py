@@ -1,6 +1,6 @@
 """The workers of a run under Ray Train: restarts, and forwarding of their messages and metrics.
 
-Ray Train's controller and the message actor import this module, too; workers import torch code themselves.
+Ray Train's controller imports this module, too; workers import torch code themselves.
 """
 
 import pickle
@@ -20,13 +20,13 @@ from base import errors, ray_session
 from base.errors import Incomplete, InputError, MotifError, NotFinite
 from base.ray_metrics import RayMetrics
 from base.storage.uri import split
+from training.run.messages import Messages
 from training.run.step_metrics import StepMetrics
 
 if TYPE_CHECKING:
     from training.run.job import TrainJob
 
 Report = Callable[[str], None]
-Step = tuple[int, dict[str, float]]
 # Timeout of collectives, after which another worker counts as lost. Workers also wait this long while the first one
 # writes a checkpoint, tens of gigabytes for the full model.
 _PATIENCE_S = 1800
@@ -46,7 +46,7 @@ def _fit(job: "TrainJob", report: Report) -> None:
     gpu = hardware.device == "cuda" or (hardware.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0)
     _check_room(hardware.workers, gpu=gpu)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    messages = ray.remote(num_cpus=0, scheduling_strategy=here)(_Messages).remote()
+    messages = ray.remote(num_cpus=0, scheduling_strategy=here)(Messages).remote()
     filesystem, path = split((job.out / "ray").uri)
     trainer = TorchTrainer(
         _work,
@@ -108,32 +108,6 @@ def _work(given: dict[str, Any]) -> None:
     except (InputError, Incomplete) as error:
         ray.get(messages.fail.remote(type(error).__name__, str(error)))
         raise  # so that Ray ends the others, which may wait for this one
-
-
-class _Messages:
-    """Carries lines and the values of steps from the workers to the driver, and the error that ends a run."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps: list[Step] = []
-        self.failed: tuple[str, str] | None = None
-
-    def tell(self, line: str) -> None:
-        self.lines.append(line)
-
-    def log(self, step: int, values: dict[str, float]) -> None:
-        self.steps.append((step, values))
-
-    def take(self) -> tuple[list[str], list[Step]]:
-        lines, steps = self.lines, self.steps
-        self.lines, self.steps = [], []
-        return lines, steps
-
-    def fail(self, kind: str, message: str) -> None:
-        self.failed = self.failed or (kind, message)
-
-    def failure(self) -> tuple[str, str] | None:
-        return self.failed
 
 
 class _ToDriver:

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from base.storage.folder import Folder
 from tests.training.runs import TOY, toy_job, train_here
+from training.cost import run_cost
 from training.loop.optimiser import Optimiser
 from training.recipes import Hardware
-from training.run.cost import run_cost
 from training.run.job import open_sources
 
 
