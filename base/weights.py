@@ -17,6 +17,8 @@ from base.errors import WeightsError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
 
+BASE_MODEL = "weights/videocrafter2"
+"""The folder that `motif fetch` writes, the default model for preprocessing and training."""
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _INDEX = ".index.json"
 

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from base.errors import InputError
+from base.weights import BASE_MODEL
 
-BASE_MODEL = "weights/videocrafter2"
-"""The folder that `motif fetch` writes, the default model for preprocessing and training."""
 CONDITIONS = ("text", "fps", "image_latent", "image_tokens")
 """All conditions of networks: text states ``[b l d]``, frames per second ``[b]``, the latent of the first frame
 ``[b c h w]``, and an image encoder's tokens of that frame ``[b n k]``."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from base.weights import BASE_MODEL
 from dataset.parts.tables import StoreOptions
 from dataset.rules import Rule
-from models.video_model import BASE_MODEL
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens

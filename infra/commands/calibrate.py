@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +11,9 @@ from rich.table import Table
 from base.errors import InputError
 from base.storage.folder import Folder
 from infra.options import parse, take_positional
-from pipeline.curation.calibrate import Calibration, calibrate
+
+if TYPE_CHECKING:
+    from pipeline.curation.calibrate import Calibration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +32,14 @@ def main(args: list[str]) -> None:
     options = parse(Options, rest, f"motif calibrate {place or 'DATASET'}")
     if options.limit is not None and options.limit < 1:
         raise InputError(f"--limit {options.limit}: must be at least 1.")
+    from pipeline.curation.calibrate import calibrate  # torch, which --help does without
+
     found = calibrate(Folder(place), options.artifact, options.limit)
     _show(found)
     print(json.dumps({"dataset": place, **dataclasses.asdict(found)}))
 
 
-def _show(found: Calibration) -> None:
+def _show(found: "Calibration") -> None:
     table = Table(title=f"{found.clips:,} clips")
     table.add_column("camera", no_wrap=True)
     table.add_column("normalisation", no_wrap=True)

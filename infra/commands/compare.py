@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
@@ -11,7 +12,9 @@ from rich.table import Table
 from base.errors import InputError
 from base.storage.folder import Folder
 from infra.options import parse
-from training.validation.compare import Comparison, RunSummary, compare, curves_figure
+
+if TYPE_CHECKING:
+    from training.validation.compare import Comparison, RunSummary
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def main(args: list[str]) -> None:
         raise InputError("motif compare: name at least two runs. Usage: motif compare RUN RUN [...] [--out FOLDER].")
     if options.window is not None and options.window < 1:
         raise InputError(f"--window {options.window}: must be at least 1 step.")
+    from training.validation.compare import compare, curves_figure  # torch, which --help does without
+
     found = compare(options.runs, options.window)
     if options.out:
         out = Folder(options.out)
@@ -42,7 +47,7 @@ def main(args: list[str]) -> None:
     print(json.dumps(found.to_json()))
 
 
-def _show(found: Comparison) -> None:
+def _show(found: "Comparison") -> None:
     table = Table()
     table.add_column("")
     for run in found.runs:
@@ -64,7 +69,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _trace(run: RunSummary) -> str:
+def _trace(run: "RunSummary") -> str:
     if run.first_difference is None:
         return f"identical for {run.shared_steps:,} steps"
     return f"differ from step {run.first_difference:,} on"

@@ -9,10 +9,6 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from infra.demo import steps
-from infra.demo.page import Made, count_right, write_page
-from infra.demo.samples import Plan, write_samples
-from infra.demo.settings import Demo
 from infra.options import parse, plural, report
 from infra.toy import MODEL
 
@@ -40,6 +36,11 @@ def main(args: list[str]) -> None:
     for name, least in (("num", 1), ("steps", 1), ("seed", 0)):
         if getattr(options, name) < least:
             raise InputError(f"--{name} {getattr(options, name)}: must be at least {least}.")
+    from infra.demo import steps
+    from infra.demo.page import Made, count_right, write_page
+    from infra.demo.samples import Plan, write_samples
+    from infra.demo.settings import Demo  # torch, which --help does without
+
     demo = Demo(options.out, options.num, options.seed, options.steps)
     demo.claim()
     clock = Clock()

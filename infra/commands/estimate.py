@@ -97,9 +97,9 @@ def _recipes(name: str) -> "tuple[Preprocess | None, Train | None]":
 
 
 def _rows(options: Options, preprocess: "Preprocess | None", train: "Train | None", gpu: Gpu) -> list[Row]:
+    from base.weights import BASE_MODEL
     from infra.estimate.preprocessing import data_shapes, preprocessing_rows
     from infra.estimate.training import training_rows
-    from models.video_model import BASE_MODEL
     from training.network import PAPER
 
     rows: list[Row] = []

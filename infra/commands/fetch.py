@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from base.errors import InputError, WeightsError
+from base.weights import BASE_MODEL
 from infra.commands.convert import write
 from infra.options import parse, take_positional
-from models.folder import check_new, disk_errors
-from models.video_model import BASE_MODEL
 
 _REPOSITORIES = {"videocrafter2": ("VideoCrafter/VideoCrafter2", "model.ckpt")}
 
@@ -27,6 +26,8 @@ def main(args: list[str]) -> None:
     options = parse(Options, rest, f"motif fetch {kind or 'videocrafter2'}")
     if kind not in _REPOSITORIES:
         raise InputError(f"motif fetch {kind}: unknown model; choose from {', '.join(_REPOSITORIES)}.")
+    from models.folder import check_new  # torch, which --help does without
+
     check_new(options.out)  # before gigabytes are downloaded
     repository, name = _REPOSITORIES[kind]
     print(f"downloading {name} of {repository} ...", file=sys.stderr)
@@ -36,6 +37,8 @@ def main(args: list[str]) -> None:
 def _download(repository: str, name: str, out: Path) -> Path:
     import huggingface_hub as hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from models.folder import disk_errors
 
     with disk_errors(Path(hub.constants.HF_HUB_CACHE)):
         try:

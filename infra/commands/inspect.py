@@ -7,7 +7,6 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
 from infra.options import parse, report, take_positional
-from pipeline.report.page import ReportOptions, write_report
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ def main(args: list[str]) -> None:
     if options.num < 1:
         raise InputError(f"--num {options.num}: must be at least 1.")
     out = options.out or (Path("inspect.html") if is_remote(place) else local_path(place) / "inspect.html")
+    from pipeline.report.page import ReportOptions, write_report  # torch, which --help does without
+
     write_report(Folder(place), out, ReportOptions(options.num, options.seed, options.where, options.heatmaps))
     report("Open this page in a browser:")
     print(out)

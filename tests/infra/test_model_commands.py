@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from base.weights import BASE_MODEL
 from infra.submission.project import PACKAGES
-from models.video_model import BASE_MODEL
 from tests.conftest import ROOT
 from tests.infra.conftest import Motif
 

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from base.errors import InputError, WeightsError
 from base.storage.folder import Folder
-from base.weights import Weights
+from base.weights import BASE_MODEL, Weights
 from diffusion.schedule import Schedule
 from models.card import ModelCard, ModelFacts
 from models.encoders import autoencoder
 from models.folder import find_base_part, save_model
-from models.video_model import BASE_MODEL, Backbone
+from models.video_model import Backbone
 from models.videocrafter2.backbone import VideoCrafter2
 from pipeline.featurizers.latents import VaeLatents
 from pipeline.recipes import Preprocess, motif

@@ -1,0 +1,1 @@
+"""What `motif sample` does: its options, the videos it plans, and the run that makes them."""

@@ -1,0 +1,71 @@
+"""The options of ``motif sample``. Needs no torch, so that the command line answers at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from base.errors import InputError
+from diffusion.options import SamplingChanges
+
+FORMATS = (".mp4", ".gif")
+_OTHER_FORMATS = (".apng", ".avi", ".mkv", ".mov", ".png", ".webm", ".webp")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Generate videos with a model folder, or with the newest checkpoint of a run."""
+
+    image: Path | None = None
+    """The first frame; a JPEG, PNG or WebP file of any size, or a video, of which the first frame is used."""
+    prompt: str | None = None
+    """What should happen; "" to leave it to the picture."""
+    pairs: Path | None = None
+    """Instead of --image and --prompt: a CSV file with columns image, prompt and optionally seed; or a folder with
+    name.txt next to name.png, .jpg, .webp or .mp4."""
+    out: str = ""
+    """An .mp4 or .gif file, or a folder for several videos; local or s3://."""
+    grid: str = ""
+    """Also write an .mp4 or .gif file of all videos side by side: one row per image, one column per prompt or seed."""
+    negative_prompt: str = ""
+    """What should not appear."""
+    seed: int = 0
+    """The seed of the first video; the same seed gives the same video."""
+    num: int = 1
+    """Videos per pair, with consecutive seeds."""
+    fps: float | None = None
+    """Frame rate that the model is conditioned on; by default the usual rate of its training data."""
+    frames: int | None = None
+    """Frames per video, at most the model's own number, which is the default."""
+    batch: int = 4
+    """Videos sampled together on a GPU; a CPU takes one at a time."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network; bfloat16 halves its memory."""
+    compile: bool = False
+    """Compile the network: the first video takes minutes longer, later ones are faster."""
+    sampling: Annotated[SamplingChanges, tyro.conf.arg(name="")] = SamplingChanges()
+
+
+def check(options: Options) -> None:
+    """InputError if options are missing or contradict each other."""
+    if not options.out:
+        raise InputError("--out is missing: give an .mp4 or .gif file, or a folder.")
+    for name in ("num", "batch"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: must be at least 1.")
+    if options.fps is not None and not 0 < options.fps <= 240:
+        raise InputError(f"--fps {options.fps:g}: must be above 0 and at most 240.")
+    if (options.image is None) == (options.pairs is None):
+        raise InputError("give --image and --prompt, or --pairs with a CSV file or a folder of both.")
+    if options.image and options.prompt is None:
+        raise InputError('--prompt is missing: say what should happen, or give "" to leave it to the picture.')
+    if options.pairs and options.prompt is not None:
+        raise InputError("--prompt: with --pairs each image has its own prompt. Omit it.")
+    if options.grid == options.out:
+        raise InputError(f"--grid {options.grid}: --out writes this file. Give another one.")
+    for name, place in (("out", options.out), ("grid", options.grid)):
+        suffix = Path(place).suffix.lower()
+        if suffix in _OTHER_FORMATS or (name == "grid" and place and suffix not in FORMATS):
+            raise InputError(f"--{name} {place}: videos are written as .mp4 or .gif.")
