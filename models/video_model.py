@@ -187,6 +187,7 @@ class Registered:
 BACKBONES = {
     "videocrafter2": Registered("unet", "models.videocrafter2.unet:VideoUNet"),
     "patches": Registered("transformer", "models.patches.transformer:PatchTransformer"),
+    "wan": Registered("transformer", "models.wan.transformer:VideoWan"),
 }
 """Backbones by their name in ``motif.json``. Folders are named as in diffusers."""
 
