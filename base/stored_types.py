@@ -43,6 +43,7 @@ TYPES = {
     "store-options": "dataset.parts.tables:StoreOptions",
     "train": "training.recipes:Train",
     "vae-latents": "pipeline.featurizers.latents:VaeLatents",
+    "wan": "models.wan.backbone:Wan",
     "weights": "base.weights:Weights",
 }
 _NAMES = {place: name for name, place in TYPES.items()}

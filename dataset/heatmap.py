@@ -15,6 +15,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from base.errors import InputError
+
+_UNIT_FPS = 8  # a frame of the unit of time: at such rates the defaults in pixels per frame are meant
+
 Unit = Literal["diagonal", "short_side", "width", "pixels", "clip_max"]
 
 
@@ -122,6 +126,35 @@ def stored_heatmap(
     if greatest is None:
         return normalisation.heatmap(cells, height, width)
     return normalisation.from_cells(cells, torch.from_numpy(np.array(greatest, np.float32)), height, width)
+
+
+def latent_heatmap(
+    normalisation: Normalisation,
+    mean: Float[np.ndarray, "n t h w"],
+    greatest: Float[np.ndarray, "n t h w"] | None,
+    pixels: tuple[int, int],
+    stride: int,
+    fps: Float[np.ndarray, " n"],
+) -> Float[Tensor, "n k h w"]:
+    """The heatmap of latents that compress time, from the stored cells of each frame.
+
+    Latent 0 is frame 0, which a model is given, and stays 0. Latent k holds the ``stride`` frames up to frame stride k.
+    Their intensities are added before the sigmoid, since at a high ``fps`` that of each frame is dark, and divided by
+    their time: pixels per eighth of a second, so that neither rate nor stride changes the map of an even motion.
+    ``pixels`` are the frames' height and width. InputError if frames are not a multiple of the stride plus 1.
+    """
+    frames = mean.shape[1]
+    if frames < 1 or (frames - 1) % stride:
+        raise InputError(f"heatmaps of {frames} frames: latents of {stride} frames each need a multiple of it plus 1.")
+    rates = np.asarray(fps, np.float32)[:, None, None, None] / (stride * _UNIT_FPS)
+
+    def moved(cells: np.ndarray) -> np.ndarray:
+        n, _, height, width = cells.shape
+        steps = np.asarray(cells[:, 1:], np.float32).reshape(n, -1, stride, height, width)
+        return np.asarray(steps.sum(axis=2) * rates)
+
+    maps = stored_heatmap(normalisation, moved(mean), None if greatest is None else moved(greatest), *pixels)
+    return torch.cat([torch.zeros_like(maps[:, :1]) if frames > 1 else torch.zeros(mean.shape), maps], dim=1)
 
 
 def intensity(flow: Float[Tensor, "n t 2 h w"]) -> Float[Tensor, "n t h w"]:

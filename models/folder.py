@@ -16,10 +16,10 @@ import json
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -33,6 +33,7 @@ from models.card import FORMAT, ModelCard, ModelFacts, Part
 from models.misfits import misfits
 from models.video_model import BACKBONES, VideoModel, backbone_of
 
+Network = TypeVar("Network", bound=VideoModel)
 _HERE = "."  # as a part's source: this folder itself, which may be moved
 _NETWORK_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
 
@@ -99,7 +100,8 @@ def write_model(folder: Path, network: VideoModel, card: ModelCard) -> None:
     card = replace(card, backbone=backbone_of(network), **resolved)
     scheduler = card.facts.schedule.scheduler_config()
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-    network.save_pretrained(folder / BACKBONES[card.backbone].part)
+    # One file, however large, as _NETWORK_FILES has it: diffusers would split those above 10 GB.
+    network.save_pretrained(folder / BACKBONES[card.backbone].part, max_shard_size="1000TB")
     _write(folder / "scheduler" / "scheduler_config.json", scheduler)
     _write(folder / "model_index.json", _index(folder, card.backbone, scheduler["_class_name"]))
     _write(folder / "motif.json", config.to_json(card))
@@ -137,31 +139,50 @@ def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32) -> V
 
     WeightsError if it is missing or does not match its config.
     """
-    from safetensors.torch import load_file
-
     registered = BACKBONES[_card(model).backbone]
     settings, tensors = _bring(model, registered.part, _NETWORK_FILES, "network")
-    described, kind = json.loads(settings.read_text()), registered.network()
-    if described.get("_class_name") != kind.__name__:
+    return read_network(registered.network(), settings, [tensors], dtype)
+
+
+def read_network(
+    kind: type[Network], settings: Path, tensors: Sequence[Path], dtype: torch.dtype, unused: str = "-"
+) -> Network:
+    """A network of a class from its config.json and its file of tensors, or the shards of it.
+
+    In evaluation mode on the CPU. Tensors with ``unused`` in their names are dropped. WeightsError if files do not
+    match, or describe another class.
+    """
+    described = json.loads(settings.read_text())
+    # A network that extends one of diffusers may be stored under the name of that.
+    if described.get("_class_name") not in {parent.__name__ for parent in kind.__mro__}:
         raise WeightsError(
             f"network: {settings} describes a {described.get('_class_name')}, not a {kind.__name__}. Create a model "
             "folder with `motif convert` or `motif train`."
         )
     with torch.device("meta"):
-        network = kind.from_config(described)
-    try:
-        state = load_file(tensors)
-    except SafetensorError as error:
-        raise WeightsError(
-            f"network: {tensors} cannot be read ({error}). The file is incomplete: download it again."
-        ) from error
+        network = cast(Network, kind.from_config(described))
+    state = {name: tensor for name, tensor in _read_tensors(tensors).items() if unused not in name}
     expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
     if wrong := misfits(expected, {name: tensor.shape for name, tensor in state.items()}):
-        raise WeightsError(f"network: {tensors} does not fit its config.json: {wrong}. Take both from one model.")
+        raise WeightsError(f"network: {tensors[0]} does not fit its config.json: {wrong}. Take both from one model.")
     # Cast first: diffusers warns about casting a whole model, even with an empty list of exceptions.
     network.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
     network.eval()
     return network
+
+
+def _read_tensors(files: Sequence[Path]) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    state: dict[str, torch.Tensor] = {}
+    for path in files:
+        try:
+            state |= load_file(path)
+        except SafetensorError as error:
+            raise WeightsError(
+                f"network: {path} cannot be read ({error}). The file is incomplete: download it again."
+            ) from error
+    return state
 
 
 def network_files(model: Path | Weights) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -18,9 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from base.errors import InputError
 from base.weights import BASE_MODEL
 
-CONDITIONS = ("text", "fps", "image_latent", "image_tokens")
+CONDITIONS = ("text", "fps", "image_latent", "image_clip", "image_tokens")
 """All conditions of networks: text states ``[b l d]``, frames per second ``[b]``, the latent of the first frame
-``[b c h w]``, and an image encoder's tokens of that frame ``[b n k]``."""
+``[b c h w]``, the latents of that frame followed by empty ones ``[b c t h w]``, and an image encoder's tokens of it
+``[b n k]``."""
 
 
 class VideoModel(nn.Module, ABC):
@@ -45,6 +47,11 @@ class VideoModel(nn.Module, ABC):
     @abstractmethod
     def latent_channels(self) -> int:
         """Channels of a latent."""
+
+    @property
+    def given_frames(self) -> int:
+        """How many latents at the clip's start the image gives: they are not predicted, and count in no loss."""
+        return 0
 
     @abstractmethod
     def sharded_units(self) -> Iterator[nn.Module]:
@@ -97,6 +104,17 @@ def predict(
     return out
 
 
+def with_given_frames(
+    network: nn.Module, sampled: Float[Tensor, "b c t h w"], given: Mapping[str, Any]
+) -> Float[Tensor, "b c t h w"]:
+    """Sampled latents, in which those that the image gives are the image's."""
+    frames = unwrap(network).given_frames
+    if not frames:
+        return sampled
+    image = given["image_latent"][:, :, None].to(sampled)
+    return torch.cat([image.expand(-1, -1, frames, -1, -1), sampled[:, :, frames:]], dim=2)
+
+
 @dataclass(frozen=True)
 class DataShapes:
     """Shapes that a network must fit: a clip's latent ``c t h w``, text states ``l d``, image tokens ``n k`` if any."""
@@ -108,8 +126,9 @@ class DataShapes:
     def conditions(self, batch: int) -> dict[str, tuple[int, ...]]:
         """The shapes of all available :data:`CONDITIONS` for a batch of clips."""
         channels, _, height, width = self.latent
-        image = {} if self.image is None else {"image_tokens": (batch, *self.image)}
-        return {"text": (batch, *self.text), "fps": (batch,), "image_latent": (batch, channels, height, width), **image}
+        image: dict[str, tuple[int, ...]] = {} if self.image is None else {"image_tokens": (batch, *self.image)}
+        image |= {"image_latent": (batch, channels, height, width), "image_clip": (batch, *self.latent)}
+        return {"text": (batch, *self.text), "fps": (batch,), **image}
 
 
 @dataclass(frozen=True)
@@ -167,6 +186,7 @@ class Registered:
 BACKBONES = {
     "videocrafter2": Registered("unet", "models.videocrafter2.unet:VideoUNet"),
     "patches": Registered("transformer", "models.patches.transformer:PatchTransformer"),
+    "wan": Registered("transformer", "models.wan.transformer:VideoWan"),
 }
 """Backbones by their name in ``motif.json``. Folders are named as in diffusers."""
 

@@ -1,14 +1,19 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from base.errors import InputError
 from dataset.heatmap import (
     CONVENTIONS,
     Normalisation,
     agreed_intensity,
     hold_last,
     intensity,
+    latent_heatmap,
     pool,
     pool_max,
     stored_heatmap,
@@ -119,3 +124,54 @@ def test_stored_cells_against_the_flow_of_every_pixel(name: str) -> None:
     assert error.mean() < 0.01
     if name == "0.15 diagonal":
         assert error.mean() < 0.75 * before.mean()
+
+
+def test_a_latents_heatmap_is_the_sigmoid_of_its_frames_motion_in_an_eighth_of_a_second() -> None:
+    """At 24 fps four frames take a sixth of a second: their sum counts three quarters."""
+    mean = np.random.default_rng(0).uniform(0, 2, (2, 9, 3, 4)).astype(np.float32)
+    found = latent_heatmap(Normalisation(), mean, None, (256, 256), 4, np.array([24.0, 12.0]))
+    assert found.shape == (2, 3, 3, 4)
+    assert not found[:, 0].any()
+    for clip, share in ((0, 3 / 4), (1, 3 / 8)):
+        for latent in (1, 2):
+            total = sum(mean[clip, 4 * (latent - 1) + n] for n in range(1, 5)) * share
+            expected = 1 / (1 + np.exp(100 * (0.05 - total / (0.15 * math.hypot(256, 256)))))
+            np.testing.assert_allclose(found[clip, latent].numpy(), expected, rtol=1e-4)
+
+
+def test_neither_rate_nor_stride_changes_the_heatmap_of_an_even_motion() -> None:
+    """It is that of 8 frames a second; a clip of frame 0 alone has none."""
+    speed = np.random.default_rng(1).uniform(0, 60, (1, 1, 4, 4)).astype(np.float32)  # pixels a second
+    greatest = 1.5 * speed
+    expected = stored_heatmap(Normalisation(), speed / 8, greatest / 8, 64, 64)
+    for stride, fps in ((1, 8.0), (4, 24.0), (4, 16.0), (8, 30.0)):
+        cells = [np.repeat(value / fps, 2 * stride + 1, axis=1) for value in (speed, greatest)]
+        found = latent_heatmap(Normalisation(), cells[0], cells[1], (64, 64), stride, np.array([fps]))
+        torch.testing.assert_close(found[:, 1:], expected.expand(1, 2, 4, 4), rtol=1e-4, atol=1e-6)
+    assert not latent_heatmap(Normalisation(), speed, None, (64, 64), 4, np.array([8.0])).any()
+
+
+def test_frames_that_latents_do_not_divide() -> None:
+    with pytest.raises(InputError, match="heatmaps of 8 frames: latents of 4 frames"):
+        latent_heatmap(Normalisation(), np.zeros((1, 8, 2, 2), np.float32), None, (64, 64), 4, np.array([8.0]))
+
+
+@pytest.mark.parametrize("fps", [16, 24])
+@pytest.mark.parametrize("speed", [20, 30, 40, 60, 80, 100])
+def test_as_much_is_lit_as_at_8_frames_a_second(fps: int, speed: int) -> None:
+    """Of 256 x 256 pixels in cells of 16, on which a square moves. The reference has the sigmoid of each pixel."""
+
+    def moving(rate: int) -> Float[Tensor, "1 t 256 256"]:
+        """Intensity in pixels a frame, for two seconds and frame 0."""
+        maps = torch.zeros(1, 2 * rate + 1, 256, 256)
+        for frame in range(2 * rate + 1):
+            left, top = (round(20 + speed * frame / rate * along) for along in (0.8, 0.6))
+            maps[0, frame, top : top + 44, left : left + 44] = speed / rate
+        return maps
+
+    reference = pool(Normalisation().heatmap(moving(8), 256, 256), 16)[:, 1:] > 0.5
+    cells = [pooled(moving(fps), 16).numpy() for pooled in (pool, pool_max)]
+    found = latent_heatmap(Normalisation(), cells[0], cells[1], (256, 256), 4, np.array([float(fps)]))[:, 1:] > 0.5
+    share, expected = float(found.float().mean()), float(reference.float().mean())
+    assert (speed > 20) == (expected > 0)
+    assert expected / 1.5 <= share <= 1.5 * expected

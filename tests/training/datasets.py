@@ -34,7 +34,7 @@ class Toy:
     ``shape`` is the latents' c t h w, at least 3 channels; ``text`` and ``image`` are tokens x width. Clips have the
     numbers from ``first`` on, so that two datasets need not share any. ``failed`` holds, for an artifact, the numbers
     that it has not; ``still`` the clips in which nothing moves. ``empty_text`` is there to be left out, as a broken
-    dataset would.
+    dataset would. With a ``stride`` of n, latents are those of every nth frame.
     """
 
     clips: int = 12
@@ -50,6 +50,7 @@ class Toy:
     still: frozenset[int] = frozenset()
     without: frozenset[str] = frozenset()
     scaling_factor: float = 1.0
+    stride: int = 1
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -59,7 +60,9 @@ class Toy:
     def columns(self) -> dict[str, tuple[Column, ...]]:
         """The artifacts of the clips."""
         grid = self.shape[1:]
-        mean, logvar = (Column(name, "float16", self.shape, "c t h w") for name in ("mean", "logvar"))
+        channels, frames, *cells = self.shape
+        latent = (channels, (frames - 1) // self.stride + 1, *cells)
+        mean, logvar = (Column(name, "float16", latent, "c t h w") for name in ("mean", "logvar"))
         intensity = Column("intensity", "float16", grid, "t h w")
         scores = (Column("mean_intensity", "float32"), Column("moving_share", "float32"))
         found = {
@@ -81,8 +84,8 @@ class Toy:
         pixels = 4 * moving
         heatmap = Normalisation().heatmap(torch.from_numpy(pixels)[None], *self.pixels)[0].numpy()
         values: dict[str, np.ndarray] = {
-            "mean": latent.astype(np.float16),
-            "logvar": rng.normal(-4, 1, self.shape).astype(np.float16),
+            "mean": latent.astype(np.float16)[:, :: self.stride],
+            "logvar": rng.normal(-4, 1, self.shape).astype(np.float16)[:, :: self.stride],
             "heatmap": (heatmap * 255).round().astype(np.uint8),
             "intensity": pixels.astype(np.float16),
             "mean_intensity": np.array(pixels.mean(), np.float32),
@@ -115,7 +118,9 @@ class Toy:
             "heatmaps": heatmaps | {"clips": clips},
             "image": {"encoder": "CellTokens", **asdict(TOKENS), "version": 1, "clips": clips},
         }
-        facts = {"latents": {"scaling_factor": self.scaling_factor}}
+        facts = {
+            "latents": {"scaling_factor": self.scaling_factor} | ({"stride": self.stride} if self.stride > 1 else {})
+        }
         artifacts = {
             name: Artifact(name, identities[name], facts.get(name, {}), {c.name: describe(c) for c in columns})
             for name, columns in self.columns().items()

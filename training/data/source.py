@@ -12,7 +12,7 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.weights import Weights
 from dataset.catalog import Catalog
-from dataset.heatmap import Normalisation, stored_heatmap
+from dataset.heatmap import Normalisation, latent_heatmap, stored_heatmap
 from dataset.identity import text_id
 from dataset.reading import FeatureReader, Sample, TextReader
 from dataset.view import View, count_lacking
@@ -75,8 +75,9 @@ class Source:
         self.weight = view.weight
         self.dataset = Folder(view.dataset)
         self.catalog = Catalog.require(self.dataset)
-        self.normalisation = artifacts.normalisation
         self.names = self._choose(artifacts, view.artifacts, image=image)
+        self.stride = int(self.catalog.artifacts[self.names["latents"]].facts.get("stride", 1))
+        self.normalisation = artifacts.normalisation or self._own_normalisation()
         self.facts = self._facts()
         latents, heatmaps = self.names["latents"], self.names["heatmaps"]
         variance = [c for c in ("logvar",) if c in self.catalog.artifacts[latents].columns]
@@ -120,14 +121,27 @@ class Source:
     def _kind(self, name: str) -> str:
         return self.catalog.artifacts[name].kind if name in self.catalog.artifacts else ""
 
+    def _own_normalisation(self) -> Normalisation | None:
+        """That of the heatmaps, with which they are computed anew if latents compress time; else None."""
+        heatmaps = self.catalog.artifacts[self.names["heatmaps"]]
+        if self.stride == 1:
+            return None
+        if "intensity" not in heatmaps.columns:
+            raise InputError(
+                f"{self.uri}: {self.names['heatmaps']} holds no intensity, of which latents of {self.stride} frames "
+                "need the sum. Compute heatmaps anew, or choose others with --artifacts.heatmaps."
+            )
+        return Normalisation(**heatmaps.identity["normalisation"])
+
     def _facts(self) -> SourceFacts:
         kinds = {kind: self.catalog.artifacts[name] for kind, name in self.names.items()}
         shape = tuple(kinds["latents"].columns["mean"]["shape"])
         grid = tuple(kinds["heatmaps"].columns["heatmap"]["shape"])
-        if grid != shape[1:]:
+        if grid != ((shape[1] - 1) * self.stride + 1, *shape[2:]):
+            frames = f" of {self.stride} frames each after the first" if self.stride > 1 else ""
             raise InputError(
-                f"{self.uri}: heatmaps are {_by(grid)} (t h w), latents {_by(shape[1:])}. Compute heatmaps with the "
-                "cell of the latents, or choose others with --artifacts.heatmaps."
+                f"{self.uri}: heatmaps are {_by(grid)} (t h w), latents {_by(shape[1:])}{frames}. Compute heatmaps "
+                "with the cell of the latents, or choose others with --artifacts.heatmaps."
             )
         identity = {key: value for key, value in kinds["latents"].identity.items() if key != "clips"}
         image = kinds.get("image")
@@ -242,10 +256,14 @@ class Source:
             stored = np.asarray(raw[f"{folder}/heatmap"])
             scale = np.float32(self.catalog.artifacts[folder].columns["heatmap"]["scale"])
             return np.asarray(stored, np.float32) * scale
-        mean, greatest = raw[f"{folder}/intensity"], raw.get(f"{folder}/intensity_max")
-        heatmap: np.ndarray = stored_heatmap(
-            self.normalisation, mean[None], None if greatest is None else greatest[None], *self.facts.pixels
-        )[0].numpy()
+        mean, greatest = raw[f"{folder}/intensity"][None], raw.get(f"{folder}/intensity_max")
+        greatest = None if greatest is None else greatest[None]
+        if self.stride > 1:
+            rate = np.array([raw["fps"]])  # before the cap, since it is of motion
+            maps = latent_heatmap(self.normalisation, mean, greatest, self.facts.pixels, self.stride, rate)
+        else:
+            maps = stored_heatmap(self.normalisation, mean, greatest, *self.facts.pixels)
+        heatmap: np.ndarray = maps[0].numpy()
         return heatmap
 
     def _states(self, key: str) -> np.ndarray:

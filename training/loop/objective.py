@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from diffusion.process import Process
 from diffusion.weighting import LossTerms, Weighting
-from models.video_model import predict
+from models.video_model import predict, unwrap
 from training.data.batch import Batch
 
 
@@ -19,11 +19,13 @@ class Objective:
     weighting: Weighting
 
     def errors(self, network: nn.Module, batch: Batch) -> Float[Tensor, "b c t h w"]:
-        """Target minus prediction for the batch's noise and times, float32."""
+        """Target minus prediction for the batch's noise and times, float32, without frames that the image gives."""
         noised = self.process.noised(batch.latents, batch.noise, batch.timestep)
         target = self.process.target(batch.latents, batch.noise, batch.timestep)
-        return target - predict(network, noised, batch.timestep, batch.conditions).float()
+        error = target - predict(network, noised, batch.timestep, batch.conditions).float()
+        return error[:, :, unwrap(network).given_frames :]
 
     def __call__(self, network: nn.Module, batch: Batch) -> LossTerms:
         """The loss of each clip."""
-        return self.weighting(self.errors(network, batch), batch.heatmap, batch.latents)
+        given = unwrap(network).given_frames
+        return self.weighting(self.errors(network, batch), batch.heatmap[:, given:], batch.latents[:, :, given:])

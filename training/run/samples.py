@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from base.storage.folder import Folder
 from diffusion.sampling import Conditions, draw_noise, sample, to_frames
 from media.video_file import encode_video
-from models.video_model import predict
+from models.video_model import predict, with_given_frames
 from training.data.batch import Batch, collate
 from training.data.draws import draw
 from training.data.order import make_order
@@ -80,7 +80,7 @@ class Sampler:
         image = {
             name: value for name, value in batch.conditions.items() if name.startswith("image") and value is not None
         }
-        return sample(
+        sampled = sample(
             partial(predict, network),
             self.config.schedule,
             Conditions(batch.text, empty, batch.fps, image),
@@ -88,6 +88,7 @@ class Sampler:
             self.config.samples.sampling(),
             passes,
         )
+        return with_given_frames(network, sampled, image)
 
 
 class Passes:

@@ -15,6 +15,7 @@ from base.errors import NotFinite
 from dataset.identity import digest
 from diffusion.motion_focal import MotionFocal
 from diffusion.process import Process
+from models.video_model import unwrap
 from training.data.batch import Batch, collate
 from training.data.draws import Draws
 from training.data.order import Place
@@ -107,7 +108,8 @@ def measure(
         on_device = batch.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             squared = objective.errors(network, on_device) ** 2
-        sums.append(_sums(squared, on_device.heatmap > options.threshold).cpu())
+        predicted = on_device.heatmap[:, unwrap(network).given_frames :]
+        sums.append(_sums(squared, predicted > options.threshold).cpu())
         if time.monotonic() - last_line > _SECONDS_BETWEEN_LINES:
             last_line = time.monotonic()
             report(f"{sum(map(len, sums)):,} of {total:,} predictions")

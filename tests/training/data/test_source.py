@@ -5,7 +5,7 @@ import pytest
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from dataset.heatmap import Normalisation
+from dataset.heatmap import Normalisation, latent_heatmap
 from dataset.parts.tables import part_names
 from dataset.view import View
 from tests.training.datasets import Toy, caption_of, write_toy
@@ -41,6 +41,26 @@ def test_the_heatmap_can_be_computed_anew_from_the_intensity(toy_dataset: Folder
     assert moving.any()
     assert lit[moving].min() >= stored[moving].max() - 1 / 255
     assert Normalisation(fraction=0.05).scale(64, 64) < Normalisation().scale(64, 64)
+
+
+def test_latents_that_compress_time_get_the_motion_of_their_frames(tmp_path: Path) -> None:
+    """By the heatmaps' own normalisation, or another; at the clip's rate, whatever the network is told."""
+    toy = Toy(shape=(4, 9, 8, 8), stride=4)
+    data = write_toy(Folder(str(tmp_path)), toy).uri
+    own = Source(data, Artifacts(), fps_max=4.0)
+    sample, cells = own.read(Place(0, 1)), toy.values(1)["intensity"][None]
+    expected = latent_heatmap(Normalisation(), cells, None, toy.pixels, 4, np.array([9.0]))[0].numpy()
+    assert own.facts.shape == (4, 3, 8, 8)
+    np.testing.assert_allclose(sample["heatmap"], expected, atol=1e-6)
+    assert sample["heatmap"][1:].max() > 0.5
+    lit = Source(data, Artifacts(normalisation=Normalisation(fraction=0.02))).read(Place(0, 1))["heatmap"]
+    assert (lit[1:] > expected[1:]).any()
+
+
+def test_heatmaps_that_latents_do_not_divide(tmp_path: Path) -> None:
+    data = write_toy(Folder(str(tmp_path)), Toy(shape=(4, 8, 8, 8), stride=3))
+    with pytest.raises(InputError, match="heatmaps are 8 x 8 x 8 .t h w., latents 3 x 8 x 8 of 3 frames each after"):
+        Source(data.uri, Artifacts())
 
 
 def test_a_saved_view_restricts_the_clips(toy_dataset: Folder, tmp_path: Path) -> None:

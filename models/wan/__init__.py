@@ -1,0 +1,1 @@
+"""Wan: diffusers' WanTransformer3DModel as a backbone."""
