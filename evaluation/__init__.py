@@ -1,0 +1,1 @@
+"""Evaluation of finished models: so far the statistics of votes."""
