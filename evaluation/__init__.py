@@ -1,1 +1,1 @@
-"""Evaluation of finished models: so far the statistics of votes."""
+"""Evaluation of finished models: statistics, and the human study that compares two models by votes."""
