@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ROWS = (
     ("infra",),
+    ("evaluation",),
     ("pipeline", "training", "serving"),
     ("models",),
     ("dataset", "diffusion", "media"),
@@ -18,6 +19,7 @@ ROWS = (
 )
 ABOUT = {
     "infra": "the motif command, demo",
+    "evaluation": "models compared by raters",
     "pipeline": "videos in, dataset out",
     "training": "dataset in, model out",
     "serving": "model in, HTTP out",

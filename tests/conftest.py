@@ -16,7 +16,8 @@ import tests.typecheck  # noqa: F401 - the hook below finds it by its name
 
 # Before anything of ours is imported: jaxtyping then checks every annotated shape with beartype.
 _HOOK = install_import_hook(
-    ["base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving"], "tests.typecheck.checked"
+    ["base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "evaluation"],
+    "tests.typecheck.checked",
 )
 
 import pytest  # noqa: E402

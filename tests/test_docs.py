@@ -163,7 +163,7 @@ def test_every_error_class_is_in_the_docs() -> None:
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
-    pages = ("training", "serving", "operations", "cluster", "scale")
+    pages = ("training", "serving", "evaluation", "operations", "cluster", "scale")
     for page in ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in pages)):
         named = re.findall(r"`((?:\w+/)+[\w.]*)`|\]\((\w[\w/.]+)\)", (ROOT / page).read_text())
         for name in {first or second for first, second in named}:

@@ -14,7 +14,7 @@ from base.storage.folder import Folder
 from tests.conftest import ROOT
 from tests.training.datasets import Toy, write_toy
 
-ROOMS = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "infra")
+ROOMS = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "evaluation", "infra")
 PAGES = ("docs/architecture.md", "docs/extending.md")
 
 

@@ -13,7 +13,19 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "infra", "benchmarks")
+PACKAGES = (
+    "base",
+    "media",
+    "diffusion",
+    "models",
+    "dataset",
+    "pipeline",
+    "training",
+    "serving",
+    "evaluation",
+    "infra",
+    "benchmarks",
+)
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 RAY = {
     "base/ray_metrics.py",

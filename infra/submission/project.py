@@ -9,7 +9,7 @@ from pathlib import Path
 from base.errors import InputError
 from base.storage.uri import is_remote
 
-PACKAGES = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "infra")
+PACKAGES = ("base", "media", "diffusion", "models", "dataset", "pipeline", "training", "serving", "evaluation", "infra")
 _ROOT = Path(__file__).parents[2]
 _MOST_BYTES = 100 << 20  # of a package; more is data
 
