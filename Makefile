@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes: one for all tests that share the Ray cluster, so that there is one, and one for the others.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-.PHONY: demo test test-all lint lock audit clean
+.PHONY: bench-gpu demo test test-all lint lock audit clean
 
 demo: .venv/.ready
 	$(BIN)/motif demo --out demo
@@ -14,6 +14,10 @@ test: .venv/.ready lint
 
 test-all: .venv/.ready lint
 	$(PYTEST) -m "not gpu"
+
+# All figures of this machine's GPU, kept in benchmarks/results.
+bench-gpu: .venv/.ready
+	$(BIN)/python -m benchmarks.gpu --save
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

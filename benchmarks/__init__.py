@@ -1,6 +1,7 @@
 """Measurements, peer and ours in the same run; each file is a program that ends in one JSON line.
 
     python -m benchmarks.decode CLIPS_FOLDER      against decord and torchvision, a processor second
+    python -m benchmarks.gpu                      all that need a CUDA device, under ten minutes: `make bench-gpu`
     python -m benchmarks.graph                    Ray's graph against a plain loop
     python -m benchmarks.heatmap                  the moving area against true flow
     python -m benchmarks.large_dataset            commands over 100,000 clips in 2,000 parts

@@ -1,7 +1,7 @@
 """Featurizing on a GPU: batched mixed-precision RAFT against torchvision's pair by pair, and GPU-hours a million clips.
 
     python -m benchmarks.raft_gpu [--weights FILE] [--save]
-    python -m benchmarks.raft_gpu --device cpu --pairs 2 --height 128 --width 128     does the code run?
+    python -m benchmarks.raft_gpu --device cpu --pairs 2 --height 128 --width 128 --small     does the code run?
 
 Needs torch, torchvision, numpy, einops, jaxtyping, OpenCV and pyarrow; no Ray. The VAE is timed where diffusers is
 there; the text tower where open_clip is, else in transformers' form of the same size. Weights are random where none
@@ -15,7 +15,7 @@ Both take uint8 frames on the host's side and leave the flow on the device. Clip
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -44,6 +44,18 @@ class Bench:
     height: int
     width: int
     rounds: int
+    small: bool = False
+    """One update of the flow, a narrow autoencoder on two frames, a small text tower: their seconds say nothing."""
+
+    @property
+    def captions(self) -> int:
+        """In one forward pass of the text tower."""
+        return 2 if self.small else CAPTIONS
+
+    @property
+    def updates(self) -> int:
+        """Of the flow."""
+        return 1 if self.small else 12
 
     @property
     def precision(self) -> Literal["float16", "float32"]:
@@ -92,20 +104,22 @@ def load_models(bench: Bench, weights: Path | None) -> tuple[RaftFlow, torch.nn.
     peer = raft_large(weights=None)
     if weights is not None:
         peer.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    config = Raft() if bench.device.type == "cuda" else Raft(precision=bench.precision, clips_a_batch=1)
+    config = Raft(updates=bench.updates)
+    if bench.device.type != "cuda":
+        config = replace(config, precision=bench.precision, clips_a_batch=1)
     ours = RaftFlow(config, peer.state_dict(), bench.device)
     return ours, peer.eval().requires_grad_(False).to(bench.device)
 
 
 @torch.inference_mode()
-def pair_by_pair(model: torch.nn.Module, clips: Tensor, device: torch.device) -> Tensor:
+def pair_by_pair(model: torch.nn.Module, clips: Tensor, bench: Bench) -> Tensor:
     """Flow ``[n t-1 2 h w]`` as torchvision's documentation computes it."""
     flows = []
     for clip in clips:
         images = clip.permute(0, 3, 1, 2)
         for first, second in zip(images[:-1, None], images[1:, None], strict=True):
-            pair = (image.to(device).float() / 127.5 - 1 for image in (first, second))
-            flows.append(model(*pair, num_flow_updates=12)[-1])
+            pair = (image.to(bench.device).float() / 127.5 - 1 for image in (first, second))
+            flows.append(model(*pair, num_flow_updates=bench.updates)[-1])
     return torch.cat(flows).view(len(clips), -1, *flows[0].shape[1:])
 
 
@@ -113,7 +127,7 @@ def measure_raft(bench: Bench, weights: Path | None) -> dict[str, Any]:
     """Pairs a second of both, in turn, and how far their flows differ."""
     clips = make_clips(bench)
     ours, peer = load_models(bench, weights)
-    functions = {"ours": lambda: ours(clips), "torchvision": lambda: pair_by_pair(peer, clips, bench.device)}
+    functions = {"ours": lambda: ours(clips), "torchvision": lambda: pair_by_pair(peer, clips, bench)}
     flows = {name: function() for name, function in functions.items()}  # the first call warms up
     difference = (flows["ours"] - flows["torchvision"]).norm(dim=2)
     bench.wait()
@@ -139,10 +153,11 @@ def vae_seconds(bench: Bench) -> float | str:
     try:
         from models.encoders.autoencoder import Autoencoder, base_config
 
-        encoder = Autoencoder.new(base_config(), bench.device, bench.dtype)
+        config = base_config((32, 32, 32, 32)) if bench.small else base_config()
+        encoder = Autoencoder.new(config, bench.device, bench.dtype)
     except ImportError as error:
         return f"not measured: {error}"
-    images = torch.rand(FRAMES, 3, bench.height, bench.width) * 2 - 1
+    images = torch.rand(2 if bench.small else FRAMES, 3, bench.height, bench.width) * 2 - 1
     return bench.seconds(lambda: encoder.posterior(images))
 
 
@@ -151,9 +166,14 @@ def text_seconds(bench: Bench) -> tuple[float | str, str]:
     try:
         from models.encoders.text import ClipText
 
-        tower = ClipText("ViT-H-14").eval().requires_grad_(False).to(bench.device, bench.dtype)
-        tokens = tower.tokens(["a person in a red coat walks past a shop"] * CAPTIONS)
-        return bench.seconds(lambda: tower(tokens)) / CAPTIONS, "open_clip"
+        tower = (
+            ClipText("ViT-B-32" if bench.small else "ViT-H-14")
+            .eval()
+            .requires_grad_(False)
+            .to(bench.device, bench.dtype)
+        )
+        tokens = tower.tokens(["a person in a red coat walks past a shop"] * bench.captions)
+        return bench.seconds(lambda: tower(tokens)) / bench.captions, "open_clip"
     except ImportError as missing:
         try:
             from transformers import CLIPTextConfig, CLIPTextModel
@@ -169,9 +189,9 @@ def text_seconds(bench: Bench) -> tuple[float | str, str]:
         projection_dim=1024,
     )
     model = CLIPTextModel(config).eval().requires_grad_(False).to(bench.device, bench.dtype)
-    ids = torch.randint(1, config.vocab_size, (CAPTIONS, 77), device=bench.device)
+    ids = torch.randint(1, config.vocab_size, (bench.captions, 77), device=bench.device)
     with torch.inference_mode():
-        return bench.seconds(lambda: model(input_ids=ids)) / CAPTIONS, "transformers"
+        return bench.seconds(lambda: model(input_ids=ids)) / bench.captions, "transformers"
 
 
 def per_clip(bench: Bench, raft_s: float) -> dict[str, Any]:
@@ -197,13 +217,14 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=320)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--small", action="store_true", help="small models, and one update of the flow")
     parser.add_argument("--weights", type=Path, help="torchvision's raft_large .pth; random without")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         report("raft_gpu", {"skipped": "needs a CUDA device"}, {})
         return
     device = torch.device(options.device)
-    bench = Bench(device, options.pairs, options.height, options.width, options.rounds)
+    bench = Bench(device, options.pairs, options.height, options.width, options.rounds, options.small)
     started = time.perf_counter()
     figures = measure_raft(bench, options.weights)
     figures |= per_clip(bench, figures.pop("raft_s_a_clip"))

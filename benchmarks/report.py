@@ -4,17 +4,24 @@ import argparse
 import json
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+RESULTS = Path(__file__).parent / "results"
+
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
     """The command line of a benchmark, described by its module's docstring; each takes ``--save``."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", action="store_true", help="keep the result in benchmarks/results")
+    layout = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=doc, formatter_class=layout, parents=[_saving()])
+
+
+def _saving() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    explained = "keep the result in benchmarks/results, or in FOLDER"
+    parser.add_argument("--save", nargs="?", type=Path, const=RESULTS, metavar="FOLDER", help=explained)
     return parser
 
 
@@ -38,8 +45,8 @@ def report(name: str, figures: dict[str, Any], goals: dict[str, bool]) -> None:
     """Print the result as one JSON line; with ``--save`` also keep it in benchmarks/results."""
     machine = f"{platform.machine()}, Python {platform.python_version()}"
     line = json.dumps({"benchmark": name, **figures, "goals_met": goals, "machine": machine})
-    if "--save" in sys.argv:
-        folder = Path(__file__).parent / "results"
-        folder.mkdir(exist_ok=True)
+    folder = _saving().parse_known_args()[0].save
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.json").write_text(line + "\n")
     print(line)

@@ -115,12 +115,23 @@ class Schedule(Process):
 
         return DiffusersSolver(self, options)
 
+    @cached_property
+    def _on_devices(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        """Copies of a and s, by device."""
+        return {}
+
+    def _tables(self, device: torch.device) -> tuple[Float[Tensor, " steps"], Float[Tensor, " steps"]]:
+        """Both tables, a and s, on a device; copied there once."""
+        if device not in self._on_devices:
+            self._on_devices[device] = (self.alphas_cumprod.to(device), self.x0_scale.to(device))
+        return self._on_devices[device]
+
     def _at(self, timestep: Int[Tensor, " b"], like: Tensor) -> tuple[Tensor, Tensor]:
-        alphas = _spread(self.alphas_cumprod, timestep, like)
+        alphas = _spread(self._tables(like.device)[0], timestep, like)
         return alphas.sqrt(), (1 - alphas).sqrt()
 
     def _scaled(self, x0: Tensor, timestep: Int[Tensor, " b"]) -> Tensor:
-        return x0 if self.rescale == 1 else x0 * _spread(self.x0_scale, timestep, x0)
+        return x0 if self.rescale == 1 else x0 * _spread(self._tables(x0.device)[1], timestep, x0)
 
     def scheduler_config(self) -> dict[str, Any]:
         """The same schedule as a config of diffusers' schedulers, which do not support the rescale."""
@@ -141,7 +152,7 @@ class Schedule(Process):
 
 def _spread(table: Float[Tensor, " steps"], timestep: Int[Tensor, " b"], like: Tensor) -> Float[Tensor, "b 1 1 1 1"]:
     """The values of a table at each sample's step, broadcastable to ``like``."""
-    return table.to(like.device)[timestep].view(-1, 1, 1, 1, 1).to(like.dtype)
+    return table[timestep].view(-1, 1, 1, 1, 1).to(like.dtype)
 
 
 def check_terminal_noise(schedule: Schedule, spacing: Literal["leading", "trailing"]) -> None:

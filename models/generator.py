@@ -27,6 +27,7 @@ from models.encoders.registry import (
     open_text_encoder,
 )
 from models.folder import find_part, load_facts, load_network
+from models.kept_conditions import conditions_kept
 from models.video_model import VideoModel, predict, with_given_frames
 
 Precision = Literal["float32", "bfloat16"]
@@ -147,7 +148,8 @@ class Generator:
         )
         shape = (self.network.latent_channels, frames, self.facts.height, self.facts.width)
         noise = draw_noise(shape, [request.seed for request in requests], options.steps if options.eta else 0)
-        latents = sample(self._predict, self.facts.schedule, given, noise, options, on_step)
+        with conditions_kept(self.network):
+            latents = sample(self._predict, self.facts.schedule, given, noise, options, on_step)
         latents = with_given_frames(self.network, latents, condition)
         return np.concatenate([to_frames(self.space.decode(one), frames) for one in torch.split(latents, 1)])
 

@@ -61,6 +61,13 @@ class VideoModel(nn.Module, ABC):
         """The modules that gradient checkpointing recomputes, each as a whole; not nested."""
         return self.sharded_units()
 
+    def condition_units(self) -> Iterator[nn.Module]:
+        """The modules whose one input depends on text and image tokens alone; called once a pass, without side effects.
+
+        Their output is the same in every step of sampling: see :mod:`models.kept_conditions`.
+        """
+        return iter(())
+
     @classmethod
     def from_config(cls, config: Any, **options: Any) -> "VideoModel":
         """A new network with this config, as in diffusers."""

@@ -176,6 +176,15 @@ class VideoUNet(VideoModel, UNet3DConditionModel):  # type: ignore[misc]
         """Residual blocks and transformers."""
         return (module for module in self.modules() if isinstance(module, RECOMPUTED))
 
+    def condition_units(self) -> Iterator[nn.Module]:
+        """The resampler, and the keys and values of cross-attention."""
+        if self.resampler is not None:
+            yield self.resampler
+        for module in self.modules():
+            if isinstance(module, Transformer2DModel):
+                for block in module.transformer_blocks:
+                    yield from (block.attn2.to_k, block.attn2.to_v)
+
     def sharded_units(self) -> Iterator[nn.Module]:
         """The blocks of each level."""
         yield from (*self.down_blocks, self.mid_block, *self.up_blocks)

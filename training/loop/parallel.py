@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from models.video_model import VideoModel
 
@@ -26,13 +27,12 @@ class World:
         """Whether this worker writes for all."""
         return self.rank == 0
 
-    def mean(self, values: list[float]) -> list[float]:
-        """The mean of each value over all workers; they must all have the same number of clips."""
-        if self.size == 1:
-            return values
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(tensor)
-        return [float(value) for value in tensor / self.size]
+    def mean(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The mean of each value over all workers, float64, on the device; all must have the same number of clips."""
+        total = values.double()
+        if self.size > 1:
+            dist.all_reduce(total)
+        return total / self.size
 
     def share(self, value: Any) -> Any:
         """Broadcast the first worker's value to all workers."""

@@ -24,22 +24,27 @@ class Meter:
     clips: int
     share: float
     clip_flops: int = 0
-    started: float = 0.0
-    waited: float = 0.0
+    begun: deque[tuple[float, float]] = field(default_factory=deque)
+    """Of each step that is not read yet: when it began, and how long it waited for its data."""
+    last: float = -math.inf
+    """When the step before was read."""
 
     def next(self, steps: Iterator[StepData]) -> StepData:
         """Start a step and return its data, timing the wait."""
-        self.started = time.perf_counter()
+        started = time.perf_counter()
         data = next(steps)
-        self.waited = time.perf_counter() - self.started
+        self.begun.append((started, time.perf_counter() - started))
         return data
 
     def read(self) -> dict[str, float]:
-        """The step since :meth:`next`. ``mfu`` only if the device's peak is known."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # the optimiser's kernels may still be running
-        seconds = time.perf_counter() - self.started
-        values = {"seconds": seconds, "data_wait": self.waited, "clips_per_s": self.clips / seconds}
+        """The oldest step that is not read yet, which has just been computed. ``mfu`` only if the peak is known.
+
+        Its seconds begin at :meth:`next`, or when the step before was read if that was later.
+        """
+        started, waited = self.begun.popleft()
+        seconds = time.perf_counter() - max(started, self.last)
+        self.last = time.perf_counter()
+        values = {"seconds": seconds, "data_wait": waited, "clips_per_s": self.clips / seconds}
         if self.device.type == "cuda":
             values["memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 1e9
             if peak := peak_flops(self.device):

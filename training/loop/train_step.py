@@ -1,15 +1,21 @@
-"""One training step: forward, backward, a check, the optimiser's step, the moving average."""
+"""One training step: forward, backward, a check, the optimiser's step, the moving average.
 
+Up to the optimiser's step nothing makes the host wait for a GPU (tests/training/loop/test_host_waits.py).
+"""
+
+import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from base.errors import NotFinite
 from training.data.draws import layer_seed
 from training.data.loader import StepData
 from training.loop.objective import Objective
-from training.loop.optimiser import Ema, Optimiser
+from training.loop.optimiser import Ema, Optimiser, step_if
 from training.loop.parallel import World, no_gradient_sync
 
 
@@ -37,6 +43,37 @@ class StepResult:
 
 
 @dataclass(frozen=True)
+class LaunchedStep:
+    """A step that the device may still be computing; its figures are on their way to the host."""
+
+    data: StepData
+    names: list[str]
+    figures: Float[Tensor, " n"]
+    """On the host: the loss, the terms of ``names``, the gradient norm; float64."""
+    lr: float
+    ready: torch.cuda.Event | None
+    """Until then ``figures`` are not valid."""
+
+    def read(self) -> StepResult:
+        """Wait for the step. Raises NotFinite if loss or gradient is not finite; it was then not applied."""
+        if self.ready is not None:
+            self.ready.synchronize()
+        loss, *terms, norm = self.figures.tolist()
+        result = StepResult(loss, dict(zip(self.names, terms, strict=True)), norm, self.lr)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise NotFinite(self._describe(result))
+        return result
+
+    def _describe(self, result: StepResult) -> str:
+        clips = [clip for part in self.data.micro_batches for clip in part.clip_ids]
+        return (
+            f"step {self.data.step}: the loss is {result.loss:g} and the gradient norm {result.grad_norm:g}. This step "
+            f"was not applied, and the last checkpoint is valid. This worker had clips {', '.join(clips[:3])} ... . "
+            "Continue from it with a lower --optimiser.lr, or with --hardware.precision float32."
+        )
+
+
+@dataclass(frozen=True)
 class TrainStep:
     """Computes steps. ``half`` runs the network under bfloat16 autocast."""
 
@@ -49,24 +86,36 @@ class TrainStep:
 
     def step(self, data: StepData) -> StepResult:
         """One step on this worker's data. Raises NotFinite, without any update, if loss or gradient is not finite."""
+        return self.launch(data).read()
+
+    def launch(self, data: StepData) -> LaunchedStep:
+        """Begin a step; on a GPU, return before it is computed. A step that is not finite updates nothing.
+
+        (A fused optimiser does not update the weights then, but the moving average follows them all the same.)
+        """
         network, optimiser = self.state.network, self.state.optimiser
         names, means = self._gradients(data)
         norm = nn.utils.clip_grad_norm_(network.parameters(), self.options.clip_norm)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-        loss, *terms = self.world.mean([float(value) for value in means])
-        result = StepResult(loss, dict(zip(names, terms, strict=True)), float(norm), self.options.rate(data.step))
-        if not all(torch.isfinite(torch.tensor([loss, result.grad_norm]))):
-            optimiser.zero_grad(set_to_none=True)
-            raise NotFinite(self._describe(data, result))
+        figures = torch.cat([self.world.mean(means), norm.double()[None]])
+        rate = self.options.rate(data.step)
         for group in optimiser.param_groups:
-            group["lr"] = result.lr
-        optimiser.step()
+            group["lr"] = rate
+        applied = step_if(optimiser, figures[0].isfinite() & figures[-1].isfinite())
         optimiser.zero_grad(set_to_none=True)
-        if self.state.ema:
+        if self.state.ema and applied:
             self.state.ema.update(network.parameters(), data.step)
-        return result
+        return LaunchedStep(data, names, figures.to("cpu", non_blocking=True), rate, self._event())
 
-    def _gradients(self, data: StepData) -> tuple[list[str], torch.Tensor]:
+    def _event(self) -> torch.cuda.Event | None:
+        """What the device has been given so far, to wait for."""
+        if self.world.device.type != "cuda":
+            return None
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.world.device))
+        return event
+
+    def _gradients(self, data: StepData) -> tuple[list[str], Tensor]:
         """Accumulate the gradients of all micro-batches; returns the terms' names, and means of loss and terms."""
         sums = torch.zeros((), device=self.world.device)
         names: list[str] = []
@@ -77,17 +126,9 @@ class TrainStep:
             # Dropout uses the global generator, whose state must not depend on earlier steps.
             torch.manual_seed(layer_seed(self.seed, data.step, self.world.rank, number))
             with no_gradient_sync(self.state.network, skip=number < len(parts) - 1):
-                with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.half):
+                with torch.autocast(self.world.device.type, torch.bfloat16) if self.half else nullcontext():
                     terms = self.objective(self.state.network, batch)
                 torch.autograd.backward(terms.total.sum() / clips)
             names = list(terms.terms)
             sums = sums + torch.stack([t.detach().sum() for t in (terms.total, *terms.terms.values())]) / clips
         return names, sums
-
-    def _describe(self, data: StepData, result: StepResult) -> str:
-        clips = [clip for part in data.micro_batches for clip in part.clip_ids]
-        return (
-            f"step {data.step}: the loss is {result.loss:g} and the gradient norm {result.grad_norm:g}. This step "
-            f"was not applied, and the last checkpoint is valid. This worker had clips {', '.join(clips[:3])} ... . "
-            "Continue from it with a lower --optimiser.lr, or with --hardware.precision float32."
-        )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from base.storage.folder import Folder
 from diffusion.sampling import Conditions, draw_noise, sample, to_frames
 from media.video_file import encode_video
+from models.kept_conditions import conditions_kept
 from models.video_model import predict, with_given_frames
 from training.data.batch import Batch, collate
 from training.data.draws import draw
@@ -56,6 +57,7 @@ class Sampler:
                 stack.enter_context(state.ema.swapped(network.parameters()))
             half = self.config.hardware.precision == "bfloat16"
             stack.enter_context(torch.autocast(self.world.device.type, torch.bfloat16, enabled=half))
+            stack.enter_context(conditions_kept(network))
             latents = self._sample(network, batch.to(self.world.device), Passes(title, self.report))
         network.train()
         if self.space:

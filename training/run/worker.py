@@ -71,7 +71,8 @@ class Worker:
         objective = Objective(config.schedule, config.loss)
         train_step = TrainStep(self.state, objective, config.optimiser, self.world, config.seed, self.half)
         cost = flops(unwrap(self.state.network), self.sources[0].facts.shapes) if peak_flops(device) else 0
-        return TrainLoop(train_step, Meter(device, config.batch, 1 / self.world.size, cost), start, config.steps)
+        meter = Meter(device, config.batch, 1 / self.world.size, cost)
+        return TrainLoop(train_step, meter, start, config.steps, ahead=int(device.type == "cuda"))
 
     def run(self) -> Progress:
         """Run all remaining steps. However this ends, the last checkpoint is kept."""
@@ -109,10 +110,10 @@ class Worker:
 
     def _log(self, trackers: Sequence[Tracker], data: StepData, result: StepResult) -> None:
         """A step's line for the user and its values for the trackers."""
+        speed = self.loop.meter.read()
         if not trackers:
             return
         self.lock.check()
-        speed = self.loop.meter.read()
         for tracker in trackers:
             tracker.log(data.step, result.metrics() | {"epoch": data.epoch} | speed)
         terms = "".join(f"  {name} {value:.4f}" for name, value in result.terms.items())

@@ -1,0 +1,53 @@
+"""`make bench-gpu` at toy size on a CPU: that it works, not what it measures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def python(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *args], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_each_benchmark_ends_in_a_line_and_a_file(tmp_path: Path) -> None:
+    done = python("-m", "benchmarks.gpu", "--device", "cpu", "--toy", "--save", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"benchmark"')]
+    assert [line["benchmark"] for line in lines] == ["raft_gpu", "train_gpu", "generation"]
+    assert [json.loads((tmp_path / f"{line['benchmark']}.json").read_text()) for line in lines] == lines
+    assert lines[0]["mean_difference_px"] < 0.01
+    assert [way["way"] for way in lines[1]["ways"]] == ["reference style", "recomputed", "kept"]
+
+
+def test_one_that_fails_has_a_line_that_says_so() -> None:
+    call = "from benchmarks.gpu import run; print(run('not_there', [], None, 60))"
+    line, ended = python("-c", call).stdout.splitlines()
+    assert json.loads(line) == {"benchmark": "not_there", "failed": "ended with status 1; its error is above"}
+    assert ended == "False"
+
+
+def test_one_that_takes_too_long_is_ended() -> None:
+    call = "from benchmarks.gpu import run; print(run('gpu', ['--help'], None, 0.0))"
+    assert python("-c", call).stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--toy"], "--toy and --device cpu belong together"),
+        (["--device", "cpu"], "--toy and --device cpu belong together"),
+        (["--device", "cpu", "--toy", "--save"], "--save with --toy: give another folder"),
+    ],
+)
+def test_sizes_that_say_nothing_are_refused(options: list[str], message: str) -> None:
+    done = python("-m", "benchmarks.gpu", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
