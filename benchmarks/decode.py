@@ -23,6 +23,7 @@ import decord
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from benchmarks.clips import plan_clips
@@ -44,14 +45,20 @@ def frame_numbers(clip: dict[str, Any]) -> list[int]:
     return [clip["first"] + i * clip["stride"] for i in range(count)]
 
 
-def usual(clip: dict[str, Any], shape: ClipShape) -> torch.Tensor:
+def all_usual(clips: list[dict[str, Any]], shape: ClipShape) -> list[Tensor]:
+    """Several clips, loaded the usual way."""
+    return [usual(clip, shape) for clip in clips]
+
+
+def usual(clip: dict[str, Any], shape: ClipShape) -> Tensor:
     """The clip as float ``[t 3 h w]`` in 0 to 1, the way most training code loads it."""
     reader = decord.VideoReader(clip["uri"], ctx=decord.cpu(0), num_threads=1)
     frames = torch.from_numpy(reader.get_batch(frame_numbers(clip)).asnumpy())
     frames = frames.permute(0, 3, 1, 2).float() / 255
     scaled = place((frames.shape[2], frames.shape[3]), 1.0, 0, (shape.height, shape.width)).scaled
     frames = transforms.resize(frames, list(scaled), antialias=True)
-    return transforms.center_crop(frames, [shape.height, shape.width])
+    cropped: Tensor = transforms.center_crop(frames, [shape.height, shape.width])
+    return cropped
 
 
 def refusal(clip: dict[str, Any], shape: ClipShape) -> str | None:
@@ -92,7 +99,7 @@ def measure(videos: dict[str, pa.Table], rounds: int, shape: ClipShape, worker: 
         for name, clips in videos.items():
             rows = clips.to_pylist()
             mine = rate(len(rows), partial(ours, clips, worker, shape), cpu_seconds)
-            peer = rate(len(rows), lambda rows=rows: [usual(row, shape) for row in rows], cpu_seconds)
+            peer = rate(len(rows), partial(all_usual, rows, shape), cpu_seconds)
             speeds[name].append((mine, peer))
             print(f"{name:28} {mine:6.1f} {peer:6.1f} clips a CPU second, {mine / peer:.2f}", flush=True)
     return speeds

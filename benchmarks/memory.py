@@ -28,7 +28,8 @@ from media.video_file import encode_video
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.motion.flow import Dis
 from pipeline.recipes import sprites
-from pipeline.run.run import Job, Run
+from pipeline.run.job import Job
+from pipeline.run.run import Run
 from pipeline.sprites.files import FPS
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World, draw_scene, move

@@ -35,7 +35,8 @@ from pipeline.planning.artifacts import choose_targets
 from pipeline.planning.plan import Planner
 from pipeline.planning.sinks import DryRun
 from pipeline.recipes import Preprocess, sprites
-from pipeline.run.run import Job, Run
+from pipeline.run.job import Job
+from pipeline.run.run import Run
 
 WRITTEN_SHARE = 0.9
 SOURCES_A_PART = 256  # what a probe task writes

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.report import alternate, arguments, rate, report
 from pipeline.motion.raft import Raft, RaftFlow
@@ -127,7 +127,10 @@ def measure_raft(bench: Bench, weights: Path | None) -> dict[str, Any]:
     """Pairs a second of both, in turn, and how far their flows differ."""
     clips = make_clips(bench)
     ours, peer = load_models(bench, weights)
-    functions = {"ours": lambda: ours(clips), "torchvision": lambda: pair_by_pair(peer, clips, bench)}
+    functions: dict[str, Callable[[], Tensor]] = {
+        "ours": lambda: ours(clips),
+        "torchvision": lambda: pair_by_pair(peer, clips, bench),
+    }
     flows = {name: function() for name, function in functions.items()}  # the first call warms up
     difference = (flows["ours"] - flows["torchvision"]).norm(dim=2)
     bench.wait()
@@ -188,7 +191,8 @@ def text_seconds(bench: Bench) -> tuple[float | str, str]:
         hidden_act="gelu",
         projection_dim=1024,
     )
-    model = CLIPTextModel(config).eval().requires_grad_(False).to(bench.device, bench.dtype)
+    model: nn.Module = CLIPTextModel(config)
+    model = model.eval().requires_grad_(False).to(bench.device, bench.dtype)
     ids = torch.randint(1, config.vocab_size, (bench.captions, 77), device=bench.device)
     with torch.inference_mode():
         return bench.seconds(lambda: model(input_ids=ids)) / bench.captions, "transformers"

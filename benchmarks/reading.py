@@ -186,7 +186,7 @@ def main() -> None:
     for compression in ("none", "lz4", "zstd"):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            write_all(root, StoreOptions(128, StoreOptions().clips_a_row_group, compression))  # type: ignore[arg-type]
+            write_all(root, StoreOptions(128, StoreOptions().clips_a_row_group, compression))
             speeds = alternate({name: partial(speed, reader, root) for name, reader in readers.items()}, ROUNDS)
             size = sum(path.stat().st_size for path in (root / "ours").rglob("*.parquet"))
         ratios = {f"ours_to_{name}": round(speeds["ours"] / speeds[name], 2) for name in speeds if name != "ours"}

@@ -5,7 +5,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def _saving() -> argparse.ArgumentParser:
     return parser
 
 
-def alternate(functions: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+def alternate(functions: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """Median of what each function returns over ``rounds``, run in turn so that drift of the machine hits all alike."""
     values: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):

@@ -96,7 +96,7 @@ class Timed:
 
     def __init__(self, phases: Phases) -> None:
         self.phases = phases
-        self.inner = RayExecutor(RECIPE.resources)
+        self.inner = RayExecutor(RECIPE.resources, "simulated")
         self.stage_seconds = self.inner.stage_seconds
 
     def probe(self, job: ProbePass) -> Generator[int, None, None]:

@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,12 +112,14 @@ def measure(model: ServedModel, settings: Settings, rounds: int) -> dict[str, An
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     api = serve.deployment(Api, name="api", max_ongoing_requests=10_000, ray_actor_options={"num_cpus": 0})
-    serve.run(api.bind(settings, [model], Nobody.bind()), name="motif", route_prefix="/")
+    worker = Nobody.bind()  # type: ignore[attr-defined] # added by the decorator
+    serve.run(api.bind(settings, [model], worker), name="motif", route_prefix="/")
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         video = make_video(client, settings)
         found = client.get(f"/v1/videos/{video}")
         content = client.get(f"/v1/videos/{video}/content").content
-        serve.run(Bare.bind(found.json(), content), name="bare", route_prefix="/bare")
+        peer = Bare.bind(found.json(), content)  # type: ignore[attr-defined]
+        serve.run(peer, name="bare", route_prefix="/bare")
         figures = {"overhead": overhead(client, video, rounds), "rush": rush(client)}
     serve.shutdown()
     ray.shutdown()
@@ -179,7 +182,7 @@ def overhead(client: httpx2.Client, video: str, rounds: int) -> dict[str, Any]:
             client.delete(f"/v1/videos/{made.pop()}")
         return seconds * 1e3
 
-    functions = {name: lambda call=call: timed(call) for name, call in calls.items()}
+    functions = {name: partial(timed, call) for name, call in calls.items()}
     for function in functions.values():  # the first call of a route builds what the next ones use
         function()
     found = alternate(functions, rounds)

@@ -67,10 +67,14 @@ def ways(batch: int, *, compiled: bool) -> list[Way]:
 
 def network(shapes: DataShapes, device: torch.device) -> VideoUNet:
     """The full network, or one of its kind that a CPU steps in a second."""
+    made: VideoUNet
     if shapes == _FULL:
         with torch.device(device):
-            return VideoUNet().train()
-    return VideoUNet(block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16).train()
+            made = VideoUNet()
+    else:
+        made = VideoUNet(block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16)
+    made.train()
+    return made
 
 
 def data(shapes: DataShapes, clips: int, way: Way, device: torch.device) -> StepData:

@@ -1,21 +1,24 @@
-"""Executes the passes of a run on a Ray cluster: joins it, shows progress, ends actors, finds poison clips."""
+"""Executes the passes of a run on a Ray cluster: joins it, shows progress, ends actors, finds poison clips.
+
+Only a pass imports Ray: a plan does without, and a run that finds everything done.
+"""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from base import ray_session
-from base.ray_metrics import RayMetrics
-from pipeline.graph import graph, monitor_actor
 from pipeline.graph.executor import ClipPass, ProbePass, TextPass, WorkersLost
 from pipeline.graph.layout import DECODE_CPUS
 from pipeline.graph.monitor import Counts
-from pipeline.graph.monitor_actor import PassMonitor
-from pipeline.graph.pass_metrics import PassMetrics
 from pipeline.graph.progress import Progress
 from pipeline.recipes import Resources
+
+if TYPE_CHECKING:
+    from pipeline.graph.monitor_actor import PassMonitor
+    from pipeline.graph.pass_metrics import PassMetrics
 
 _CLIP_STAGES = ("decode", "featurize", "write")
 
@@ -34,11 +37,15 @@ class RayExecutor:
 
     def probe(self, job: ProbePass) -> Generator[int, None, None]:
         """Probe every source and write the results; yields how many are done."""
+        from pipeline.graph import graph
+
         with self._watched(("probe",), job.rows) as (monitor, _):
             yield from graph.probe_sources(job, monitor)
 
     def compute_clips(self, job: ClipPass) -> Generator[pa.Table, None, None]:
         """Compute every clip; yields the status rows of a part once it is on disk. Raises WorkersLost."""
+        from pipeline.graph import graph
+
         with self._watched(_CLIP_STAGES, job.clips) as (monitor, metrics):
             try:
                 with closing(graph.compute_clips(job, self.resources, monitor)) as parts:
@@ -51,12 +58,19 @@ class RayExecutor:
 
     def encode_text(self, job: TextPass) -> Generator[int, None, None]:
         """Encode every caption, part by part; yields how many are written."""
+        from pipeline.graph import graph
+
         with self._watched(("text",), job.captions) as (monitor, _):
             yield from graph.encode_text(job, self.resources, monitor)
 
     @contextmanager
-    def _watched(self, stages: tuple[str, ...], total: int) -> Iterator[tuple[PassMonitor, PassMetrics]]:
+    def _watched(self, stages: tuple[str, ...], total: int) -> "Iterator[tuple[PassMonitor, PassMetrics]]":
         """A monitor whose counts are shown and exported while the graph runs and summed afterwards."""
+        from base import ray_session
+        from base.ray_metrics import RayMetrics
+        from pipeline.graph import monitor_actor
+        from pipeline.graph.pass_metrics import PassMetrics
+
         ray_session.connect()
         monitor = self._last = monitor_actor.new_monitor(self._last)
         with RayMetrics("dataset", self.dataset) as exported:

@@ -394,6 +394,7 @@ def test_what_others_run_on_the_cluster_stays(ray_cluster: None, model: Path, tm
     [
         ("infra.commands.serve, serving.deploy.app", ("torch", "diffusers")),
         ("training.run.ray_train", ("diffusers",)),
+        ("pipeline.run.run", ("ray", "pandas", "diffusers")),
         ("training.validation.runs", ("diffusers",)),
     ],
 )
