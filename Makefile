@@ -24,11 +24,12 @@ lint: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# uv resolves and installs in seconds what pip takes minutes for; pip itself only brings uv.
+# uv resolves and installs in seconds what pip takes minutes for; pip itself only brings uv. Libraries are compiled here,
+# once: where Python may not keep what it compiles, each process of a run would compile the thousands of files it imports.
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[test,dev]"
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable ".[test,dev]"
 	touch $@
 
 lock:
