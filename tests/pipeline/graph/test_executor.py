@@ -158,6 +158,7 @@ def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Pat
         execute(videos / folder, tmp_path / "here", wanted)
         account = preprocess_on_ray(videos / folder, tmp_path / "ray", wanted)
         assert account.complete
+        assert {"decode", "featurize", "write"} <= account.stage_seconds.keys()
         assert part_bytes(tmp_path / "ray") == part_bytes(tmp_path / "here")
 
 
