@@ -14,7 +14,7 @@ _HEAD = """
 import os, signal, sys
 from ray.cluster_utils import Cluster
 os.chdir(sys.argv[2])
-for last in (False, True):
+for last in (False, False, True):
     try:
         head = {"num_cpus": int(sys.argv[1]), "object_store_memory": 200 << 20, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)

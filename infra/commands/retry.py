@@ -15,7 +15,8 @@ Recipe = TypeVar("Recipe")
 
 _USAGE = """usage: motif retry DATASET [--stage STAGE] [--error CLASS] [--dry-run] [OPTIONS]
 
-Try failed clips again, with the recipe and the manifest of the last run.
+Try failed clips again, with the recipe and the manifest of the last run; those of the manifest that were never tried
+(beyond --limit) are computed too.
 
 motif retry DATASET --help lists every field of the recipe that can be overridden."""
 

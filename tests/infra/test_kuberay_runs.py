@@ -61,7 +61,7 @@ def url(ray_cluster: None, tiny: ServedModel, tmp_path: Path) -> Iterator[str]: 
 
 
 def test_the_service(url: str) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while serve.status().applications["motif"].status != "RUNNING":
         assert time.monotonic() < deadline, serve.status()
         time.sleep(0.1)
