@@ -48,9 +48,10 @@ JOIN_RAY = ("preprocess", "retry", "train", "demo")
 
 def main() -> None:
     """Entry point of the ``motif`` script."""
-    # Threads of a network on a CPU would wait for each other by spinning, and where anything else computes beside them
-    # (a browser, another run, Ray's workers) sampling was many times slower. It is read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads of a network on a CPU spin while they wait for each other. Without a limit, anything beside them, such as
+    # Ray's workers, makes both many times slower; with this one, nothing is lost on an idle machine.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         choose_format()
     except MotifError as error:

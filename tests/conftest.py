@@ -3,8 +3,8 @@
 import os
 
 # Before torch is loaded, and for every process that a test starts: threads of a network that wait for each other by
-# spinning take the cores from the process beside, so that both are many times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# spinning for long take the cores from the process beside, so that both are many times slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -24,8 +24,9 @@ class Monitors:
         return self.number
 
     def tell(self, number: int, method: str, *content: Any) -> Any:
-        """Call a method of the monitor. Late messages of an earlier pass, whose workers have ended, change nothing."""
-        return getattr(self.monitor, method)(*content) if number == self.number else None
+        """Call a method of the monitor. For an earlier pass, whose workers have ended, it is an empty one."""
+        monitor = self.monitor if number == self.number else Monitor()
+        return getattr(monitor, method)(*content)
 
 
 class PassMonitor:

@@ -44,18 +44,26 @@ def test_the_installed_script_answers() -> None:
     assert done.stderr == "motif: unknown command 'preproces'. Did you mean preprocess?\n"
 
 
-@pytest.mark.parametrize(("own", "then"), [(None, "passive"), ("active", "active")])
-def test_threads_wait_without_taking_the_cores_of_others(
-    own: str | None, then: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("own", "then"),
+    [
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),  # which the limit would override
+    ],
+)
+def test_threads_that_wait_leave_the_cores_to_others(
+    own: dict[str, str], then: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless the user has decided otherwise, for every process that a command starts."""
-    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
-    if own is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, own.get(name, ""))
+        if name not in own:
+            monkeypatch.delenv(name)
     monkeypatch.setattr("sys.argv", ["motif", "--version"])
     with pytest.raises(SystemExit):
         cli.main()
-    assert os.environ["OMP_WAIT_POLICY"] == then
+    assert os.environ.get("GOMP_SPINCOUNT") == then
 
 
 @pytest.mark.parametrize(

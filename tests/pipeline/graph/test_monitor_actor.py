@@ -1,5 +1,6 @@
 """What featurizers tell the monitor about the clips that they begin."""
 
+import itertools
 import os
 import signal
 
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pytest
 import ray
 
-from pipeline.graph.monitor_actor import PassMonitor, SuspectReporter, new_monitor
+from pipeline.graph.monitor_actor import PassMonitor, SuspectReporter, new_monitor, release
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -60,6 +61,8 @@ def test_a_pass_takes_over_the_process_of_the_one_before_and_none_of_its_counts(
     counts, suspects = ray.get(second.read())
     assert second.actor == first.actor
     assert (counts, suspects) == ({}, set())
+    release(first)  # as a pass does whose generator is closed late: it has no actors any more
+    assert in_hand(first) == set()
     with SuspectReporter(second, "featurize", "two").watch(clips("slot3")):
         assert in_hand(second) == {"slot3"}
 
@@ -67,4 +70,6 @@ def test_a_pass_takes_over_the_process_of_the_one_before_and_none_of_its_counts(
 def test_a_pass_after_a_lost_monitor_has_one_of_its_own() -> None:
     first = new_monitor()
     ray.kill(first.actor)
+    with pytest.raises(ray.exceptions.RayActorError):  # it has ended, which takes a moment
+        all(in_hand(first) == set() for _ in itertools.count())
     assert in_hand(new_monitor(first)) == set()
