@@ -10,7 +10,7 @@ Types outside motif (a featurizer in a user's module) are stored as ``"module:Cl
 from typing import Any
 
 TYPES = {
-    "artifacts": "training.data.source:Artifacts",
+    "artifacts": "training.data.artifacts:Artifacts",
     "cell-image-tokens": "pipeline.featurizers.image:CellImageTokens",
     "cell-tokens": "models.encoders.image:CellTokens",
     "clip-image-tokens": "pipeline.featurizers.image:ClipImageTokens",
@@ -28,7 +28,7 @@ TYPES = {
     "model-facts": "models.card:ModelFacts",
     "motion-focal": "diffusion.motion_focal:MotionFocal",
     "network": "models.videocrafter2.backbone:VideoCrafter2",
-    "normalisation": "dataset.heatmap:Normalisation",
+    "normalisation": "dataset.heatmap.normalisation:Normalisation",
     "optimiser": "training.loop.optimiser:Optimiser",
     "patches": "models.patches.backbone:Patches",
     "pixel-codec": "models.encoders.pixel_codec:PixelCodec",

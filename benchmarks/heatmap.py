@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import arguments, report
-from dataset.heatmap import agreed_intensity, intensity
+from dataset.heatmap.intensity import agreed_intensity, intensity
 from media.video_file import encode_video
 from pipeline.featurizers.base import ClipBatch
 from pipeline.featurizers.heatmaps import Heatmaps

@@ -42,8 +42,9 @@ from pipeline.run.job import Job
 from pipeline.run.run import Run
 from pipeline.video.process.worker import DecodeLimits
 from pipeline.video.sampling import Sampling
+from training.data.artifacts import Artifacts
 from training.data.loader import Batches, BatchPlan, Share
-from training.data.source import Artifacts, Source
+from training.data.source import Source
 
 CORES = 2
 FOLDERS = ("sources", "clips", "rejects", "latents", "heatmaps", "text")

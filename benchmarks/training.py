@@ -34,9 +34,10 @@ from pipeline.recipes import sprites as preprocess_sprites
 from pipeline.stages.decode import decode_rows
 from pipeline.stages.featurize import FeaturizeStage
 from pipeline.video.process.worker import VideoWorker
+from training.data.artifacts import Artifacts
 from training.data.loader import Batches, BatchPlan, Share
 from training.data.order import Place
-from training.data.source import Artifacts, Source
+from training.data.source import Source
 from training.loop.parallel import World
 from training.recipes import Samples, Saves, Train, sprites
 from training.run.job import TrainJob

@@ -17,7 +17,7 @@ from diffusion.weighting import Weighting
 from models.patches.backbone import Patches
 from models.video_model import Backbone
 from models.videocrafter2.backbone import VideoCrafter2
-from training.data.source import Artifacts
+from training.data.artifacts import Artifacts
 from training.loop.optimiser import Optimiser
 
 

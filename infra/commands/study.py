@@ -11,11 +11,8 @@ from rich.console import Console
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from evaluation.statistics.proportion import detectable_share
 from evaluation.study.create import NewStudy, create_study
-from evaluation.study.score import score_study
 from evaluation.study.study import Rules, Study
-from evaluation.study.table import tables
 from evaluation.study.votes import read_votes
 from infra.options import parse, plural, report, take_positional
 
@@ -59,6 +56,8 @@ def _create(args: list[str]) -> None:
         )
     except ValueError as error:
         raise InputError(f"--{error}.") from error
+    from evaluation.statistics.proportion import detectable_share  # with scipy, which --help does not need
+
     study = create_study(new)
     share = detectable_share(len(study.pairs))
     count = plural(len(study.pairs), "pair")
@@ -83,6 +82,9 @@ def _score(args: list[str]) -> None:
     place, rest = take_positional(args, "STUDY", "motif study score")
     file, rest = take_positional(rest, "VOTES", "motif study score STUDY")
     options = parse(_Score, rest, "motif study score STUDY VOTES")
+    from evaluation.study.score import score_study
+    from evaluation.study.table import tables
+
     study = Study.load(Path(place))
     score = score_study(study, read_votes(Path(file), study))
     text = json.dumps({"study": place, "votes": file, **asdict(score)}, indent=2)

@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
@@ -12,10 +12,11 @@ from rich.table import Table
 from base.errors import InputError
 from base.storage.folder import Folder
 from infra.options import parse, plural, report
-from training.validation.figure import ratio_figure
-from training.validation.measure import Options as Measuring
-from training.validation.ratio import Estimate
-from training.validation.validate import Validation, ValidationJob, validate
+from training.validation.options import Options as Measuring
+
+if TYPE_CHECKING:  # they import torch, which takes seconds and which --help does not need
+    from training.validation.ratio import Estimate
+    from training.validation.validate import Validation
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Options:
 def main(args: list[str]) -> None:
     """Run the command."""
     options = read(args)
+    from training.validation.figure import ratio_figure
+    from training.validation.validate import ValidationJob, validate
+
     job = ValidationJob(options.runs, options.data, options.measuring, options.allow_training_data)
     found = validate(job, report)
     if options.out:
@@ -61,7 +65,7 @@ def read(args: list[str]) -> Options:
     return options
 
 
-def _show(found: Validation) -> None:
+def _show(found: "Validation") -> None:
     left_out = f", {found.clips_without_mask:,} without motion left out" if found.clips_without_mask else ""
     table = Table(title=f"loss in mask / loss overall, {plural(found.clips, 'clip')}{left_out} (95 % interval)")
     table.add_column("timestep", justify="right")
@@ -76,13 +80,13 @@ def _show(found: Validation) -> None:
     Console(file=sys.stderr).print(table)
 
 
-def _add(table: Table, name: str, values: list[tuple[Estimate, Estimate]]) -> None:
+def _add(table: Table, name: str, values: "list[tuple[Estimate, Estimate]]") -> None:
     cells = [_told(values[0][0], "")]
     for ratio, difference in values[1:]:
         cells += [_told(ratio, ""), _told(difference, "+")]
     table.add_row(name, *cells)
 
 
-def _told(estimate: Estimate, sign: str) -> str:
+def _told(estimate: "Estimate", sign: str) -> str:
     value, low, high = (f"{number:{sign}.2f}" for number in (estimate.value, estimate.low, estimate.high))
     return f"{value} ({low}, {high})"

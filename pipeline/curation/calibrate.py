@@ -8,7 +8,8 @@ import torch
 from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
-from dataset.heatmap import CONVENTIONS, Normalisation, stored_heatmap
+from dataset.heatmap.heatmap import stored_heatmap
+from dataset.heatmap.normalisation import CONVENTIONS, Normalisation
 from dataset.parts.listing import list_parts
 from dataset.parts.part_file import read_part
 from dataset.parts.schema import Column

@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dataset.heatmap import Normalisation, agreed_intensity, hold_last, intensity, pool, pool_max
+from dataset.heatmap.heatmap import sigmoid_heatmap
+from dataset.heatmap.intensity import agreed_intensity, hold_last, intensity, pool, pool_max
+from dataset.heatmap.normalisation import Normalisation
 from dataset.parts.schema import Column
 from models.estimate import Cost
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
@@ -139,7 +141,7 @@ class Heatmaps(ClipFeature):
     ) -> dict[str, np.ndarray]:
         """The stored columns of a clip's intensity."""
         steps = hold_last(steps, shape.frames, torch.tensor([has_next]))
-        heat = self.normalisation.heatmap(steps, shape.height, shape.width)
+        heat = sigmoid_heatmap(self.normalisation, steps, shape.height, shape.width)
         grid = pool(heat, self.cell)[0]
         stored = (grid * 255).round().to(torch.uint8) if self.dtype == "uint8" else grid.half()
         return {

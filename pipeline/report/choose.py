@@ -11,7 +11,8 @@ import pyarrow as pa
 from base.errors import InputError
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
-from dataset.heatmap import Normalisation, stored_heatmap
+from dataset.heatmap.heatmap import stored_heatmap
+from dataset.heatmap.normalisation import Normalisation
 from dataset.parts.part_file import read_part
 from dataset.parts.schema import Column
 from dataset.rules import Rule

@@ -7,22 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from base.errors import InputError
-from dataset.heatmap import (
-    CONVENTIONS,
-    Normalisation,
-    agreed_intensity,
-    hold_last,
-    intensity,
-    latent_heatmap,
-    pool,
-    pool_max,
-    stored_heatmap,
-)
+from dataset.heatmap.heatmap import cell_heatmap, latent_heatmap, sigmoid_heatmap, stored_heatmap
+from dataset.heatmap.intensity import agreed_intensity, hold_last, intensity, pool, pool_max
+from dataset.heatmap.normalisation import CONVENTIONS, Normalisation
 
 
 def test_the_papers_sigmoid() -> None:
     x = torch.tensor([0.0, 0.04, 0.05, 0.06, 1.0]).view(1, 1, 1, 5)
-    m = Normalisation("pixels", 1.0).heatmap(x, 320, 512).flatten()
+    m = sigmoid_heatmap(Normalisation("pixels", 1.0), x, 320, 512).flatten()
     expected = [1 / (1 + math.exp(100 * (0.05 - value))) for value in (0.0, 0.04, 0.05, 0.06, 1.0)]
     torch.testing.assert_close(m, torch.tensor(expected))
 
@@ -30,7 +22,7 @@ def test_the_papers_sigmoid() -> None:
 def test_the_default_has_its_centre_at_4_5_pixels_of_320_x_512() -> None:
     normalisation = Normalisation()
     assert 0.05 * normalisation.scale(320, 512) == pytest.approx(4.53, abs=0.01)
-    m = normalisation.heatmap(torch.tensor([1.0, 4.528, 9.0, 500.0]).view(1, 1, 1, 4), 320, 512).flatten()
+    m = sigmoid_heatmap(normalisation, torch.tensor([1.0, 4.528, 9.0, 500.0]).view(1, 1, 1, 4), 320, 512).flatten()
     assert m[0] < 0.03
     assert m[1] == pytest.approx(0.5, abs=0.01)
     assert m[2] > 0.99
@@ -42,8 +34,8 @@ def test_conventions_are_free_of_resolution(name: str) -> None:
     """Twice the size and twice the flow give the same map, except in pixels."""
     values = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 30
     values[0, 0, 0, 0] = 0.4  # below the pixel at which that convention is full
-    small = CONVENTIONS[name].heatmap(values, 160, 256)
-    large = CONVENTIONS[name].heatmap(values * 2, 320, 512)
+    small = sigmoid_heatmap(CONVENTIONS[name], values, 160, 256)
+    large = sigmoid_heatmap(CONVENTIONS[name], values * 2, 320, 512)
     assert torch.allclose(small, large, atol=1e-5) == (name != "pixels")
 
 
@@ -56,9 +48,9 @@ def test_units() -> None:
 def test_clip_max_has_a_floor() -> None:
     normalisation = CONVENTIONS["clip_max"]
     still = torch.full((1, 2, 4, 4), 0.01)
-    assert normalisation.heatmap(still, 64, 64).max() < 0.1
+    assert sigmoid_heatmap(normalisation, still, 64, 64).max() < 0.1
     moving = torch.cat([still, torch.full((1, 2, 4, 4), 10.0)], dim=2)
-    assert normalisation.heatmap(moving, 64, 64)[:, :, 4:].min() > 0.99
+    assert sigmoid_heatmap(normalisation, moving, 64, 64)[:, :, 4:].min() > 0.99
 
 
 def test_intensity_is_the_length_of_the_flow() -> None:
@@ -105,8 +97,8 @@ def test_cells_of_known_content_are_normalised_exactly_from_their_mean_and_maxim
     low, high = {"even": (6.0, 6.0), "ramp": (0.0, 12.0), "part": (4.0, 7.0)}[case]
     pixels = torch.linspace(low, high, 64 * 64).view(1, 1, 64, 64)
     normalisation = CONVENTIONS[name]
-    exact = pool(normalisation.heatmap(pixels, 320, 512), 64)
-    found = normalisation.from_cells(pool(pixels, 64), pool_max(pixels, 64), 320, 512)
+    exact = pool(sigmoid_heatmap(normalisation, pixels, 320, 512), 64)
+    found = cell_heatmap(normalisation, pool(pixels, 64), pool_max(pixels, 64), 320, 512)
     torch.testing.assert_close(found, exact, atol=2e-3, rtol=0)
 
 
@@ -117,7 +109,7 @@ def test_stored_cells_against_the_flow_of_every_pixel(name: str) -> None:
     disc = torch.sigmoid((40 - torch.hypot(rows - 80, columns - 120)) / 2)
     pixels = torch.stack([speed * disc + 0.01 * columns for speed in (3.0, 8.0, 20.0)])[None]
     normalisation = CONVENTIONS[name]
-    exact = pool(normalisation.heatmap(pixels, 160, 256), 8)
+    exact = pool(sigmoid_heatmap(normalisation, pixels, 160, 256), 8)
     mean, greatest = (values.half().numpy() for values in (pool(pixels, 8), pool_max(pixels, 8)))
     error = (stored_heatmap(normalisation, mean, greatest, 160, 256) - exact).abs()
     before = (stored_heatmap(normalisation, mean, None, 160, 256) - exact).abs()
@@ -169,7 +161,7 @@ def test_as_much_is_lit_as_at_8_frames_a_second(fps: int, speed: int) -> None:
             maps[0, frame, top : top + 44, left : left + 44] = speed / rate
         return maps
 
-    reference = pool(Normalisation().heatmap(moving(8), 256, 256), 16)[:, 1:] > 0.5
+    reference = pool(sigmoid_heatmap(Normalisation(), moving(8), 256, 256), 16)[:, 1:] > 0.5
     cells = [pooled(moving(fps), 16).numpy() for pooled in (pool, pool_max)]
     found = latent_heatmap(Normalisation(), cells[0], cells[1], (256, 256), 4, np.array([float(fps)]))[:, 1:] > 0.5
     share, expected = float(found.float().mean()), float(reference.float().mean())

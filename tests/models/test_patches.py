@@ -19,8 +19,10 @@ from models.patches.backbone import Patches
 from models.video_model import DataShapes, predict
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import toy_job, train_here
-from training.data.source import Artifacts, Source
-from training.validation.measure import HeldOut, Options, measure
+from training.data.artifacts import Artifacts
+from training.data.source import Source
+from training.validation.measure import HeldOut, measure
+from training.validation.options import Options
 from training.validation.runs import find_comparable
 
 SHAPES = DataShapes(latent=(4, 3, 8, 8), text=(5, 16))

@@ -11,7 +11,7 @@ import pytest
 from base.errors import InputError, StorageError, TooManyFailures
 from base.storage.folder import Folder
 from dataset.catalog import Catalog
-from dataset.heatmap import Normalisation
+from dataset.heatmap.normalisation import Normalisation
 from dataset.ledger import Ledger
 from dataset.lock import WriteLock
 from dataset.parts.part_file import read_part

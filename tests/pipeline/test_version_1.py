@@ -30,7 +30,8 @@ from pipeline.report.page import ReportOptions, write_report
 from pipeline.run.records import last_job
 from tests.conftest import ROOT
 from tests.pipeline.datasets import set_values, write_dataset
-from training.data.source import Artifacts, Source
+from training.data.artifacts import Artifacts
+from training.data.source import Source
 
 GOLDEN = ROOT / "tests" / "golden" / "dataset_v1"
 VIDEOS = GOLDEN / "videos"

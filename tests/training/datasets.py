@@ -14,7 +14,8 @@ import torch
 
 from base.storage.folder import Folder
 from dataset.catalog import Artifact, Catalog
-from dataset.heatmap import Normalisation
+from dataset.heatmap.heatmap import sigmoid_heatmap
+from dataset.heatmap.normalisation import Normalisation
 from dataset.identity import text_id
 from dataset.parts.schema import Column, describe
 from dataset.parts.tables import CLIPS, TEXT_KEYS, StoreOptions, write_part
@@ -82,7 +83,7 @@ class Toy:
             moving = _square(self.shape[1:], int(rng.integers(self.shape[3])))
             latent = np.where(moving > 0, 2.0, latent)
         pixels = 4 * moving
-        heatmap = Normalisation().heatmap(torch.from_numpy(pixels)[None], *self.pixels)[0].numpy()
+        heatmap = sigmoid_heatmap(Normalisation(), torch.from_numpy(pixels)[None], *self.pixels)[0].numpy()
         values: dict[str, np.ndarray] = {
             "mean": latent.astype(np.float16)[:, :: self.stride],
             "logvar": rng.normal(-4, 1, self.shape).astype(np.float16)[:, :: self.stride],

@@ -24,7 +24,8 @@ from pipeline.featurizers.latents import VaeLatents
 from pipeline.recipes import Preprocess, motif
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import SMALL
-from training.data.source import Artifacts, Source
+from training.data.artifacts import Artifacts
+from training.data.source import Source
 from training.network import check_start
 from training.recipes import Train
 from training.recipes import motif as train_motif

@@ -12,31 +12,19 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.weights import Weights
 from dataset.catalog import Catalog
-from dataset.heatmap import Normalisation, latent_heatmap, stored_heatmap
+from dataset.heatmap.heatmap import latent_heatmap, stored_heatmap
+from dataset.heatmap.normalisation import Normalisation
 from dataset.identity import text_id
 from dataset.reading import FeatureReader, Sample, TextReader
 from dataset.view import View, count_lacking
 from models.card import Part
 from models.video_model import DataShapes
+from training.data.artifacts import Artifacts
 from training.data.order import Place
 
 _KEPT_GROUPS = 24
 ENCODERS: dict[str, Part] = {"latents": "vae", "text": "text_encoder", "image": "image_encoder"}
 """The kinds of artifacts that encoders produce, and each encoder's name in a model folder."""
-
-
-@dataclass(frozen=True)
-class Artifacts:
-    """Which artifact of each kind to train on; empty: the only one of its kind.
-
-    With ``normalisation``, heatmaps are recomputed from the stored flow intensity.
-    """
-
-    latents: str = ""
-    heatmaps: str = ""
-    text: str = ""
-    image: str = ""
-    normalisation: Normalisation | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 from base.device import find_device
 from training.data.source import Source
-from training.validation.measure import HeldOut, Options, measure
+from training.validation.measure import HeldOut, measure
+from training.validation.options import Options
 from training.validation.ratio import ClipErrors, RunRatio, compare_ratios
 from training.validation.runs import check_fit, check_held_out, find_comparable
 

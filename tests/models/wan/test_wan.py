@@ -23,8 +23,10 @@ from models.wan.backbone import I2V_14B, I2V_A14B, TI2V_5B, WAN21_GRID, WAN22_GR
 from models.wan.checkpoint import find, load
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import toy_job, train_here
-from training.data.source import Artifacts, Source
-from training.validation.measure import HeldOut, Options, measure
+from training.data.artifacts import Artifacts
+from training.data.source import Source
+from training.validation.measure import HeldOut, measure
+from training.validation.options import Options
 
 TINY = Wan(heads=2, head_dim=12, layers=2, feed_forward=32)
 SHAPES = DataShapes(latent=(4, 3, 4, 6), text=(5, 16))

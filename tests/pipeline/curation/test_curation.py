@@ -12,7 +12,7 @@ import pytest
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from dataset.heatmap import CONVENTIONS
+from dataset.heatmap.normalisation import CONVENTIONS
 from dataset.parts.schema import Column
 from dataset.parts.tables import part_names
 from dataset.reading import FeatureReader, TextReader

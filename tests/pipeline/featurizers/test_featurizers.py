@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from base.weights import Weights
-from dataset.heatmap import Normalisation, stored_heatmap
+from dataset.heatmap.heatmap import stored_heatmap
+from dataset.heatmap.normalisation import Normalisation
 from models.encoders.autoencoder import Autoencoder
 from models.encoders.text import ClipText
 from pipeline.featurizers.base import ClipBatch, ClipFeature

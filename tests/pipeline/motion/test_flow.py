@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.heatmap import agreed_intensity, intensity
+from dataset.heatmap.intensity import agreed_intensity, intensity
 from pipeline.motion.flow import Dis
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World, draw_scene, move

@@ -13,9 +13,10 @@ from base.storage.folder import Folder
 from dataset.reading import RowGroup, Sample
 from diffusion.schedule import Schedule
 from tests.training.datasets import Toy, write_toy
+from training.data.artifacts import Artifacts
 from training.data.batch import Batch
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share
-from training.data.source import Artifacts, Source
+from training.data.source import Source
 
 PLAN = BatchPlan(batch=8, seed=0, process=Schedule())
 

@@ -5,12 +5,14 @@ import pytest
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from dataset.heatmap import Normalisation, latent_heatmap
+from dataset.heatmap.heatmap import latent_heatmap
+from dataset.heatmap.normalisation import Normalisation
 from dataset.parts.tables import part_names
 from dataset.view import View
 from tests.training.datasets import Toy, caption_of, write_toy
+from training.data.artifacts import Artifacts
 from training.data.order import Place
-from training.data.source import Artifacts, Source
+from training.data.source import Source
 
 
 def clips(source: Source) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from training.validation import compare, figure
 from training.validation.figure import Look, ratio_figure
-from training.validation.measure import Options
+from training.validation.options import Options
 from training.validation.ratio import ClipErrors, compare_ratios
 from training.validation.validate import Validation
 

@@ -14,8 +14,10 @@ from base.storage.folder import Folder
 from diffusion.schedule import Prediction, Schedule
 from models.video_model import VideoModel
 from tests.training.datasets import Toy, write_toy
-from training.data.source import Artifacts, Source
-from training.validation.measure import HeldOut, Options, held_out_draws, measure
+from training.data.artifacts import Artifacts
+from training.data.source import Source
+from training.validation.measure import HeldOut, held_out_draws, measure
+from training.validation.options import Options
 from training.validation.ratio import ClipErrors, compare_ratios
 
 TOY = Toy(clips=10, still=frozenset({1, 6}), failed={"heatmaps": {4}})

@@ -13,7 +13,7 @@ from diffusion.schedule import Schedule
 from models.find import find_candidates
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import SMALL, TOY, toy_job, train_here
-from training.validation.measure import Options
+from training.validation.options import Options
 from training.validation.validate import Validation, ValidationJob, validate
 
 FEW = Options(timesteps=(100, 700), resamples=50, device="cpu")
