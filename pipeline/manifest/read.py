@@ -14,12 +14,13 @@ import pyarrow.fs as pafs
 from base.errors import InputError
 from base.storage.errors import explained
 from base.storage.uri import is_remote, split
-from pipeline.manifest.columns import ROWS, ColumnMapping, ManifestColumns, Row, storable
+from pipeline.manifest.columns import ROWS, ColumnMapping, ManifestColumns, RawColumns, Row, storable
 from pipeline.manifest.folders import FolderFiles, folder_rows
 from pipeline.manifest.layouts import describe_file
 from pipeline.manifest.shards import shard_batches
 from pipeline.manifest.tables import (
     COMPRESSIONS,
+    Raw,
     RawTable,
     csv_table,
     json_lines_table,
@@ -134,8 +135,26 @@ def _is_folder(source: str) -> bool:
 
 
 def _mapped(table: RawTable, source: str, columns: ManifestColumns) -> Iterator[pa.RecordBatch]:
-    mapping = ColumnMapping(columns, table.names, source, table.sample)
-    return _batches((row for raw in table.rows for row in mapping.rows(raw)), source)
+    return _map(table, ColumnMapping(columns, table.names, source, table.sample), source)
+
+
+def _map(table: RawTable, mapping: ColumnMapping, source: str) -> Iterator[pa.RecordBatch]:
+    """Rows read one by one are gathered into batches; rows read many at once are a batch."""
+    for many, group in itertools.groupby(_guarded(table.rows, source), lambda raw: isinstance(raw, RawColumns)):
+        if not many:
+            yield from _batches((row for raw in group for row in mapping.rows(raw)), source)
+            continue
+        for raw in group:
+            batch = mapping.columns(raw)
+            if batch is not None:
+                yield batch
+            else:
+                yield from _batches((row for one in raw.rows() for row in mapping.rows(one)), source)
+
+
+def _guarded(rows: Iterator[Raw], source: str) -> Iterator[Raw]:
+    with _readable(source):
+        yield from rows
 
 
 def _batches(rows: Iterator[Row], source: str) -> Iterator[pa.RecordBatch]:

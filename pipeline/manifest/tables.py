@@ -15,26 +15,33 @@ import pyarrow.parquet as pq
 from base.errors import InputError
 from base.storage.errors import explained
 from base.storage.uri import split
-from pipeline.manifest.columns import RawRow
+from pipeline.manifest.columns import RawColumns, RawRow
 from pipeline.manifest.members import ParquetValue
-from pipeline.manifest.quotes import csv_records, tsv_records
+from pipeline.manifest.quotes import CsvRecords, tsv_records
 
 COMPRESSIONS = (".gz", ".bz2", ".zst")
 _PEEK = 10_000
+_SAMPLE = 100
+_ROWS_AT_ONCE = 8192
+Raw = RawRow | RawColumns
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """The rows of a table, its columns, and its first rows."""
+    """The rows of a table, one by one or many at once, its columns, and its first rows."""
 
-    rows: Iterator[RawRow]
+    rows: Iterator[Raw]
     names: list[str]
     sample: list[RawRow]
 
 
-def _table(rows: Iterator[RawRow], names: list[str]) -> RawTable:
-    sample = list(itertools.islice(rows, 100))
-    return RawTable(itertools.chain(sample, rows), names, sample)
+def _table(rows: Iterator[Raw], names: list[str]) -> RawTable:
+    head: list[Raw] = []
+    sample: list[RawRow] = []
+    while len(sample) < _SAMPLE and (raw := next(rows, None)) is not None:
+        head.append(raw)
+        sample += itertools.islice(raw.rows(), _SAMPLE) if isinstance(raw, RawColumns) else [raw]
+    return RawTable(itertools.chain(head, rows), names, sample[:_SAMPLE])
 
 
 def _check_names(names: list[str], source: str) -> None:
@@ -58,20 +65,33 @@ def csv_table(source: str) -> RawTable:
     csv.field_size_limit(1 << 24)  # a caption of 100 kB should only fail its row
     is_tsv = PurePosixPath(source).name.lower().removesuffix(".gz").endswith(".tsv") or ".tsv." in source.lower()
     lines = _open_text(source)
-    reader = tsv_records(lines, source) if is_tsv else csv_records(lines, source)
-    names = next(reader, [])
+    records = CsvRecords(lines, source)
+    ahead = tsv_records(lines, source) if is_tsv else iter(records)
+    names = next(ahead, [])
     _check_names(names, source)
     if len(names) == 1 and ";" in names[0]:
         raise InputError(f"manifest '{source}': its columns are separated by ';'. Save it with commas, or as .tsv.")
+    blocks = _in_blocks(ahead) if is_tsv else records.blocks(_ROWS_AT_ONCE)
+    return _table(_csv_rows(blocks, names), names)
 
-    def rows() -> Iterator[RawRow]:
-        for number, row in enumerate(reader, start=2):
-            if not row:
-                continue
-            fault = None if len(row) == len(names) else f"BadRow: {len(row)} fields but {len(names)} columns"
-            yield RawRow(dict(zip(names, row, strict=False)), fault, str(number) if fault else "")
 
-    return _table(rows(), names)
+def _in_blocks(records: Iterator[list[str]]) -> Iterator[list[list[str]]]:
+    while block := list(itertools.islice(records, _ROWS_AT_ONCE)):
+        yield block
+
+
+def _csv_rows(blocks: Iterator[list[list[str]]], names: list[str]) -> Iterator[Raw]:
+    """The rows of records; as columns where all records of a block are as long as the first line."""
+    number = 2
+    for block in blocks:
+        if all(len(row) == len(names) for row in block):
+            yield RawColumns(dict(zip(names, zip(*block, strict=True), strict=True)), len(block))
+        else:
+            for at, row in enumerate(block, start=number):
+                if row:
+                    fault = None if len(row) == len(names) else f"BadRow: {len(row)} fields but {len(names)} columns"
+                    yield RawRow(dict(zip(names, row, strict=False)), fault, str(at) if fault else "")
+        number += len(block)
 
 
 def json_lines_table(source: str) -> RawTable:
@@ -166,7 +186,7 @@ class _ParquetTable:
         self.others = [name for name in self.names if name not in self.values]
         self.paths = {field.name for field in file.schema_arrow if field.name in self.values and _has_path(field.type)}
 
-    def rows(self) -> Iterator[RawRow]:
+    def rows(self) -> Iterator[Raw]:
         fs, path = split(self.source)
         with explained(self.source):
             file = pq.ParquetFile(fs.open_input_file(path))
@@ -175,6 +195,10 @@ class _ParquetTable:
             there = {name: _present(file, group, leaf) for name, leaf in self.values.items()}
             count = file.metadata.row_group(group).num_rows
             numbers = iter(range(count))
+            if not self.values:
+                batches = file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns)
+                yield from (RawColumns(batch.to_pydict(), batch.num_rows) for batch in batches)
+                continue
             # Without other columns only the number of rows is needed.
             batches = file.iter_batches(8192, row_groups=[group], columns=columns) if columns else ()
             read = (row for batch in batches for row in batch.to_pylist())

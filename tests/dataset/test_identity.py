@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dataset.identity import clip_id, differences, digest, fingerprint, part_name, slot_id, text_id
 
 
@@ -29,3 +32,9 @@ def test_differences_name_the_field() -> None:
     new = {"vae": {"revision": "b", "dtype": "fp16"}, "here": 2}
     assert differences(old, new) == ["gone: 1 -> (not there)", "here: (not there) -> 2", "vae.revision: a -> b"]
     assert differences(old, old) == []
+
+
+@given(st.text(), st.integers(0, 1 << 40), st.integers(1, 1000))
+def test_ids_are_digests_of_their_fields(text: str, first: int, stride: int) -> None:
+    assert clip_id(text, first, stride, 16) == digest("clip", text, first, stride, 16)
+    assert text_id(text) == digest("text", text)

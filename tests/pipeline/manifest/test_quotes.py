@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.errors import InputError
-from pipeline.manifest.quotes import csv_records, tsv_records
+from pipeline.manifest.quotes import CsvRecords, tsv_records
 from tests.pipeline.manifest.manifests import rows
 
 HEAD = "video,caption\na.mp4,cat\n"
@@ -61,7 +62,7 @@ WELL_FORMED = [
 @pytest.mark.parametrize(("head", "row", "value"), WELL_FORMED)
 @pytest.mark.parametrize("end", ["", "\n", "\r\nz.mp4,after\r\n"])
 def test_a_value_of_several_lines_is_no_rows(head: str, row: str, value: str, end: str) -> None:
-    found = list(csv_records(io.StringIO(f"{head}\n{row}{end}", newline=""), "m.csv"))
+    found = list(CsvRecords(io.StringIO(f"{head}\n{row}{end}", newline=""), "m.csv"))
     assert value in found[1]
     assert found[2:] == ([["z.mp4", "after"]] if len(end) > 2 else [])
 
@@ -94,8 +95,21 @@ def test_what_is_written_with_quotes_is_read_or_refused(cells: list[tuple[str, s
         text = io.StringIO()
         csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(expected)
         lines = io.StringIO(text.getvalue(), newline="")
-        found = csv_records(lines, "m.csv") if delimiter == "," else tsv_records(lines, "m.tsv")
+        found = iter(CsvRecords(lines, "m.csv")) if delimiter == "," else tsv_records(lines, "m.tsv")
         assert list(found) == expected
+
+
+@given(st.text('ab1 ,"\n\r./mp4', max_size=60), st.integers(1, 5))
+def test_blocks_hold_the_records_that_are_read_one_by_one(text: str, size: int) -> None:
+    """Or the file is refused with the same message."""
+
+    def outcome(records: Callable[[CsvRecords], Iterable[list[str]]]) -> list[list[str]] | str:
+        try:
+            return list(records(CsvRecords(io.StringIO(text, newline=""), "m.csv")))
+        except InputError as error:
+            return str(error)
+
+    assert outcome(lambda csv: chain.from_iterable(csv.blocks(size))) == outcome(iter)
 
 
 def test_quotes_in_tsv_that_quote_nothing_are_letters(tmp_path: Path) -> None:
