@@ -18,6 +18,7 @@ import yaml
 from serving.generate.models import ServedModel
 from tests.conftest import ROOT
 from tests.ports import free_port
+from tests.processes import descendants
 from tests.serving.calls import create, events
 
 PASSWORD = "not a secret"
@@ -28,7 +29,7 @@ class Nodes:
     """A Redis, a head without cores and a worker node with two, each in a process group of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.redis, self.gcs = free_port(), free_port()
+        self.redis, self.gcs, self.dashboard = free_port(), free_port(), free_port()
         self.logs = folder / "logs"
         self.groups: list[subprocess.Popen[bytes]] = []
         hidden = ("AWS_", "RAY_")
@@ -55,7 +56,10 @@ class Nodes:
         return self.run(str(BIN / "ray"), fixed, *options)
 
     def start_head(self) -> "subprocess.Popen[bytes]":
-        return self.start("--head", "--num-cpus=0", f"--port={self.gcs}", "--include-dashboard=false")
+        # With this file Ray takes the worker node's processes for another head's. A new machine has none.
+        Path(self.environment["RAY_TMPDIR"], "ray/ray_current_cluster").unlink(missing_ok=True)
+        ports = f"--port={self.gcs}", f"--dashboard-port={self.dashboard}"
+        return self.start("--head", "--num-cpus=0", *ports)
 
     def end(self) -> None:
         for group in reversed(self.groups):
@@ -64,9 +68,10 @@ class Nodes:
 
 
 def kill(group: "subprocess.Popen[bytes]") -> None:
-    """Kill -9 a process and all that it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group.pid, signal.SIGKILL)
+    """Kill -9 a process and all that it has started, also what is in groups of its own, as a machine is lost."""
+    for pid in [group.pid, *(pid for pid, _ in descendants(group.pid))]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     group.wait()
 
 
@@ -87,7 +92,13 @@ def deploy(nodes: Nodes, model: ServedModel, folder: Path, port: int) -> None:
         "compute": {"precision": "float32", "device": "cpu"},
         "replicas": {"api": 2, "cpus": 1.0, "gpus": 0.0},
     }
-    application = {"name": "motif", "import_path": "serving.deploy.app:build", "args": config}
+    application = {
+        "name": "motif",
+        "import_path": "serving.deploy.app:build",
+        "args": config,
+        # Not on the head, as in infra/kuberay/serve.
+        "deployments": [{"name": "api", "ray_actor_options": {"num_cpus": 0.5}}],
+    }
     file = {"http_options": {"host": "127.0.0.1", "port": port}, "applications": [application]}
     (folder / "serve.yaml").write_text(yaml.safe_dump(file))
     address = f"127.0.0.1:{nodes.gcs}"
@@ -130,10 +141,14 @@ def test_a_server_outlives_its_head(nodes: Nodes, tiny: ServedModel, tmp_path: P
 
         nodes.start_head()
         deadline = time.monotonic() + 240
-        status = [BIN / "serve", "status", "--name", "motif"]
-        while "RUNNING" not in subprocess.run(status, env=nodes.environment, capture_output=True, text=True).stdout:
-            assert time.monotonic() < deadline, "Serve does not come back"
+        dashboard = f"http://127.0.0.1:{nodes.dashboard}"
+        status = [BIN / "serve", "status", "--name", "motif", "--address", dashboard]
+        said = ""
+        while "RUNNING" not in said:
+            assert time.monotonic() < deadline, f"Serve does not come back: {said}"
             time.sleep(1)  # between two questions
+            done = subprocess.run(status, env=nodes.environment, capture_output=True, text=True)
+            said = done.stdout or done.stderr
         wait_until_ready(client, 120)
         after = create(client)["id"]
         assert events(client, after)[-1][0] == "completed"
