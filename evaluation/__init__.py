@@ -1,1 +1,1 @@
-"""Evaluation of finished models: statistics, and the human study that compares two models by votes."""
+"""Evaluation of finished models: statistics, metrics of videos, and the human study that compares two by votes."""
