@@ -19,7 +19,7 @@ ROWS = (
 )
 ABOUT = {
     "infra": "the motif command, demo",
-    "evaluation": "models compared by raters",
+    "evaluation": "models measured, compared",
     "pipeline": "videos in, dataset out",
     "training": "dataset in, model out",
     "serving": "model in, HTTP out",
