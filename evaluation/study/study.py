@@ -110,7 +110,11 @@ class Study:
 
     def save(self, folder: Path) -> None:
         """Write the study's file."""
-        (folder / FILE).write_bytes(_ADAPTER.dump_json(self, indent=2))
+        (folder / FILE).write_bytes(self.to_json())
+
+    def to_json(self) -> bytes:
+        """The content of the study's file."""
+        return _ADAPTER.dump_json(self, indent=2)
 
     @classmethod
     def load(cls, folder: Path) -> "Study":
