@@ -35,7 +35,7 @@ COMMANDS = {
     "unlock": "release the lock of a dataset or run whose writer has ended elsewhere",
     "dataset": "stats, explain, verify, filter, recaption, merge, compact, diff or export a dataset",
     "metrics": "measure a model's videos: alignment, consistency, motion, FVD",
-    "study": "compare two models by the votes of raters: create a study, score its votes",
+    "study": "compare two models by the votes of raters: create a study, collect votes on a page, score them",
     "sprites": "generate moving-sprites videos with captions and true flow",
     "demo": "the whole workflow on generated videos, in minutes",
     "fetch": "download a public checkpoint from the hub as a model folder",
