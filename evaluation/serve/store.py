@@ -155,8 +155,10 @@ class VoteStore:
             if seconds < self.wait_s:
                 wait_s = self.wait_s - seconds
                 raise Refused("too_early", f"Take more time: you can answer in {wait_s:.0f} seconds.", wait_s)
-            values = {"status": "answered", "choice": ballot.choice, "reasons": json.dumps(reasons)}
-            values |= {"seconds": seconds, "answered_at": now}
+            values = {
+                "status": "answered", "choice": ballot.choice, "reasons": json.dumps(reasons),
+                "seconds": seconds, "answered_at": now,
+            }  # fmt: skip
             connection.execute(tasks.update().where(tasks.c.id == task_id).values(values))
             self._after_vote(connection, rater)
 
@@ -208,17 +210,17 @@ class VoteStore:
     def _new_task(self, connection: Connection, rater: Rater, done: int) -> Task | None:
         if done == len(rater.plan):
             return None
-        now, gold = self.clock(), rater.plan[done]
+        now, gold, task_id = self.clock(), rater.plan[done], secrets.token_hex(16)
         slot = gold or pick_slot(connection, self.study, rater.number, now)
         if slot is None:
             return None
         row = {
-            "id": secrets.token_hex(16), "rater": rater.number, "slot": slot, "status": "open",
+            "id": task_id, "rater": rater.number, "slot": slot, "status": "open",
             "subject": subject_of(self.study, slot), "holds": None if gold else slot,
             "given_at": now, "leased_until": self._lease(now),
         }  # fmt: skip
         connection.execute(tasks.insert().values(row))
-        return Task(row["id"], slot, 0.0)
+        return Task(task_id, slot, 0.0)
 
     def _lease(self, now: float) -> float:
         return now + 60 * self.settings.lease_minutes
@@ -270,7 +272,7 @@ def _known(connection: Connection, which: ColumnElement[bool]) -> Rater:
     return found
 
 
-def _read(row: Mapping[str, Any]) -> Rater:
+def _read(row: Any) -> Rater:
     return Rater(
         number=row["number"],
         name=row["name"],

@@ -68,10 +68,18 @@ def open_database(url: str, study: Study, new: bool) -> sql.Engine:
         engine = sql.create_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True)
     except (sql.exc.ArgumentError, ModuleNotFoundError) as error:
         raise InputError(f"--database {shown}: {error}. Give a file, or an SQLAlchemy URL and its driver.") from None
+    try:
+        _prepare(engine, study, new, shown)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _prepare(engine: sql.Engine, study: Study, new: bool, shown: str) -> None:
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _share_between_processes)
-        file = Path(engine.url.database or "")
-        if not new and not file.is_file():
+        if not new and not Path(engine.url.database or "").is_file():
             raise InputError(f"--database {shown}: there is no such file. `motif study serve` collects votes.")
     try:
         found = _read_facts(engine)
@@ -83,7 +91,6 @@ def open_database(url: str, study: Study, new: bool) -> sql.Engine:
     except sql.exc.DatabaseError as error:
         raise StorageError(f"--database {shown} cannot be opened: {error.orig}.") from error
     _check(found, study, shown)
-    return engine
 
 
 def _read_facts(engine: sql.Engine) -> dict[str, str]:

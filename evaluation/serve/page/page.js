@@ -65,8 +65,9 @@ async function begin() {
   }
 }
 
+const KEEP = "The code below shows that you took part: use it where you were told to, then close this page.";
 const ENDS = {
-  complete: ["Thank you!", "Your answers are stored. You can close this page now."],
+  complete: ["Thank you!", "All your answers are stored."],
   excluded: [
     "Thank you for taking part",
     "Your part in this study has ended: too many of your answers to the pairs with a known answer were different. " +
@@ -78,8 +79,8 @@ const ENDS = {
 function end(session) {
   const [title, text] = ENDS[session.status];
   byId("end-title").textContent = title;
-  byId("end-text").textContent = text;
   const code = session.code ?? "";
+  byId("end-text").textContent = code && !session.return_url ? `${text} ${KEEP}` : text;
   byId("code").textContent = code;
   show(byId("end-code"), Boolean(code));
   show(byId("return"), Boolean(session.return_url));

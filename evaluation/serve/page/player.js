@@ -69,13 +69,13 @@ export class Player {
 
   #shape() {
     const { videoWidth, videoHeight } = this.video;
-    this.place.style.setProperty("--shape", `${videoWidth} / ${videoHeight}`);
+    byId("videos").style.setProperty("--ratio", videoWidth / videoHeight); // both have the same
   }
 
   #render() {
     this.place.classList.toggle("playing", this.playing);
     this.place.classList.toggle("seen-once", this.watched);
-    byId(`${this.side}-seen`).textContent = this.watched ? "watched ✓" : "not watched yet";
+    byId(`${this.side}-seen`).textContent = this.watched ? "watched ✓" : "not watched";
     const verb = this.playing ? "Pause" : this.watched ? "Play again:" : "Play";
     byId(`${this.side}-play`).setAttribute("aria-label", `${verb} the ${this.side} video`);
   }

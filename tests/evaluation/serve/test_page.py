@@ -141,10 +141,10 @@ def test_a_video_counts_as_watched_only_if_all_of_it_was_played(browser: Any, si
         tab = visit.tab
         rating.begin(tab)
         assert tab.evaluate(SKIP, tab.query_selector("#left-video")) == 1
-        assert tab.text_content("#left-seen") == "not watched yet"
+        assert tab.text_content("#left-seen") == "not watched"
         tab.click("#left-play")
         tab.wait_for_selector(rating.WATCHED.format("left"), timeout=rating.SECONDS)
-        assert tab.text_content("#right-seen") == "not watched yet"
+        assert tab.text_content("#right-seen") == "not watched"
         assert tab.is_disabled("#choose-left")
 
 

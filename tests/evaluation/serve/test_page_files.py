@@ -42,4 +42,4 @@ def test_the_examples_are_balanced() -> None:
     better = [re.findall(r'<svg (class="better")?', text).index('class="better"') for text in articles]
     assert sorted(better) == [0, 0, 1, 1]
     for text, side in zip(articles, better, strict=True):
-        assert f'<p class="verdict"><b>{("Left", "Right")[side]}.</b>' in text
+        assert f'<p class="verdict"><b>{("Left", "Right")[side]} is better:</b>' in text
