@@ -2,13 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
+from evaluation.serve.platforms import html_question
 from evaluation.serve.settings import database_url
 from evaluation.serve.store import VoteStore
 from evaluation.study.create import NewStudy, create_study
@@ -63,16 +66,23 @@ class Site:
         return slot
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    a, b, prompts = write_models(tmp_path)
-    Image.new("RGB", (48, 32), (90, 120, 160)).save(tmp_path / "dog.png")
-    folder = tmp_path / "study"
-    study = create_study(NewStudy(a, b, prompts, folder, raters=2, gold=1, rules=Rules(min_seconds=LEAST_S)))
-    with serving(folder, "--tasks", "2", "--lock-seconds", "1") as server:
-        store = VoteStore(database_url("", folder), study, new=False)
+@contextmanager
+def opened(folder: Path, *options: str, gold: int, least_s: float) -> Iterator[Site]:
+    """A study of four pairs and its server."""
+    a, b, prompts = write_models(folder)
+    Image.new("RGB", (48, 32), (90, 120, 160)).save(folder / "dog.png")
+    place = folder / "study"
+    study = create_study(NewStudy(a, b, prompts, place, raters=2, gold=gold, rules=Rules(min_seconds=least_s)))
+    with serving(place, *options) as server:
+        store = VoteStore(database_url("", place), study, new=False)
         yield Site(server, study, store)
         store.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with opened(tmp_path, "--tasks", "2", "--lock-seconds", "1", gold=1, least_s=LEAST_S) as found:
+        yield found
 
 
 @pytest.mark.slow
@@ -198,3 +208,55 @@ def test_on_a_phone_both_videos_are_side_by_side(browser: Any, site: Site) -> No
         assert tab.text_content("#end-title") == "Thank you for taking part"  # the gold question was wrong
         assert tab.is_hidden("#end-code")
         assert site.store.raters()[0].excluded == "1 of 1 gold questions wrong"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", ["prolific", "mturk"])
+def test_a_platforms_rater_returns_there(browser: Any, tmp_path: Path, platform: str) -> None:
+    options = ("--platform", platform, "--completion-code", "C0DE", "--tasks", "1", "--lock-seconds", "0")
+    with opened(tmp_path, *options, gold=0, least_s=0.0) as site, visiting(browser, site) as visit:
+        tab = visit.tab
+        assert "Open this study by its link on" in tab.text_content("#problem")
+        assert tab.is_disabled("#agree")
+        if platform == "mturk":
+            tab.goto(f"{site.url}/?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&hitId=3H")
+            tab.wait_for_selector("#problem:has-text('This is a preview.')")
+        turk = "workerId=A1B2&assignmentId=3X&hitId=3H&turkSubmitTo=https%3A%2F%2Fworkersandbox.mturk.com"
+        tab.goto(f"{site.url}/?{turk if platform == 'mturk' else 'PROLIFIC_PID=A1B2&STUDY_ID=s&SESSION_ID=t'}")
+        rating.begin(tab)
+        rating.watch(tab)
+        rating.choose(tab, "left", "image" if tab.is_visible("#reason-image") else "motion")
+        tab.click("#send")
+        tab.wait_for_selector("#end", state="visible")
+        assert tab.text_content("#code") == "C0DE"
+        assert [vote.rater for vote in site.store.votes()] == ["A1B2"]
+        assert tab.is_visible("#turk") is (platform == "mturk")
+        assert tab.is_visible("#return") is (platform == "prolific")
+        if platform == "mturk":
+            form = "[turk.action, turk.method, Object.fromEntries(new FormData(turk))]"
+            where = "https://workersandbox.mturk.com/mturk/externalSubmit"
+            assert tab.evaluate(form) == [where, "post", {"assignmentId": "3X", "code": "C0DE"}]
+        else:
+            assert tab.get_attribute("#return", "href") == "https://app.prolific.com/submissions/complete?cc=C0DE"
+
+
+@pytest.mark.slow
+def test_the_html_question_opens_the_study_with_the_workers_ids(browser: Any) -> None:
+    question = ElementTree.fromstring(html_question("https://study.example/a?b=1"))
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.route("https://*.mturk.com/**", lambda route: route.fulfill(body=question[0].text, content_type="text/html"))
+    tab.goto("https://worker.mturk.com/?assignmentId=ASSIGNMENT_ID_NOT_AVAILABLE&hitId=3H")
+    assert tab.is_visible("#preview")
+    assert tab.is_disabled("#submitButton")
+    assert tab.get_attribute("#open", "href") is None
+    host = "https%3A%2F%2Fwww.mturk.com"
+    tab.goto(f"https://worker.mturk.com/?workerId=A1&assignmentId=3X&hitId=3H&turkSubmitTo={host}")
+    assert tab.is_hidden("#preview")
+    link = tab.get_attribute("#open", "href")
+    assert link == "https://study.example/a?b=1&workerId=A1&assignmentId=3X&hitId=3H"
+    tab.fill("#code", "C0DE")
+    with tab.expect_request("**/mturk/externalSubmit") as sent:
+        tab.click("#submitButton")
+    assert (sent.value.method, sent.value.post_data) == ("POST", "assignmentId=3X&code=C0DE")
+    context.close()

@@ -155,11 +155,14 @@ def test_an_early_vote_is_refused(url: str, study: Study, clock: Clock, lock: fl
     store.close()
 
 
-def test_two_raters_at_once_never_get_one_slot(store: VoteStore, clock: Clock) -> None:
-    """Eight slots on four pairs: eight raters get one each, the ninth none."""
+def test_two_raters_at_once_never_get_one_slot(store: VoteStore, url: str, clock: Clock) -> None:
+    """Eight slots on four pairs: eight raters get one each, the ninth none, from two servers of one database."""
     tokens = [store.begin().token for _ in range(9)]
+    other = VoteStore(url, store.study, SETTINGS, clock=clock)
     with ThreadPoolExecutor(9) as pool:
-        sessions = list(pool.map(store.next, tokens))
+        asked = [pool.submit((store, other)[number % 2].next, token) for number, token in enumerate(tokens)]
+        sessions = [future.result() for future in asked]
+    other.close()
     slots = [session.task.slot for session in sessions if session.task]
     assert sorted(slots) == sorted(store.study.slots)
     assert Counter(session.status for session in sessions) == {"task": 8, "full": 1}
