@@ -65,7 +65,8 @@ class RawRow(NamedTuple):
     place: str = ""
 
 
-class RawColumns(NamedTuple):
+@dataclass(frozen=True)
+class RawColumns:
     """Many rows as read, by column."""
 
     values: Mapping[str, Sequence[Any]]
@@ -186,7 +187,7 @@ class ColumnMapping:
         """The rows of many raw rows, one of each; None if :meth:`rows` must look at each row."""
         if self.template or self.segments.name or self.segments.candidates:
             return None
-        nothing = [None] * raw.count
+        nothing: Sequence[Any] = [None] * raw.count
         names, captions, *bounds = (
             raw.values.get(name, nothing) if name else nothing
             for name in (self.video, self.caption, self.start, self.end)

@@ -4,7 +4,7 @@ import csv
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
@@ -142,14 +142,20 @@ def _map(table: RawTable, mapping: ColumnMapping, source: str) -> Iterator[pa.Re
     """Rows read one by one are gathered into batches; rows read many at once are a batch."""
     for many, group in itertools.groupby(_guarded(table.rows, source), lambda raw: isinstance(raw, RawColumns)):
         if not many:
-            yield from _batches((row for raw in group for row in mapping.rows(raw)), source)
+            yield from _batches(_one_by_one(group, mapping), source)
             continue
         for raw in group:
-            batch = mapping.columns(raw)
-            if batch is not None:
-                yield batch
+            batch = mapping.columns(raw) if isinstance(raw, RawColumns) else None
+            if batch is None:
+                yield from _batches(_one_by_one([raw], mapping), source)
             else:
-                yield from _batches((row for one in raw.rows() for row in mapping.rows(one)), source)
+                yield batch
+
+
+def _one_by_one(raws: Iterable[Raw], mapping: ColumnMapping) -> Iterator[Row]:
+    for raw in raws:
+        for one in raw.rows() if isinstance(raw, RawColumns) else (raw,):
+            yield from mapping.rows(one)
 
 
 def _guarded(rows: Iterator[Raw], source: str) -> Iterator[Raw]:
