@@ -33,5 +33,5 @@ def plan_clips(recipe: Preprocess, manifest: str) -> list[tuple[str, pa.Table]]:
     finally:
         worker.close()
     sink = Planned()
-    Planner(recipe, Ledger(), Sources(facts), sink).run(batches)
+    Planner(recipe, Ledger(), Sources.of(facts), sink).run(batches)
     return sink.parts

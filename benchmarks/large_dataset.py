@@ -148,7 +148,7 @@ def make(root: Path, clips: int, clips_a_part: int) -> Job:
     targets = choose_targets(made, dataset)
     targets.catalog.write(dataset)
     job = Job(made, str(root / "m.csv"), dataset)
-    Planner(made, Ledger(), Sources(facts), Writer(made, targets, dataset)).run(
+    Planner(made, Ledger(), Sources.of(facts), Writer(made, targets, dataset)).run(
         read_manifest(job.manifest, job.columns)
     )
     (text,) = targets.text

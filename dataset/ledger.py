@@ -112,14 +112,19 @@ def committed_rejects(dataset: Folder, clip_parts: Container[str], names: Sequen
 class Sources:
     """The probed sources; of a changed source the latest state."""
 
-    def __init__(self, table: pa.Table) -> None:
-        """``table`` has rows of :data:`dataset.parts.tables.SOURCES`, older ones first."""
-        self._index = KeyIndex(keys_of_texts(table.column("uri").to_pylist()))
-        facts = table.select(PLANNING_FACTS).combine_chunks()
+    def __init__(self, keys: Keys, facts: pa.Table) -> None:
+        """The keys of the sources' URIs, older ones first, and :data:`PLANNING_FACTS` of each."""
+        self._index = KeyIndex(keys)
+        facts = facts.combine_chunks()
         for at, field_ in enumerate(facts.schema):
             if field_.name in _REPEATED:
                 facts = facts.set_column(at, field_.name, facts.column(at).dictionary_encode())
         self._facts = facts
+
+    @classmethod
+    def of(cls, table: pa.Table) -> "Sources":
+        """Of rows of :data:`dataset.parts.tables.SOURCES`."""
+        return cls(_uri_keys(table), table.select(PLANNING_FACTS))
 
     @classmethod
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Sources":
@@ -127,9 +132,16 @@ class Sources:
         folder = dataset / "sources"
         (listed,) = list_parts(dataset, ("sources",)).values()
         names = [name for name in listed if name not in without.get("sources", ())]
-        tables = apply_each(folder, lambda name: _read_sources(folder, name), names)
-        sources = cls(join(sorted(tables, key=source_order), SOURCES))
-        del tables
+
+        def read(name: str) -> tuple[int, Keys, pa.Table]:
+            table = _read_sources(folder, name)
+            return source_order(table), _uri_keys(table), table.select(PLANNING_FACTS)  # URIs are most of the bytes
+
+        parts = sorted(apply_each(folder, read, names), key=lambda part: part[0])
+        keys = np.concatenate([no_keys(), *(keys for _, keys, _ in parts)])
+        facts = join([facts for *_, facts in parts], pa.schema([SOURCES.field(name) for name in PLANNING_FACTS]))
+        del parts
+        sources = cls(keys, facts)
         pa.default_memory_pool().release_unused()
         return sources
 
@@ -145,6 +157,11 @@ class Sources:
         """Facts of the sources at these positions, null at -1."""
         taken = self._facts.select(columns).take(pa.array(positions, mask=positions < 0))
         return taken.cast(pa.schema([SOURCES.field(name) for name in columns]))
+
+
+def _uri_keys(table: pa.Table) -> Keys:
+    chunks = table.select(["uri"]).to_batches(max_chunksize=_ROWS_AT_ONCE)  # fewer Python strings at a time
+    return np.concatenate([no_keys(), *(keys_of_texts(chunk.column(0).to_pylist()) for chunk in chunks)])
 
 
 def _read_sources(folder: Folder, name: str) -> pa.Table:

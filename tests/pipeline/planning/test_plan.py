@@ -61,7 +61,7 @@ def plan(
     **more: Any,
 ) -> tuple[Plan, Collected]:
     sink = Collected()
-    known = Sources(pa.Table.from_pylist(sources, schema=SOURCES))
+    known = Sources.of(pa.Table.from_pylist(sources, schema=SOURCES))
     batch = pa.RecordBatch.from_pylist(rows, schema=ROWS)
     return Planner(recipe, ledger or Ledger(), known, sink, **more).run([batch]), sink
 
