@@ -25,8 +25,9 @@ from pipeline.featurizers.base import ClipBatch
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.motion.flow import Dis
 from pipeline.sprites.files import FPS
+from pipeline.sprites.motions import move
 from pipeline.sprites.render import render
-from pipeline.sprites.world import World, draw_scene, move
+from pipeline.sprites.world import World, draw_scene
 from pipeline.video.decoders import Request, decode_with_pyav
 from pipeline.video.geometry import ClipShape
 from pipeline.video.sampling import Span

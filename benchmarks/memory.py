@@ -31,8 +31,9 @@ from pipeline.recipes import sprites
 from pipeline.run.job import Job
 from pipeline.run.run import Run
 from pipeline.sprites.files import FPS
+from pipeline.sprites.motions import move
 from pipeline.sprites.render import render
-from pipeline.sprites.world import World, draw_scene, move
+from pipeline.sprites.world import World, draw_scene
 from pipeline.stages.decode import clip_bytes
 
 CLIPS_A_VIDEO = 40

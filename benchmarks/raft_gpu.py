@@ -27,8 +27,9 @@ from torch import Tensor, nn
 
 from benchmarks.report import alternate, arguments, rate, report
 from pipeline.motion.raft import Raft, RaftFlow
+from pipeline.sprites.motions import move
 from pipeline.sprites.render import render
-from pipeline.sprites.world import World, draw_scene, move
+from pipeline.sprites.world import World, draw_scene
 
 FRAMES = 16  # of a clip; one more is decoded for the last flow
 CAPTIONS = 32  # in one forward pass, as ClipTextStates groups them

@@ -1,12 +1,12 @@
 """``motif sprites``: generated videos with known motion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from base.errors import InputError
 from infra.options import parse
 from pipeline.sprites.files import write_sprites
-from pipeline.sprites.world import KINDS, MotionKind, World
+from pipeline.sprites.world import KINDS, SHARE, MotionKind, World
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,18 @@ class Options:
     prompts_per_scene: int = 2
     """Clips that share their first frame and differ in caption and motion."""
     kinds: tuple[MotionKind, ...] = KINDS
-    """Kinds of motion in a clip; a kind given several times is drawn more often."""
+    """Kinds of motion in a clip; a kind given several times is drawn more often. ``pans`` and ``moves_and_pans`` have a
+    panning camera."""
+    fewest: int = 2
+    """The fewest shapes in a scene."""
+    most: int = 4
+    """The most shapes in a scene."""
+    share: float = SHARE
+    """The share of a square frame that a shape covers, on average: as much moves where one shape does."""
+    distractors: int = 0
+    """How many of a scene's shapes share the colour or the shape of its first one."""
+    clear: bool = False
+    """What moves never touches another shape."""
 
 
 def main(args: list[str]) -> None:
@@ -34,7 +45,7 @@ def main(args: list[str]) -> None:
     if options.num < 1 or options.prompts_per_scene < 1:
         raise InputError(f"--num {options.num}, --prompts-per-scene {options.prompts_per_scene}: must be at least 1.")
     try:
-        world = World(options.height, options.width, options.frames, kinds=options.kinds)
+        world = World(**{field.name: getattr(options, field.name) for field in fields(World)})
     except ValueError as error:
         raise InputError(f"{error}.") from error
     print(write_sprites(options.out, world, options.num, options.seed, options.prompts_per_scene))

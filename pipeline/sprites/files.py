@@ -1,4 +1,4 @@
-"""Write moving-sprites clips to a folder: mp4, captions, true flow, and a manifest."""
+"""Write moving-sprites clips to a folder: mp4, captions, true flow, a manifest, and what happens in each clip."""
 
 import csv
 import io
@@ -9,16 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from base.errors import InputError
 from base.storage.folder import Folder
 from media.video_file import encode_video
+from pipeline.sprites.motions import draw_motion
 from pipeline.sprites.render import render
-from pipeline.sprites.world import Motion, Scene, World, draw_motion, draw_scene
+from pipeline.sprites.world import Motion, Scene, World, draw_scene
 
 FPS = 8
 _MOST_DRAWS = 1000  # attempts per scene to find another caption
 COLUMNS = ("video", "caption", "scene", "kind", "movers", "direction", "speed", "flow")
+TRUTH, WORLD = "truth.jsonl", "world.json"
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ def write_sprites(out: Path, world: World, num: int, seed: int, prompts_per_scen
     """Write ``num`` clips and return the path of the manifest, which is written last.
 
     The folder gets ``videos/000000.mp4`` (H.264, 8 frames per second) with ``000000.txt``, ``flow/000000.npz``
-    (``flow`` [t - 1, h, w, 2], float16, pixels per frame, x before y), ``manifest.csv`` and ``world.json``.
+    (``flow`` [t - 1, h, w, 2], float16, pixels per frame, x before y), ``manifest.csv``, ``world.json`` and
+    ``truth.jsonl``, a line per clip with its scene and motion, as :func:`read_truth` reads them.
     """
     videos, flows, root = (Folder(str(out / "videos")), Folder(str(out / "flow")), Folder(str(out)))
-    rows = []
+    rows, truth = [], []
     for clip in draw_clips(world, num, seed, prompts_per_scene):
         frames, flow = render(world, clip.scene, clip.motion)
         name = f"{clip.number:06d}"
@@ -76,13 +80,29 @@ def write_sprites(out: Path, world: World, num: int, seed: int, prompts_per_scen
         motion = clip.motion
         said = (motion.caption, clip.scene_number, motion.kind, movers, motion.direction, motion.speed)
         rows.append((f"videos/{name}.mp4", *said, f"flow/{name}.npz"))
-    root.write("world.json", json.dumps({"seed": seed, "num": num, "world": asdict(world)}, indent=2).encode())
+        truth.append(json.dumps(asdict(clip)))
+    root.write(WORLD, json.dumps({"seed": seed, "num": num, "world": world.settings()}, indent=2).encode())
+    root.write(TRUTH, "".join(f"{line}\n" for line in truth).encode())
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     root.write("manifest.csv", text.getvalue().encode())
     return out / "manifest.csv"
+
+
+def read_truth(folder: Path) -> tuple[World, list[Clip]]:
+    """The world and the clips of a folder of sprites. InputError if it was not written by :func:`write_sprites`."""
+    try:
+        world = TypeAdapter(World).validate_python(json.loads((folder / WORLD).read_text())["world"])
+        adapter = TypeAdapter(Clip)
+        clips = [adapter.validate_python(json.loads(line)) for line in (folder / TRUTH).read_text().splitlines()]
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        raise InputError(
+            f"{folder}: its {WORLD} and {TRUTH} cannot be read ({type(error).__name__}), which say what happens in "
+            "each clip. Give a folder written by `motif sprites`; one of an earlier version must be written anew."
+        ) from error
+    return world, clips
 
 
 def _npz(flow: np.ndarray) -> bytes:

@@ -1,12 +1,12 @@
-"""The content of a moving-sprites clip: shapes in a scene, one motion, and its caption.
+"""The content of a moving-sprites clip: shapes in a scene, and what a motion of them is.
 
-A scene fixes the first frame; motions are drawn separately, so several captions share one image. Lengths are in units
-of the frame's short side, so a scene looks the same at any size.
+A scene fixes the first frame; motions are drawn separately (:mod:`pipeline.sprites.motions`), so several captions share
+one image. Lengths are in units of the frame's short side, so a scene looks the same at any size.
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,8 @@ SHAPES = {
 }
 # Radius of the circle of equal area: the shapes cover 2.5 to 3.5 % of a square frame (in the paper's example 3 % move).
 RADII = (0.089, 0.105)
+SHARE = 0.03
+"""The share of a square frame that a shape with one of the ``RADII`` covers, on average."""
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 48, 49),
     "green": (46, 160, 67),
@@ -45,7 +47,11 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
 }
 # Short sides per frame. At 256 pixels: 2, 5 and 9 pixels.
 SPEEDS = {"slowly": 2 / 256, "": 5 / 256, "quickly": 9 / 256}
-MotionKind = Literal["moves", "stops", "swaps", "enters"]
+_FULLEST = 0.18  # of the frame that shapes may cover together: with more, places that do not overlap are hardly found
+PAN = 4 / 256
+"""Short sides per frame that a panning camera moves."""
+MotionKind = Literal["moves", "stops", "swaps", "enters", "pans", "moves_and_pans"]
+ALL_KINDS: tuple[MotionKind, ...] = ("moves", "stops", "swaps", "enters", "pans", "moves_and_pans")
 KINDS: tuple[MotionKind, ...] = ("moves", "moves", "moves", "moves", "stops", "swaps", "enters")
 
 
@@ -76,7 +82,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class Motion:
-    """A motion: ``offsets[i][t]`` is the position of sprite i at frame t relative to its first centre (y, x)."""
+    """A motion: ``offsets[i][t]`` is the position of sprite i at frame t relative to its first centre (y, x).
+
+    ``camera[t]`` is how far the camera has moved by frame t (y, x); empty if it stands still. Sprites are in the world,
+    so in the picture all of it moves the other way. ``direction`` is that of the sprite, or the camera's if none moves.
+    """
 
     kind: MotionKind
     caption: str
@@ -84,13 +94,17 @@ class Motion:
     direction: str
     speed: str
     offsets: tuple[tuple[tuple[float, float], ...], ...]
+    camera: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class World:
     """The generator's settings: frame size in pixels, number of frames and shapes, and kinds of motion.
 
-    A kind that occurs several times in ``kinds`` is drawn more often.
+    A kind that occurs several times in ``kinds`` is drawn more often. ``share`` is the share of a square frame that a
+    shape covers, on average. Of each scene's shapes, ``distractors`` have the colour or the shape of the first one, so
+    that a caption must be read to the end. ``clear``: what moves never touches another shape, except that two which
+    swap places pass each other.
     """
 
     height: int = 256
@@ -99,6 +113,9 @@ class World:
     fewest: int = 2
     most: int = 4
     kinds: tuple[MotionKind, ...] = KINDS
+    share: float = SHARE
+    distractors: int = 0
+    clear: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings: sizes must be encodable, and shapes must fit."""
@@ -109,25 +126,53 @@ class World:
         if not 1 <= self.fewest <= self.most <= 6:
             raise ValueError(f"shapes {self.fewest} to {self.most}: must be between 1 and 6")
         if not self.kinds:
-            raise ValueError(f"kinds: none is given; give some of {', '.join(dict.fromkeys(KINDS))}")
+            raise ValueError(f"kinds: none is given; give some of {', '.join(ALL_KINDS)}")
+        if not 0.002 <= self.share <= 0.06:
+            raise ValueError(f"share {self.share}: must be from 0.002 to 0.06 of the frame")
+        if self.share * self.most > _FULLEST + 1e-9:
+            fits = _FULLEST / self.most
+            raise ValueError(f"share {self.share} of {self.most} shapes: no room for them; use at most {fits:g}")
+        if not 0 <= self.distractors < self.fewest:
+            raise ValueError(
+                f"distractors {self.distractors}: must be from 0 to {self.fewest - 1}, one less than the fewest shapes"
+            )
+
+    @property
+    def radii(self) -> tuple[float, float]:
+        """The smallest and largest radius of a shape, as of the circle of equal area."""
+        scale = math.sqrt(self.share / SHARE)
+        return RADII[0] * scale, RADII[1] * scale
+
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain JSON; of those that earlier versions lacked, only the ones that are not the default."""
+        later = {field.name: field.default for field in fields(self) if field.name in ("share", "distractors", "clear")}
+        return {name: value for name, value in asdict(self).items() if value != later.get(name, ...)}
 
 
 def draw_scene(world: World, rng: np.random.Generator) -> Scene:
     """Draw a scene whose sprites do not overlap and are fully inside."""
     short = min(world.height, world.width)
     aspect = (world.height / short, world.width / short)
-    looks = [(shape, colour) for shape in SHAPES for colour in COLOURS]
-    chosen = rng.permutation(len(looks))[: int(rng.integers(world.fewest, world.most + 1))]
+    chosen = _choose_looks(world, rng)
     sprites: list[Sprite] = []
     while len(sprites) < len(chosen):
-        shape, colour = looks[chosen[len(sprites)]]
-        reach = SHAPES[shape] * float(rng.uniform(*RADII))
+        shape, colour = chosen[len(sprites)]
+        reach = SHAPES[shape] * float(rng.uniform(*world.radii))
         place = _free_place(aspect, sprites, reach, rng)
         if place is None:  # no room left: start over
             sprites.clear()
             continue
         sprites.append(Sprite(shape, colour, place, reach, int(rng.integers(2**31))))
     return Scene(aspect, tuple(sprites), int(rng.integers(2**31)))
+
+
+def _choose_looks(world: World, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Shapes and colours of a scene's sprites: the first, its distractors, others."""
+    looks = [(shape, colour) for shape in SHAPES for colour in COLOURS]
+    first, *rest = (looks[number] for number in rng.permutation(len(looks)))
+    alike = [look for look in rest if (look[0] == first[0]) != (look[1] == first[1])][: world.distractors]
+    others = [look for look in rest if look not in alike]
+    return [first, *alike, *others][: int(rng.integers(world.fewest, world.most + 1))]
 
 
 def _free_place(
@@ -139,98 +184,3 @@ def _free_place(
         if all(math.dist((y, x), other.centre) > reach + other.reach + 0.02 for other in others):
             return y, x
     return None
-
-
-def draw_motion(world: World, scene: Scene, rng: np.random.Generator) -> tuple[Scene, Motion]:
-    """Draw one motion for a scene. For "enters", the returned scene includes the new shape."""
-    kind = world.kinds[int(rng.integers(len(world.kinds)))]
-    if kind == "enters":
-        return _enter(scene, world.frames, rng)
-    if kind == "swaps" and len(scene.sprites) >= 2:
-        return scene, _swap(scene, world.frames, rng)
-    return scene, move(scene, world.frames, rng, stops=kind == "stops")
-
-
-def move(
-    scene: Scene, frames: int, rng: np.random.Generator, *, stops: bool = False, speed: float | None = None
-) -> Motion:
-    """One sprite moves in one of eight directions; with ``stops`` it stops half-way.
-
-    ``speed`` in short sides per frame overrides the drawn one (for benchmarks).
-    """
-    options = [
-        (index, name, word, pace)
-        for index, sprite in enumerate(scene.sprites)
-        for name in DIRECTIONS
-        for word, pace in ([("", speed)] if speed is not None else SPEEDS.items())
-        if stays_inside(scene, sprite, name, pace * (frames - 1) * (0.5 if stops else 1))
-    ]
-    if not options:  # every motion leaves the frame: choose among all
-        options = [
-            (index, name, "" if speed is not None else "slowly", speed or SPEEDS["slowly"])
-            for index in range(len(scene.sprites))
-            for name in DIRECTIONS
-        ]
-    index, name, word, pace = options[int(rng.integers(len(options)))]
-    dy, dx = DIRECTIONS[name]
-    last = (frames - 1) // 2 if stops else frames - 1
-    path = tuple((dy * pace * min(t, last), dx * pace * min(t, last)) for t in range(frames))
-    manner = f" {word}" if word else ""
-    ending = " and stops" if stops else ""
-    caption = f"the {scene.sprites[index].name} moves{manner} {name}{ending}"
-    still = ((0.0, 0.0),) * frames
-    offsets = tuple(path if i == index else still for i in range(len(scene.sprites)))
-    return Motion("stops" if stops else "moves", caption, (index,), name, word, offsets)
-
-
-def stays_inside(scene: Scene, sprite: Sprite, direction: str, distance: float) -> bool:
-    """Whether a sprite is fully inside the frame after moving ``distance`` short sides in a direction."""
-    return all(
-        sprite.reach <= centre + step * distance <= size - sprite.reach
-        for centre, step, size in zip(sprite.centre, DIRECTIONS[direction], scene.aspect, strict=True)
-    )
-
-
-def _swap(scene: Scene, frames: int, rng: np.random.Generator) -> Motion:
-    first, second = sorted(int(i) for i in rng.permutation(len(scene.sprites))[:2])
-    a, b = scene.sprites[first].centre, scene.sprites[second].centre
-    way = (b[0] - a[0], b[1] - a[1])
-    shares = [t / (frames - 1) for t in range(frames)]
-    there = tuple((way[0] * s, way[1] * s) for s in shares)
-    back = tuple((-way[0] * s, -way[1] * s) for s in shares)
-    still = ((0.0, 0.0),) * frames
-    offsets = tuple(there if i == first else back if i == second else still for i in range(len(scene.sprites)))
-    names = [scene.sprites[i].name for i in (first, second)]
-    return Motion("swaps", f"the {names[0]} and the {names[1]} swap places", (first, second), "", "", offsets)
-
-
-def _enter(scene: Scene, frames: int, rng: np.random.Generator) -> tuple[Scene, Motion]:
-    taken = {(sprite.shape, sprite.colour) for sprite in scene.sprites}
-    looks = [(shape, colour) for shape in SHAPES for colour in COLOURS if (shape, colour) not in taken]
-    shape, colour = looks[int(rng.integers(len(looks)))]
-    side = ("left", "right", "top", "bottom")[int(rng.integers(4))]
-    reach = SHAPES[shape] * float(rng.uniform(*RADII))
-    height, width = scene.aspect
-    along = float(rng.uniform(reach, (height if side in ("left", "right") else width) - reach))
-    gap = reach + 0.02  # soft edges start outside the frame, too
-    starts = {
-        "left": ((along, -gap), (0.0, 1.0)),
-        "right": ((along, width + gap), (0.0, -1.0)),
-        "top": ((-gap, along), (1.0, 0.0)),
-        "bottom": ((height + gap, along), (-1.0, 0.0)),
-    }
-    centre, (dy, dx) = starts[side]
-    pace = SPEEDS[""]
-    path = tuple((dy * pace * t, dx * pace * t) for t in range(frames))
-    still = ((0.0, 0.0),) * frames
-    sprite = Sprite(shape, colour, centre, reach, int(rng.integers(2**31)))
-    article = "an" if colour[0] in "aeiou" else "a"
-    motion = Motion(
-        "enters",
-        f"{article} {sprite.name} enters from the {side}",
-        (len(scene.sprites),),
-        next(name for name, way in DIRECTIONS.items() if math.isclose(way[0], dy) and math.isclose(way[1], dx)),
-        "",
-        (*(still for _ in scene.sprites), path),
-    )
-    return replace(scene, sprites=(*scene.sprites, sprite)), motion

@@ -4,8 +4,9 @@ import torch
 
 from dataset.heatmap.intensity import agreed_intensity, intensity
 from pipeline.motion.flow import Dis
+from pipeline.sprites.motions import move
 from pipeline.sprites.render import render
-from pipeline.sprites.world import World, draw_scene, move
+from pipeline.sprites.world import World, draw_scene
 
 
 def clip(seed: int, speed: float, size: int = 256) -> tuple[torch.Tensor, np.ndarray]:
