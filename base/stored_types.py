@@ -41,6 +41,7 @@ TYPES = {
     "saves": "training.recipes:Saves",
     "schedule": "diffusion.schedule:Schedule",
     "store-options": "dataset.parts.tables:StoreOptions",
+    "temporal-discrepancy": "diffusion.temporal_discrepancy:TemporalDiscrepancy",
     "train": "training.recipes:Train",
     "vae-latents": "pipeline.featurizers.latents:VaeLatents",
     "wan": "models.wan.backbone:Wan",
