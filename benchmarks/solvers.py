@@ -19,7 +19,6 @@ from diffusion.options import Sampling, Solver
 from infra.toy import MODEL
 from infra.toy.data import WORLD
 from infra.toy.heldout import WAYS, HeldOut, held_out
-from infra.toy.motion import direction
 from models.generator import Generator, Request
 
 _STEPS = (5, 8, 12, 20, 30, 50)
@@ -41,7 +40,7 @@ def compare(
     """How far videos are from the reference where that moves, and how many sprites go the right way."""
     moving = np.ptp(reference, axis=1, keepdims=True).max(axis=-1, keepdims=True) > 8
     difference = np.abs(found.astype(np.int16) - reference).mean(axis=-1, keepdims=True)
-    ways = [direction(video, scene.start) for video, scene in zip(found, scenes, strict=True)]
+    ways = [scene.direction(video) for video, scene in zip(found, scenes, strict=True)]
     right = sum(way == asked for way, asked in zip(ways, itertools.cycle(WAYS), strict=False))
     mean = float(difference[np.broadcast_to(moving, difference.shape)].mean())
     return {"difference": round(mean, 2), "right": right}

@@ -12,7 +12,6 @@ from base.storage.folder import Folder
 from diffusion.options import Sampling, SamplingChanges
 from infra.toy.data import WORLD
 from infra.toy.heldout import WAYS, HeldOut, held_out
-from infra.toy.motion import direction
 from media.video_file import encode_video
 from models.find import find_candidates
 from models.generator import Generator, Request
@@ -85,5 +84,5 @@ def _sample(generator: Generator, scene: HeldOut, how: tuple[int, Sampling], fol
     for way, request, frames in zip(WAYS, requests, generator.generate(requests, sampling), strict=True):
         file = f"{number:02}-{way}.mp4"
         folder.write(file, encode_video(frames, generator.rate(request), metadata={"prompt": request.prompt}))
-        made.append(Sample(file, image, request.prompt, way, direction(frames, scene.start)))
+        made.append(Sample(file, image, request.prompt, way, scene.direction(frames)))
     return made

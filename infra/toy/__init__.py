@@ -1,8 +1,8 @@
 """The toy: a small model that comes with the code, trained on moving sprites, and its training settings.
 
 ``MODEL`` is its model folder; README.md next to it has the commands, seeds and measurements. ``data`` and
-``training`` are the settings: recipes, on the command line too. ``heldout`` has held-out first frames,
-``motion`` finds the direction in which a video moves, ``measure`` how often that is the prompted one.
+``training`` are the settings: recipes, on the command line too. ``heldout`` has held-out first frames, ``measure`` says
+how often videos of them move in the prompted direction.
 """
 
 import json

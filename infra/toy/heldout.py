@@ -1,14 +1,17 @@
 """Held-out first frames, which no training has seen, and their prompts."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from jaxtyping import UInt8
 
-from pipeline.sprites.render import render
-from pipeline.sprites.world import SPEEDS, Motion, Scene, Sprite, World, draw_scene, stays_inside
+from evaluation.sprites.score import direction
+from evaluation.sprites.tracking import track
+from pipeline.sprites.motions import stays_inside
+from pipeline.sprites.render import first_frame
+from pipeline.sprites.world import SPEEDS, Scene, Sprite, World, draw_scene
 
 WAYS = ("right", "left", "up", "down")
 # Scenes of a dataset are drawn from (seed, number); no dataset reaches these numbers.
@@ -17,20 +20,24 @@ _FIRST = 2**31
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A first frame (RGB) and the sprite in it that should move."""
+    """A first frame (RGB) of a scene and which sprite in it should move."""
 
     image: UInt8[np.ndarray, "h w 3"]
-    sprite: Sprite
+    scene: Scene
+    number: int
 
     @property
-    def start(self) -> tuple[float, float]:
-        """Where the sprite is, (y, x) in pixels."""
-        short = min(self.image.shape[:2])
-        return self.sprite.centre[0] * short, self.sprite.centre[1] * short
+    def sprite(self) -> Sprite:
+        """The sprite that should move."""
+        return self.scene.sprites[self.number]
 
     def prompt(self, way: str) -> str:
         """The prompt for a direction."""
         return f"the {self.sprite.name} moves {way}"
+
+    def direction(self, frames: UInt8[np.ndarray, "t h w 3"]) -> str:
+        """The direction, of eight, in which the sprite moves in a video; empty if it does not."""
+        return direction(track(frames, self.scene), self.number)
 
 
 def held_out(world: World, num: int, seed: int, ways: Sequence[str] = WAYS) -> list[HeldOut]:
@@ -48,13 +55,7 @@ def _scenes(world: World, seed: int, ways: Sequence[str]) -> Iterator[HeldOut]:
         number += 1
         distance = SPEEDS[""] * (world.frames - 1)
         colours = [sprite.colour for sprite in scene.sprites]
-        for sprite in scene.sprites:
+        for at, sprite in enumerate(scene.sprites):
             if colours.count(sprite.colour) == 1 and all(stays_inside(scene, sprite, way, distance) for way in ways):
-                yield HeldOut(_first_frame(world, scene), sprite)
+                yield HeldOut(first_frame(world, scene), scene, at)
                 break
-
-
-def _first_frame(world: World, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
-    resting = (((0.0, 0.0),) * 2,) * len(scene.sprites)
-    frames, _ = render(replace(world, frames=2), scene, Motion("moves", "", (), "", "", resting))
-    return np.asarray(frames[0], np.uint8)

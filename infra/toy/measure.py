@@ -12,7 +12,6 @@ import torch
 from infra.toy import MODEL
 from infra.toy.data import WORLD
 from infra.toy.heldout import held_out
-from infra.toy.motion import direction
 from models.find import find_candidates
 from models.generator import Generator, Request
 from pipeline.sprites.world import DIRECTIONS
@@ -29,7 +28,7 @@ def measure(generator: Generator, scenes: int, report: Callable[[str], None]) ->
     right = dict.fromkeys(ways, 0)
     for number, scene in enumerate(held_out(WORLD, scenes, _SEED, ways)):
         videos = generator.generate([Request(scene.image, scene.prompt(way), number) for way in ways])
-        moved = [direction(video, scene.start) or "still" for video in videos]
+        moved = [scene.direction(video) or "still" for video in videos]
         for way, found in zip(ways, moved, strict=True):
             right[way] += way == found
         report(f"{scene.sprite.name}: {', '.join(f'{way} -> {found}' for way, found in zip(ways, moved, strict=True))}")
