@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a model on feature datasets, or continue a run",
     "validate": "measure runs on held-out clips, in moving regions and overall",
     "compare": "show training runs side by side: settings, losses, speed",
+    "evaluate": "score a model's videos: sprites, whose motion is known exactly",
     "sample": "an image and a sentence in, a video out",
     "serve": "answer requests for videos: an API and a page",
     "generate": "request a video from a server",
@@ -37,6 +38,7 @@ COMMANDS = {
     "metrics": "measure a model's videos: alignment, consistency, motion, FVD",
     "study": "compare two models by the votes of raters: create a study, collect votes on a page, score them",
     "sprites": "generate moving-sprites videos with captions and true flow",
+    "study-sprites": "compare loss weightings on moving sprites: training, exact scores, a report",
     "demo": "the whole workflow on generated videos, in minutes",
     "fetch": "download a public checkpoint from the hub as a model folder",
     "convert": "write a model folder from another project's checkpoint",
@@ -44,7 +46,7 @@ COMMANDS = {
 }
 
 
-JOIN_RAY = ("preprocess", "retry", "train", "demo")
+JOIN_RAY = ("preprocess", "retry", "train", "demo", "study-sprites")
 
 
 def main() -> None:
@@ -81,13 +83,18 @@ def run(args: list[str]) -> int:
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, 1)
         return _fail(f"unknown command '{name}'." + (f" Did you mean {close[0]}?" if close else " See motif --help."))
-    command: Callable[[list[str]], int | None] = importlib.import_module(f"infra.commands.{name}").main
+    command: Callable[[list[str]], int | None] = importlib.import_module(module_of(name)).main
     try:
         return command(rest) or 0
     except MotifError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted; saved work is kept, run the same command again to continue.", 130)
+
+
+def module_of(name: str) -> str:
+    """The module of a command."""
+    return f"infra.commands.{name.replace('-', '_')}"
 
 
 def _fail(message: str, status: int = 2) -> int:
@@ -97,5 +104,5 @@ def _fail(message: str, status: int = 2) -> int:
 
 def _usage() -> str:
     lines = ["usage: motif COMMAND [OPTIONS]", ""]
-    lines += [f"  {name:<12} {text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:<14} {text}" for name, text in COMMANDS.items()]
     return "\n".join([*lines, "", "Run motif COMMAND --help for details."])

@@ -28,7 +28,7 @@ def test_help_names_every_command(motif: Motif) -> None:
 
 def test_help_loads_no_network_library_and_no_ray() -> None:
     """They take seconds."""
-    modules = [f"infra.commands.{name}" for name in cli.COMMANDS]
+    modules = [cli.module_of(name) for name in cli.COMMANDS]
     slow = {"torch", "ray", "pandas", "diffusers", "scipy", "matplotlib"}
     code = f"import sys, {', '.join(modules)}; print(*{slow} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
