@@ -174,7 +174,7 @@ def _follow_background(
     like = seen & (np.abs(video - mean).max(-1) < _UNLIKE)
     fits = [fit_background(video[0], like[0], frame, mask, _PAN) for frame, mask in zip(video, like, strict=True)]
     contrast = max(float(np.median(fits[0][0])), 1e-4)
-    costs = np.stack([relative_cost(fit, contrast, _UNSEEN) for fit in fits])
+    costs = np.stack([relative_cost(fit, contrast, 1.0) for fit in fits])
     first = np.full(costs.shape[1:], np.inf, np.float32)
     first[_PAN, _PAN] = 0
     places = cheapest_path(costs, first, SHORT)

@@ -16,31 +16,40 @@ def run_on_ray(
 ) -> None:
     """Run them, ``at_once`` at a time, each with its share of the machine; ``done`` is called after each.
 
-    A run that fails does not end the others; Incomplete or its own error is raised after them.
+    A run that fails does not end the others; the first one's error is raised after them.
     """
+    failed: list[MotifError] = []
     with ray_session.session():
         ray_session.connect()
         task = ray.remote(**_resources(study, at_once))(_work)
-        waiting = {task.remote(study, plan): plan for plan in runs}
-        failed: MotifError | None = None
-        while waiting:
+        left, waiting = list(runs), {}
+        while left or waiting:
+            while left and len(waiting) < at_once:
+                plan = left.pop(0)
+                waiting[task.remote(study, plan)] = plan
             ready, _ = ray.wait(list(waiting), timeout=_POLL_S)
             for reference in ready:
                 plan = waiting.pop(reference)
-                try:
-                    ray.get(reference)
-                    report(f"{plan.name}: done, {len(waiting)} runs left")
+                if error := _error(reference, plan):
+                    failed.append(error)
+                    report(f"{plan.name}: {error}")
+                else:
+                    report(f"{plan.name}: done, {len(left) + len(waiting)} runs left")
                     done()
-                except ray.exceptions.RayTaskError as error:
-                    cause = error.cause
-                    failed = cause if isinstance(cause, MotifError) else Incomplete(f"{plan.name} failed: {cause}")
-                    report(f"{plan.name}: {failed}")
-                except ray.exceptions.RayError as error:
-                    said = str(error).strip().splitlines() or [type(error).__name__]
-                    failed = Incomplete(f"{plan.name}: its process ended ({said[0]}). Run the same command again.")
-                    report(str(failed))
-    if failed is not None:
-        raise failed
+    if failed:
+        raise failed[0]
+
+
+def _error(reference: "ray.ObjectRef[None]", plan: RunPlan) -> MotifError | None:
+    """Why a run failed; None if it did not."""
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        return error.cause if isinstance(error.cause, MotifError) else Incomplete(f"{plan.name} failed: {error.cause}")
+    except ray.exceptions.RayError as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        return Incomplete(f"{plan.name}: its process ended ({said[0]}). Run the same command again.")
+    return None
 
 
 def _resources(study: Study, at_once: int) -> dict[str, float]:

@@ -100,17 +100,7 @@ def cpu() -> Size:
 
 def gpu() -> Size:
     """256 x 256 as 16 x 16 cells, 16 frames, a U-Net of 20 million parameters, in bfloat16."""
-    kinds: tuple[MotionKind, ...] = (
-        "moves",
-        "moves",
-        "moves",
-        "moves",
-        "stops",
-        "swaps",
-        "enters",
-        "pans",
-        "moves_and_pans",
-    )
+    kinds: tuple[MotionKind, ...] = ("moves", "moves", "moves", *ALL_KINDS)
     world = World(256, 256, fewest=2, most=4, kinds=kinds, distractors=1, clear=True)
     train = Train(
         network=VideoCrafter2(

@@ -101,6 +101,16 @@ def test_a_changed_background_is_a_leak() -> None:
     assert 0.05 < found.background < 0.12
 
 
+def test_a_background_of_noise_is_no_motion_of_the_camera() -> None:
+    """As in videos of models that are trained little: every cell of the background flickers, shapes stand still."""
+    frames = video_of(replace(moves(), offsets=(STILL, STILL))).astype(int)
+    cells = np.random.default_rng(0).normal(0, 40, (len(frames), 8, 8, 3)).repeat(16, 1).repeat(16, 2)
+    noisy = np.clip(frames + cells, 0, 255).astype(np.uint8)
+    found = track(noisy, SCENE)
+    assert found.camera == pytest.approx(np.zeros((9, 2)), abs=0.03)
+    assert score(noisy, 4, ASKED).leak
+
+
 def test_a_pan_is_not_a_motion_of_objects_nor_a_changed_background() -> None:
     pan = Motion("pans", "the camera pans left", (), "left", "", (STILL, STILL), straight("left", 4 / 256, 17))
     found = score(video_of(pan), 4, clip_of(pan))
