@@ -12,7 +12,8 @@ from diffusion.weighting import Weighting
 from evaluation.sprites_study.study import Study
 from models.find import Candidate
 from training.data.source import Source
-from training.validation.measure import HeldOut, Options, measure
+from training.validation.measure import HeldOut, measure
+from training.validation.options import Options
 from training.validation.ratio import ClipErrors
 
 _ARRAYS = ("inside", "overall", "cells_inside", "cells")
