@@ -1,6 +1,7 @@
 """The runs of a study as Ray tasks, several at once, on the cluster of RAY_ADDRESS or on this machine."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ray
 
@@ -22,7 +23,8 @@ def run_on_ray(
     with ray_session.session():
         ray_session.connect()
         task = ray.remote(**_resources(study, at_once))(_work)
-        left, waiting = list(runs), {}
+        left = list(runs)
+        waiting: dict[Any, RunPlan] = {}
         while left or waiting:
             while left and len(waiting) < at_once:
                 plan = left.pop(0)
@@ -40,7 +42,7 @@ def run_on_ray(
         raise failed[0]
 
 
-def _error(reference: "ray.ObjectRef[None]", plan: RunPlan) -> MotifError | None:
+def _error(reference: Any, plan: RunPlan) -> MotifError | None:
     """Why a run failed; None if it did not."""
     try:
         ray.get(reference)
