@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import UInt8
 
 from evaluation.sprites.videos import Video
 from pipeline.sprites.files import FPS, Clip
@@ -44,10 +43,3 @@ def turned(clip: Clip, eighths: int) -> Motion:
 def _times(there: int, frames: int, fps: float) -> list[int]:
     """The rendered frame nearest to each frame's time."""
     return [min(there - 1, round(number * FPS / fps)) for number in range(frames)]
-
-
-def first_frames(world: World, clips: list[Clip]) -> dict[int, UInt8[np.ndarray, "h w 3"]]:
-    """The first frame of each scene, by the scene's number."""
-    from pipeline.sprites.render import first_frame
-
-    return {clip.scene_number: first_frame(world, clip.scene) for clip in clips}
