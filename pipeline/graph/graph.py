@@ -24,7 +24,7 @@ from base.errors import Incomplete, MotifError
 from base.storage.errors import explain
 from pipeline.featurizers.base import ClipFeature, TextFeature
 from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass, TextPass, WorkersLost
-from pipeline.graph.layout import HELD_CPUS, PROBE_CPUS, WRITE_CPUS, Layout, encoders, lay_out, split_rows
+from pipeline.graph.layout import HELD_CPUS, PARTS_A_READ, PROBE_CPUS, WRITE_CPUS, Layout, encoders, lay_out, split_rows
 from pipeline.graph.monitor import Reporter
 from pipeline.graph.monitor_actor import PassMonitor, SuspectReporter, release
 from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
@@ -53,7 +53,7 @@ def probe_sources(job: ProbePass, monitor: PassMonitor) -> Iterator[int]:
     _set_limits(None)
     cpus = int(ray.cluster_resources().get("CPU", 1))
     blocks = max(math.ceil(job.rows / SOURCES_A_TASK), min(cpus, math.ceil(job.rows / 8)))
-    stream = _numbers(range(job.rows), blocks).map_batches(
+    stream = _numbers(range(job.rows), math.ceil(job.rows / blocks)).map_batches(
         probe_task,
         fn_kwargs={
             "work": job.work,
@@ -118,10 +118,17 @@ def compute_clips(job: ClipPass, resources: Resources, monitor: PassMonitor) -> 
 
 def _clip_stream(job: ClipPass, rows: range, layout: Layout, monitor: PassMonitor) -> ray.data.Dataset:
     """The graph that computes these rows of the work file."""
-    read = {"fn_args": (job.work,), "batch_size": job.part_rows, "num_cpus": HELD_CPUS}
     decoding = {"limits": job.limits, "shape": job.shape, "poison": job.poison}
+    work = _numbers(rows, PARTS_A_READ * job.part_rows).map_batches(
+        read_rows,
+        fn_args=(job.work,),
+        batch_size=job.part_rows,
+        batch_format="pyarrow",
+        num_cpus=HELD_CPUS,
+        compute=TaskPoolStrategy(size=1),
+    )
     return (
-        _cut(_numbers(rows, 1).map_batches(read_rows, batch_format="pyarrow", **read), layout.clips_a_block)
+        _cut(work, layout.clips_a_block)
         .map_batches(
             decode_task,
             fn_kwargs=decoding | {"reporter": Reporter(monitor, "decode")},
@@ -149,10 +156,9 @@ def _clip_stream(job: ClipPass, rows: range, layout: Layout, monitor: PassMonito
     )
 
 
-def _numbers(rows: range, blocks: int) -> ray.data.Dataset:
-    """Row numbers in ``blocks`` blocks. Ray's own range would use tasks that need a whole core each."""
+def _numbers(rows: range, size: int) -> ray.data.Dataset:
+    """Row numbers in blocks of ``size``. Ray's own range would use tasks that need a whole core each."""
     table = pa.table({"id": pa.array(np.arange(rows.start, rows.stop, dtype=np.int64))})
-    size = math.ceil(len(rows) / blocks)
     return ray.data.from_arrow([table.slice(first, size) for first in range(0, len(rows), size)])
 
 
@@ -219,7 +225,7 @@ def encode_text(job: TextPass, resources: Resources, monitor: PassMonitor) -> It
     """Encode every caption of the work file, part by part; yields how many are written."""
     layout = lay_out(resources, ClipShape(1, 64, 64), job.parts, 1, ray.cluster_resources())
     _set_limits(None)
-    stream = _numbers(range(job.parts), job.parts).map_batches(
+    stream = _numbers(range(job.parts), 1).map_batches(
         _Encoder,
         fn_constructor_args=(job.work, job.feature, job.target, layout.device, monitor),
         batch_size=None,
@@ -233,10 +239,15 @@ def encode_text(job: TextPass, resources: Resources, monitor: PassMonitor) -> It
 
 
 def _results(stream: ray.data.Dataset) -> Iterator[pa.Table]:
-    """Stream the last stage's results. Our own errors are raised unwrapped."""
+    """Stream the last stage's results. Our own errors are raised unwrapped.
+
+    Ray's ``iter_batches`` would send its statistics of all blocks so far to another process every five seconds; after
+    some ten thousand blocks that takes as long as computing them.
+    """
     ended: Exception | None = None
     try:
-        yield from stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        for bundle in stream.iter_internal_ref_bundles():
+            yield from ray.get(list(bundle.block_refs))
     except ray.exceptions.RayError as error:
         ended = _unwrapped(error)
     if ended is not None:

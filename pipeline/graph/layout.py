@@ -17,6 +17,9 @@ HELD_CPUS = 0.01
 PROBE_CPUS, DECODE_CPUS, WRITE_CPUS = 0.7, 0.4, 0.1
 # Ray has a cost per block, so blocks should not be small. 32 and 64 MB measured the same.
 _BLOCK_BYTES = 64 << 20
+PARTS_A_READ = 32
+"""Parts of the work file that a reading task takes. Ray Data joins what a task reads before it cuts it into blocks, and
+each cut looks at every part that was joined."""
 _CAPTIONS_AN_ENCODER = 256
 """A worker starts as long as it takes to encode some hundred captions, so fewer are not worth another one."""
 BLOCKS_A_GRAPH = 1 << 16
