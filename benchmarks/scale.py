@@ -11,8 +11,9 @@ has in 64 MB. So what is measured is what surrounds decoding and models.
 
 Each size runs in a process of its own, and what reads the dataset in another. Phases are told apart by what the run
 asks of its executor. A phase's memory is the kernel's peak (VmHWM, reset between phases) of the driver; a start is the
-time from asking for a graph to its first part, when workers start and import. The cost of a clip is the time of all
-phases but the starts. Everything is in the page cache.
+time from asking for a graph to its first part, when workers start and import. The cost of a clip is the processor time
+of all processes in all phases but the starts, so that other work on the machine hardly changes it; seconds are those of
+the clock. Everything is in the page cache.
 """
 
 import json
@@ -26,6 +27,7 @@ import pyarrow as pa
 
 from base.storage.folder import Folder
 from benchmarks.plan import names, write_manifest, write_sources
+from benchmarks.family import Family, watched_family
 from benchmarks.processes import fresh, peak_megabytes, reset_peak
 from benchmarks.report import arguments, report
 from benchmarks.stand_in_frames import FAIL_EVERY
@@ -72,21 +74,23 @@ def make(root: Path, clips: int) -> None:
 
 
 class Phases:
-    """Seconds, the driver's processor seconds and its peak of memory, from mark to mark."""
+    """Seconds, processor seconds of the driver and of all processes, and the driver's peak of memory, between marks."""
 
-    def __init__(self) -> None:
+    def __init__(self, family: Family) -> None:
         self.found: dict[str, dict[str, float]] = {}
+        self.family = family
         self._begin()
 
     def _begin(self) -> None:
         reset_peak()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._wall, self._cpu, self._all_cpu = time.perf_counter(), time.process_time(), self.family.cpu_seconds()
 
     def mark(self, name: str) -> None:
         """The phase of this name ends here."""
         self.found[name] = {
             "seconds": round(time.perf_counter() - self._wall, 2),
             "cpu_seconds": round(time.process_time() - self._cpu, 2),
+            "all_cpu_seconds": round(self.family.cpu_seconds() - self._all_cpu, 2),
             "megabytes": round(peak_megabytes()),
         }
         self._begin()
@@ -126,8 +130,8 @@ def one_run(root: Path) -> dict[str, Any]:
     import ray
 
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    phases = Phases()
-    with watched_store(every_s=0.25) as store:
+    with watched_store(every_s=0.25) as store, watched_family(every_s=2) as family:
+        phases = Phases(family)
         executor = Timed(phases)
         account = Run(job(root), lambda line: None, executor).execute()
         phases.mark("account")
@@ -155,7 +159,7 @@ def one_reading(root: Path) -> dict[str, Any]:
     """The measured process that reads: listing, stats, a view, and a training run's first batch."""
     dataset = Folder(str(root / "dataset"))
     View(dataset.uri, ("latents", "heatmaps", "text"), ("mean_intensity>=0.1",)).save(Folder(str(root)), "view.json")
-    phases = Phases()
+    phases = Phases(Family())
     listed = list_entries(dataset, FOLDERS)
     phases.mark("listing")
     stats = read_stats(dataset)
@@ -189,8 +193,9 @@ def measure(clips: int) -> dict[str, Any]:
     assert (run["written"], run["failed"]) == (clips - failed, failed), run
     assert read["clips"] == clips - failed, read
     phases = run["phases"]
-    steady = sum(phase["seconds"] for name, phase in phases.items() if not name.endswith("_start"))
-    run["ms_a_clip"] = round(1000 * steady / clips, 3)
+    steady = [phase for name, phase in phases.items() if not name.endswith("_start")]
+    run["ms_a_clip"] = round(1000 * sum(phase["seconds"] for phase in steady) / clips, 3)
+    run["cpu_ms_a_clip"] = round(1000 * sum(phase["all_cpu_seconds"] for phase in steady) / clips, 3)
     run["driver_cpu_ms_a_clip"] = round(1000 * phases["clips"]["cpu_seconds"] / clips, 3)
     found = {"run": run, "read": read}
     print(f"{clips:,} clips: {json.dumps(found)}", flush=True)
@@ -207,8 +212,9 @@ def rows(found: dict[str, Any]) -> dict[str, str]:
         "captions without states": f"{phase['captions']['seconds']:.1f} s",
         "text graph": f"{phase['text']['seconds']:.0f} s, after {phase['text_start']['seconds']:.0f} s to start",
         "last plan, account": f"{phase['account']['seconds']:.0f} s",
-        "cost of a clip": f"{run['ms_a_clip']:.2f} ms",
-        "the driver's, in the clip graph": f"{run['driver_cpu_ms_a_clip']:.2f} ms of a core",
+        "cost of a clip": f"{run['cpu_ms_a_clip']:.2f} ms of a core",
+        "of it the driver's, in the clip graph": f"{run['driver_cpu_ms_a_clip']:.2f} ms of a core",
+        "time of a clip": f"{run['ms_a_clip']:.2f} ms",
         "memory of the driver": f"{run['driver_megabytes']:,} MB",
         "object store, spilled": f"{run['store_megabytes']:,} MB, {run['spilled_megabytes']:,} MB",
         "files of parts": f"{sum(read['files'].values()):,}, {read['megabytes']:,} MB",
@@ -244,10 +250,11 @@ def main() -> None:
     sizes = sorted(options.clips)
     found = {clips: measure(clips) for clips in sizes}
     few, many = found[sizes[0]], found[sizes[-1]]
-    ratios = {name: many["run"][name] / few["run"][name] for name in ("driver_megabytes", "ms_a_clip")}
+    measures = ("driver_megabytes", "cpu_ms_a_clip", "ms_a_clip")
+    ratios = {name: many["run"][name] / few["run"][name] for name in measures}
     goals = {
         "driver memory <= 1.5x": ratios["driver_megabytes"] <= 1.5,
-        "cost of a clip <= 1.2x": ratios["ms_a_clip"] <= 1.2,
+        "cost of a clip <= 1.2x": ratios["cpu_ms_a_clip"] <= 1.2,
         "nothing spilled": not any(size["run"]["spilled_megabytes"] for size in found.values()),
     }
     print(table(found))

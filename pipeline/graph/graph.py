@@ -27,6 +27,7 @@ from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass, TextPas
 from pipeline.graph.layout import HELD_CPUS, PARTS_A_READ, PROBE_CPUS, WRITE_CPUS, Layout, encoders, lay_out, split_rows
 from pipeline.graph.monitor import Reporter
 from pipeline.graph.monitor_actor import PassMonitor, SuspectReporter, release
+from pipeline.graph.pacing import keep_queues_short
 from pipeline.graph.tasks import decode_task, probe_task, video_worker, write_task
 from pipeline.graph.work import find_slots, read_rows, read_work
 from pipeline.recipes import Resources
@@ -38,12 +39,16 @@ from pipeline.video.geometry import ClipShape
 # By default Ray retries forever, and a clip that crashes its worker would block the run for half an hour.
 _RESTARTS = {"max_restarts": -1, "max_task_retries": 1}
 
+_ONE_TASK = TaskPoolStrategy(size=1)
+
 # Ray Data appends advice about retries to every error.
 _RETRY_ADVICE = "\nFailed to apply UDF transform"
 
 
 def _set_limits(memory: int | None) -> None:
-    options = DataContext.get_current().execution_options
+    context = DataContext.get_current()
+    keep_queues_short(context)
+    options = context.execution_options
     options.preserve_order = True
     options.resource_limits = ExecutionResources() if memory is None else ExecutionResources(object_store_memory=memory)
 
@@ -125,7 +130,7 @@ def _clip_stream(job: ClipPass, rows: range, layout: Layout, monitor: PassMonito
         batch_size=job.part_rows,
         batch_format="pyarrow",
         num_cpus=HELD_CPUS,
-        compute=TaskPoolStrategy(size=1),
+        compute=_ONE_TASK,
     )
     return (
         _cut(work, layout.clips_a_block)
@@ -163,9 +168,14 @@ def _numbers(rows: range, size: int) -> ray.data.Dataset:
 
 
 def _cut(stream: ray.data.Dataset, rows: int) -> ray.data.Dataset:
-    """Blocks of exactly ``rows`` rows. Ray offers no other way to give these tasks less than a whole core."""
+    """Blocks of exactly ``rows`` rows, cut by the tasks that read them.
+
+    Ray offers no other way to give these tasks less than a whole core each, nor to limit their number. Both must be as
+    for the reading tasks, or Ray would not make one stage of both.
+    """
     cut = stream.repartition(target_num_rows_per_block=rows, strict=True)
     object.__setattr__(cut._logical_plan.dag, "ray_remote_args", {"num_cpus": HELD_CPUS})
+    object.__setattr__(cut._logical_plan.dag, "compute", _ONE_TASK)
     return cut
 
 
