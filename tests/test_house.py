@@ -34,6 +34,7 @@ RAY = {
     "infra/submission/cluster.py",
     "pipeline/graph/graph.py",
     "pipeline/graph/monitor_actor.py",
+    "pipeline/graph/pacing.py",
     "serving/deploy/app.py",
     "training/run/ray_train.py",
 }

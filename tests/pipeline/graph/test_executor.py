@@ -12,7 +12,7 @@ from base.errors import Incomplete, TooManyFailures
 from base.storage.folder import Folder
 from dataset.parts.tables import StoreOptions, part_names, read_parts
 from pipeline.featurizers.text import HashedTextStates
-from pipeline.graph import layout
+from pipeline.graph import graph, layout, pacing
 from pipeline.graph.executor import SOURCES_A_TASK, ClipPass, ProbePass
 from pipeline.graph.tasks import end_video_worker, video_worker
 from pipeline.graph.work import WorkFile, read_work
@@ -163,10 +163,12 @@ def test_ray_writes_the_same_bytes(preprocess_on_ray: Preprocessing, videos: Pat
 
 
 @pytest.mark.slow
-def test_several_graphs_write_what_one_writes(
+def test_several_graphs_and_reading_tasks_write_what_one_writes(
     preprocess_on_ray: Preprocessing, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layout, "BLOCKS_A_GRAPH", 2)
+    monkeypatch.setattr(graph, "PARTS_A_READ", 1)
+    monkeypatch.setattr(pacing, "MOST_WAITING", 1)
     assert len(layout.split_rows(16, 4, 4)) == 2
     wanted = replace(recipe(brightness=Brightness(), moody=Moody(mood="raises", low=0, high=90)), max_failed=1.0)
     here, on_ray = execute(videos, tmp_path / "here", wanted), preprocess_on_ray(videos, tmp_path / "ray", wanted)
