@@ -16,16 +16,14 @@ from evaluation.sprites.sampling import video_name
 from evaluation.sprites.scores import score_controls
 from evaluation.sprites.summary import summarise
 from evaluation.sprites_study.arms import ARMS
-from evaluation.sprites_study.ratio import options, pooled, read_errors
+from evaluation.sprites_study.figure6 import measured_figure
 from evaluation.sprites_study.results import Results, read_results
-from evaluation.sprites_study.run import ERRORS, read_scores, video_of
+from evaluation.sprites_study.run import read_scores, video_of
 from evaluation.sprites_study.study import RunPlan, Study
 from evaluation.sprites_study.tables import Section, sections
 from models.find import find_candidates
 from pipeline.sprites.files import Clip
 from training.validation.figure import ratio_figure
-from training.validation.ratio import compare_ratios
-from training.validation.validate import Validation
 
 _FIGURE = "figure6.png"
 _SHOWN = 8  # pairs whose videos are shown
@@ -57,10 +55,11 @@ def write_report(study: Study, commands: Sequence[str], report: Callable[[str], 
     if not results.arms:
         return None
     pairs, controls = Pairs.read(study.pairs), _controls(study, results, report)
+    figure6 = measured_figure(study, results)
     content = Content(
         facts=_facts(study, results, pairs),
-        sections=sections(results, controls),
-        figure=_figure(study, results),
+        sections=sections(results, controls, figure6.runs if figure6 else ()),
+        figure=ratio_figure(figure6) if figure6 else b"",
         shown={clip.motion.caption: _samples(study, results, clip) for clip in _choose(pairs)},
         commands=commands,
     )
@@ -69,7 +68,8 @@ def write_report(study: Study, commands: Sequence[str], report: Callable[[str], 
         out.write(_FIGURE, content.figure)
     out.write("report.md", _markdown(content, study.out).encode())
     out.write("report.html", _page(content).encode())
-    out.write("results.json", json.dumps(_plain(results, controls), indent=2).encode())
+    plain = _plain(results, controls) | {"figure_6": asdict(figure6)["runs"] if figure6 else []}
+    out.write("results.json", json.dumps(plain, indent=2).encode())
     return study.out / "report.html"
 
 
@@ -79,23 +79,6 @@ def _controls(study: Study, results: Results, report: Callable[[str], None]) -> 
     pairs, out = Pairs.read(study.pairs), Folder(str(study.out / "controls"))
     found = score_controls(pairs, model.facts.frames, model.facts.default_fps, 0, out, report)
     return [Row(name, None, summarise(found[name])) for name in CONTROLS]
-
-
-def _figure(study: Study, results: Results) -> bytes:
-    """Figure 6: the errors of each arm, pooled over its seeds; empty if nothing in the held-out clips moves enough."""
-    measured = [
-        (name, pooled([read_errors(study.folder(RunPlan(name, run.seed)) / ERRORS) for run in arm.runs]))
-        for name, arm in results.arms.items()
-    ]
-    first, how = measured[0][1], options(study)
-    moving = int(first.moving.sum())
-    if not moving:
-        return b""
-    ratios = compare_ratios(measured, how.resamples, how.seed)
-    steps = tuple(arm.runs[0].step for arm in results.arms.values())
-    left_out = len(first.clip_ids) - moving
-    predicts = study.size.train.schedule.predicts
-    return ratio_figure(Validation(ratios, steps, predicts, moving, left_out, str(study.held_out), how, 0.0))
 
 
 def _choose(pairs: Pairs) -> list[Clip]:

@@ -10,7 +10,7 @@ from evaluation.sprites_study.study import RunPlan, Study, compared
 from evaluation.statistics.estimate import Estimate
 from evaluation.statistics.mean import t_interval
 
-_BASE = "none"
+BASE = "none"
 """The arm to which differences are taken."""
 
 
@@ -71,7 +71,7 @@ def read_results(study: Study) -> Results:
             by_seed = {plan.seed: _right(scores[plan]) for plan in plans}
             runs = tuple(finished[plan] for plan in plans)
             arms[name] = ArmResult(ARMS[name], runs, summarise(videos), by_seed)
-    differences = {name: _difference(scores, name) for name in arms if name != _BASE}
+    differences = {name: _difference(scores, name) for name in arms if name != BASE}
     comparisons = [_compare(scores, name) for name in compared(tuple(arms))]
     return Results(
         arms,
@@ -98,13 +98,13 @@ def _pairs(scores: Mapping[RunPlan, Sequence[Scored]], one: str, other: str) -> 
 
 
 def _difference(scores: Mapping[RunPlan, Sequence[Scored]], arm: str) -> Difference | None:
-    pairs = _pairs(scores, arm, _BASE)
+    pairs = _pairs(scores, arm, BASE)
     if not pairs:
         return None
     values = [float(one.score.right) - float(other.score.right) for one, other in pairs]
     over_images = mean_by_scene(values, [one.score.scene for one, _ in pairs])
-    seeds = _common_seeds(scores, arm, _BASE)
-    each = [_right(scores[RunPlan(arm, seed)]) - _right(scores[RunPlan(_BASE, seed)]) for seed in seeds]
+    seeds = _common_seeds(scores, arm, BASE)
+    each = [_right(scores[RunPlan(arm, seed)]) - _right(scores[RunPlan(BASE, seed)]) for seed in seeds]
     return Difference(over_images, t_interval(each) if len(each) > 1 else None)
 
 

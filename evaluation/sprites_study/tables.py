@@ -8,7 +8,10 @@ from evaluation.sprites.score import STILL
 from evaluation.sprites.summary import Summary
 from evaluation.sprites.table import MEASURES, percent
 from evaluation.sprites_study.arms import REFERENCE
-from evaluation.sprites_study.results import ArmResult, Results
+from evaluation.sprites_study.results import BASE, ArmResult, Results
+from evaluation.statistics.estimate import Estimate
+from training.validation.ratio import Estimate as ClipEstimate
+from training.validation.ratio import RunRatio
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,15 @@ class Section:
     rows: tuple[tuple[str, ...], ...]
 
 
-def sections(results: Results, controls: Sequence[Row]) -> list[Section]:
-    """All tables for which there are results."""
+def sections(results: Results, controls: Sequence[Row], ratios: Sequence[RunRatio] = ()) -> list[Section]:
+    """All tables for which there are results; ``ratios`` are those of figure 6."""
     found = [_scores(results, controls)]
     if results.differences:
         found.append(_differences(results))
     if results.comparisons:
         found.append(_comparisons(results))
+    if ratios:
+        found.append(_ratios(ratios))
     found.append(_kinds(results, controls))
     found.append(_cost(results))
     return found
@@ -65,18 +70,49 @@ def _differences(results: Results) -> Section:
 def _comparisons(results: Results) -> Section:
     text = (
         "How often MotiF's video is better, in the form of the paper's tables, whose shares are votes of raters. Of "
-        "two videos of a pair the better one is right, or, if both or neither are, has the smaller displacement error."
+        "two videos of a pair the better one is right, or, if both or neither are, has the smaller displacement error. "
+        "Agrees: yes or no where the interval leaves out 50 %."
     )
     rows = []
     for one in results.comparisons:
         published = "-" if one.arm.published is None else f"{one.arm.published:.1f} / {100 - one.arm.published:.1f}"
         share = f"{100 * one.wins.value:.1f} / {100 - 100 * one.wins.value:.1f}"
         interval = f"({100 * one.wins.low:.1f}, {100 * one.wins.high:.1f})"
+        agrees = "-" if one.arm.published is None else _agrees(one.wins, 0.5, one.arm.published > 50)
         rows.append(
-            (f"{REFERENCE} / {one.arm.name}", share, interval, f"{one.pairs:,}", one.arm.paper or "-", published)
+            (
+                *(f"{REFERENCE} / {one.arm.name}", one.arm.paper or "-", published),
+                *(share, interval, f"{one.pairs:,}", agrees),
+            )
         )
-    columns = ("", "better", "95 % interval", "pairs", "paper", "raters")
+    columns = ("", "paper", "raters there", "better here", "95 % interval", "pairs", "agrees")
     return Section("MotiF against each arm", text, columns, tuple(rows))
+
+
+def _ratios(ratios: Sequence[RunRatio]) -> Section:
+    base = ratios[0].name
+    text = (
+        f"Mean over timesteps of the figure below, and its difference to {base} on the same clips and noise. In the "
+        "paper, MotiF's ratio is the smaller one. Agrees: yes or no where the interval of the difference leaves out 0."
+    )
+    rows = [(base, _interval(ratios[0].ratio), "-", "-", "-")]
+    for one in ratios[1:]:
+        compared = one.name == REFERENCE and base == BASE
+        paper = ("smaller", _agrees(one.difference, 0, above=False)) if compared else ("-", "-")
+        rows.append((one.name, _interval(one.ratio), _interval(one.difference, "+"), *paper))
+    columns = ("arm", "ratio", f"minus {base}", "paper", "agrees")
+    return Section("Figure 6: error where something moves, relative to all", text, columns, tuple(rows))
+
+
+def _interval(value: ClipEstimate, sign: str = "") -> str:
+    return f"{value.value:{sign}.3f} ({value.low:{sign}.3f}, {value.high:{sign}.3f})"
+
+
+def _agrees(value: Estimate | ClipEstimate, even: float, above: bool) -> str:
+    """Whether a value lies on the paper's side of ``even``; "not decided" where its interval has both sides."""
+    if value.low <= even <= value.high:
+        return "not decided"
+    return "yes" if (value.value > even) == above else "no"
 
 
 def _kinds(results: Results, controls: Sequence[Row]) -> Section:

@@ -19,6 +19,8 @@ from evaluation.sprites_study.sizes import SIZES, cpu
 from evaluation.sprites_study.study import RunPlan, Study
 from evaluation.sprites_study.tables import sections
 from models.videocrafter2.backbone import VideoCrafter2
+from training.validation.ratio import Estimate as ClipEstimate
+from training.validation.ratio import RunRatio
 
 SCORE = VideoScore(0, 0, "moves", True, True, 0.01, False, 0.0, 0.9, False, "red circle")
 
@@ -112,7 +114,44 @@ def test_results_by_hand(tmp_path: Path) -> None:
         *("Exact scores", "Right videos, minus those without motion loss", "MotiF against each arm"),
     ]
     assert all(len(row) == len(section.columns) for section in made for row in section.rows)
-    assert made[2].rows[0][1] == "100.0 / 0.0"
+    assert made[2].rows[0][3] == "100.0 / 0.0"
+
+
+def agreement(tmp_path: Path, motif: list[bool], none: list[bool]) -> str:
+    """What the table says of the paper's "MotiF is better than no motion loss" after such videos, one an image."""
+    study = Study(tmp_path, cpu(), ("none", "motif"), (0,))
+    write_run(study, RunPlan("motif", 0), motif)
+    write_run(study, RunPlan("none", 0), none)
+    (section,) = [one for one in sections(read_results(study), []) if one.title == "MotiF against each arm"]
+    (row,) = section.rows
+    return dict(zip(section.columns, row, strict=True))["agrees"]
+
+
+def test_a_table_of_the_paper_is_confirmed_denied_or_left_open(tmp_path: Path) -> None:
+    better, worse, mixed = [True] * 20, [False] * 20, [True, False] * 10
+    assert agreement(tmp_path / "1", better, worse) == "yes"
+    assert agreement(tmp_path / "2", worse, better) == "no"
+    assert agreement(tmp_path / "3", mixed, mixed[::-1]) == "not decided"
+
+
+def ratio(name: str, value: float, difference: tuple[float, float, float]) -> RunRatio:
+    return RunRatio(name, (), ClipEstimate(value, value - 0.1, value + 0.1), ClipEstimate(*difference))
+
+
+@pytest.mark.parametrize(
+    ("difference", "expected"),
+    [((-0.3, -0.4, -0.2), "yes"), ((0.3, 0.2, 0.4), "no"), ((-0.1, -0.3, 0.1), "not decided")],
+)
+def test_figure_6_has_a_row_for_each_arm(tmp_path: Path, difference: tuple[float, float, float], expected: str) -> None:
+    study = Study(tmp_path, cpu(), ("none", "motif"), (0,))
+    for plan in study.runs:
+        write_run(study, plan, [True, False])
+    ratios = [ratio("none", 4, (0, 0, 0)), ratio("motif", 3.7, difference), ratio("inverse", 5, (1, 0.9, 1.1))]
+    (section,) = [one for one in sections(read_results(study), [], ratios) if one.title.startswith("Figure 6")]
+    rows = {row[0]: dict(zip(section.columns, row, strict=True)) for row in section.rows}
+    assert rows["motif"]["agrees"] == expected
+    assert rows["motif"]["ratio"] == "3.700 (3.600, 3.800)"
+    assert rows["none"]["agrees"] == rows["inverse"]["agrees"] == "-"  # the paper's figure does not have these
 
 
 def test_equal_videos_are_a_tie(tmp_path: Path) -> None:
