@@ -7,13 +7,13 @@ from types import MappingProxyType
 import numpy as np
 import pyarrow as pa
 
-from base.keys import KeyIndex, Keys, keys_of, keys_of_texts, no_keys
+from base.keys import KeyIndex, Keys, hashes_of_texts, keys_of, keys_of_column, keys_of_texts, no_keys
 from base.storage.folder import Folder
 from dataset.identity import digest
 from dataset.parts.each import apply_each
 from dataset.parts.listing import list_parts
 from dataset.parts.part_file import PartFile
-from dataset.parts.tables import SOURCES, join, part_facts, read_parts
+from dataset.parts.tables import SOURCES, part_facts, read_parts
 
 Parts = Mapping[str, Container[str]]
 FAILED, FILTERED = "failed", "filtered"
@@ -39,13 +39,13 @@ def probe_outcome(error_class: str) -> str:
 class Ledger:
     """The state of a dataset.
 
-    ``written`` are the slots of clips, ``texts`` the ids of their captions at its positions, ``clip_ids`` the clips'.
-    ``rejected`` maps a slot to its outcome (``failed`` or ``filtered``) and the rule that filtered it; ``attempts``
-    counts tries.
+    ``written`` are the slots of clips, ``captions`` hashes of their captions at its positions
+    (:func:`base.keys.hashes_of_texts`), ``clip_ids`` the clips'. ``rejected`` maps a slot to its outcome (``failed`` or
+    ``filtered``) and the rule that filtered it; ``attempts`` counts tries.
     """
 
     written: KeyIndex = field(default_factory=KeyIndex)
-    texts: Keys = field(default_factory=no_keys)
+    captions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     clip_ids: KeyIndex = field(default_factory=KeyIndex)
     rejected: dict[str, tuple[str, str]] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
@@ -55,9 +55,9 @@ class Ledger:
 
     @classmethod
     def of(cls, written: Mapping[str, str], clip_ids: Sequence[str] = ()) -> "Ledger":
-        """The ledger of clips with these ids, given the id of the caption of each slot."""
-        keys = keys_of(list(written.values()))
-        return cls(KeyIndex.of(list(written)), keys, KeyIndex.of(list(clip_ids)), rows=len(clip_ids))
+        """The ledger of clips with these ids, given the caption of each slot."""
+        captions = hashes_of_texts(list(written.values()))
+        return cls(KeyIndex.of(list(written)), captions, KeyIndex.of(list(clip_ids)), rows=len(clip_ids))
 
     @classmethod
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Ledger":
@@ -78,16 +78,25 @@ class Ledger:
         return ledger
 
     def _read_clips(self, folder: Folder) -> None:
-        columns = ["slot", "text_id", "clip_id"]
-        keys: list[list[Keys]] = [[no_keys()] for _ in columns]
+        slots, ids, captions = [no_keys()], [no_keys()], [self.captions]
         for first in range(0, len(self.clip_parts), _PARTS_AT_ONCE):
-            clips = read_parts(folder, columns, self.clip_parts[first : first + _PARTS_AT_ONCE])
+            names = self.clip_parts[first : first + _PARTS_AT_ONCE]
+            clips = read_parts(folder, ["slot", "clip_id", "caption"], names)
             self.rows += clips.num_rows
-            for found, column in zip(keys, clips.columns, strict=True):
-                found.append(keys_of(column.to_pylist()))
-        slots, self.texts, ids = (np.concatenate(found) for found in keys)
-        self.written, self.clip_ids = KeyIndex(slots), KeyIndex(ids)
+            slots.append(keys_of_column(clips.column("slot")))
+            ids.append(keys_of_column(clips.column("clip_id")))
+            captions.append(hashes_of_texts(clips.column("caption").fill_null("").to_pylist()))
+        self.written = KeyIndex(_joined(slots))
+        self.clip_ids = KeyIndex(_joined(ids))
+        self.captions = _joined(captions)
         pa.default_memory_pool().release_unused()  # reading thousands of small files leaves much memory unused
+
+
+def _joined(pieces: list[np.ndarray]) -> np.ndarray:
+    """The pieces as one array. Empties the list, so that they are not in memory longer than necessary."""
+    whole = np.concatenate(pieces)
+    pieces.clear()
+    return whole
 
 
 def committed_reject_parts(dataset: Folder, clip_parts: Container[str], names: Sequence[str]) -> list[str]:
@@ -112,19 +121,18 @@ def committed_rejects(dataset: Folder, clip_parts: Container[str], names: Sequen
 class Sources:
     """The probed sources; of a changed source the latest state."""
 
-    def __init__(self, keys: Keys, facts: pa.Table) -> None:
-        """The keys of the sources' URIs, older ones first, and :data:`PLANNING_FACTS` of each."""
-        self._index = KeyIndex(keys)
-        facts = facts.combine_chunks()
-        for at, field_ in enumerate(facts.schema):
-            if field_.name in _REPEATED:
-                facts = facts.set_column(at, field_.name, facts.column(at).dictionary_encode())
-        self._facts = facts
+    def __init__(self, parts: list[tuple[Keys, pa.Table]]) -> None:
+        """Of parts, older ones first: the keys of the sources' URIs, and :data:`PLANNING_FACTS`. Empties the list."""
+        self._index = KeyIndex(np.concatenate([no_keys(), *(keys for keys, _ in parts)]))
+        facts = [table for _, table in parts]
+        parts.clear()
+        self._facts = pa.table([_take_column(facts, name) for name in PLANNING_FACTS], names=PLANNING_FACTS)
+        pa.default_memory_pool().release_unused()
 
     @classmethod
     def of(cls, table: pa.Table) -> "Sources":
         """Of rows of :data:`dataset.parts.tables.SOURCES`."""
-        return cls(_uri_keys(table), table.select(PLANNING_FACTS))
+        return cls([(_uri_keys(table), table.select(PLANNING_FACTS))])
 
     @classmethod
     def read(cls, dataset: Folder, without: Parts = MappingProxyType({})) -> "Sources":
@@ -137,13 +145,7 @@ class Sources:
             table = _read_sources(folder, name)
             return source_order(table), _uri_keys(table), table.select(PLANNING_FACTS)  # URIs are most of the bytes
 
-        parts = sorted(apply_each(folder, read, names), key=lambda part: part[0])
-        keys = np.concatenate([no_keys(), *(keys for _, keys, _ in parts)])
-        facts = join([facts for *_, facts in parts], pa.schema([SOURCES.field(name) for name in PLANNING_FACTS]))
-        del parts
-        sources = cls(keys, facts)
-        pa.default_memory_pool().release_unused()
-        return sources
+        return cls([part[1:] for part in sorted(apply_each(folder, read, names), key=lambda part: part[0])])
 
     def __len__(self) -> int:
         """The number of sources."""
@@ -157,6 +159,15 @@ class Sources:
         """Facts of the sources at these positions, null at -1."""
         taken = self._facts.select(columns).take(pa.array(positions, mask=positions < 0))
         return taken.cast(pa.schema([SOURCES.field(name) for name in columns]))
+
+
+def _take_column(tables: list[pa.Table], name: str) -> pa.ChunkedArray:
+    """The first column of all tables in one piece. Drops it from them, so that memory holds the facts about once."""
+    kind = SOURCES.field(name).type
+    column = pa.chunked_array([chunk for table in tables for chunk in table.column(name).chunks], kind)
+    tables[:] = [table.drop_columns([name]) for table in tables]
+    column = pa.table([column], names=[name]).combine_chunks().column(0)
+    return column.dictionary_encode() if name in _REPEATED else column
 
 
 def _uri_keys(table: pa.Table) -> Keys:

@@ -9,16 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from base.keys import KeySet, keys_of
+from base.keys import KeySet, keys_of_column
 from dataset.identity import digest, fingerprint, part_name, slot_id
-from dataset.ledger import FAILED, FILTERED, Ledger, Sources, probe_outcome
+from dataset.ledger import FAILED, FILTERED, Ledger, Sources
 from dataset.parts.tables import PLANNED
-from pipeline.planning.clips import Row, Why, plan_clip
+from pipeline.planning.clips import OpenSlot, Row, Why, plan_clips
 from pipeline.planning.shuffle import Shuffle
 from pipeline.planning.sinks import PlanSink, RejectRows
 from pipeline.planning.slots import RowColumns, SlotFinder
@@ -65,15 +64,6 @@ class Retry:
     """Sources that were already probed, also again for these slots."""
 
 
-class _Open(NamedTuple):
-    """A new slot: clip ``number`` of a row, and the position of its source."""
-
-    place: int
-    slot: str
-    number: int
-    row: Row
-
-
 class Planner:
     """Classifies the slots of a manifest in one pass."""
 
@@ -118,37 +108,37 @@ class Planner:
         self.rejects.flush()
         return self.plan
 
-    def _sort(self, batch: pa.RecordBatch) -> Iterator[_Open]:
-        """Classify by ids alone; yield the new slots."""
+    def _sort(self, batch: pa.RecordBatch) -> Iterator[OpenSlot]:
+        """Classify by ids alone; yield the slots that are still open."""
         rows = RowColumns.read(batch, self.recipe, self.sources)
         slots = self.slots.find(rows)
         reused = slots.reused
         self.plan.rows += batch.num_rows
         self.plan.reused += int(reused.sum())
-        for at in self.slots.recaptioned(rows, slots):
+        changed = self.slots.recaptioned(rows, slots)
+        for at, slot in zip(slots.rows[changed].tolist(), slots.ids(changed), strict=True):
             self.plan.recaptioned += 1
-            self.sink.recaption(slots.id(at), rows.captions[slots.rows[at]] or "")
+            self.sink.recaption(slot, rows.captions[at] or "")
+        others = np.flatnonzero(~reused)
+        ids = dict(zip(others.tolist(), slots.ids(others), strict=True))
         first = np.full(batch.num_rows, -1)  # the number of each row's first slot
         first[slots.rows[:: self.slots.count]] = np.arange(0, len(slots.rows), self.slots.count)
-        left = np.bincount(slots.rows[reused], minlength=batch.num_rows) < self.slots.count
-        for at in np.flatnonzero(left).tolist():
+        left = np.flatnonzero(np.bincount(slots.rows[reused], minlength=batch.num_rows) < self.slots.count)
+        for at, start in zip(left.tolist(), first[left].tolist(), strict=True):
             row = rows.row(at)
             for number in range(self.slots.count):
                 if row.fault is not None:
                     self._reject_row(row, number)
-                    continue
-                if first[at] < 0:
+                elif start < 0:
                     self._unprobed(row.uri, rows.stamps[at])
-                    continue
-                slot = slots.id(place := int(first[at]) + number)
-                if reused[place]:
-                    continue
-                if rows.contents[at] is None and slot in self.retry.slots and row.uri not in self.retry.probed:
+                elif (slot := ids.get(start + number)) is None:
+                    continue  # reused
+                elif rows.contents[at] is None and slot in self.retry.slots and row.uri not in self.retry.probed:
                     self._unprobed(row.uri, rows.stamps[at], slot)
-                elif slots.again[place]:
+                elif slots.again[start + number]:
                     self._reject_repeated(slot, row)
                 elif not self._has_verdict(slot):
-                    yield _Open(int(rows.places[at]), slot, number, row)
+                    yield OpenSlot(slot, row, number, int(rows.places[at]))
 
     def _reject_row(self, row: Row, number: int) -> None:
         kind, _, message = (row.fault or "").partition(": ")
@@ -190,34 +180,42 @@ class Planner:
             return True
         return False
 
-    def _decide(self, some: Sequence[_Open]) -> None:
+    def _decide(self, some: Sequence[OpenSlot]) -> None:
         """Plan clips of probed sources, or reject them with a reason."""
-        facts = self.sources.take(np.array([one.place for one in some])).to_pylist()
-        clips = [self._clip(one, known) for one, known in zip(some, facts, strict=True)]
-        keys = keys_of([clip["clip_id"] for clip in clips if not isinstance(clip, Why)])
-        there = iter((self.ledger.clip_ids.find(keys) >= 0) | self.new_ids.has(keys))
-        new: set[str] = set()
-        for one, clip in zip(some, clips, strict=True):
-            if isinstance(clip, Why):
-                self._reject(one.slot, one.row, clip)
-            elif next(there) or clip["clip_id"] in new:
+        facts = self.sources.take(np.array([one.place for one in some]))
+        planned = plan_clips(self.recipe.sampling, some, facts)
+        keys = keys_of_column(planned.rows.column("clip_id"))
+        there = ((self.ledger.clip_ids.find(keys) >= 0) | self.new_ids.has(keys)).tolist()
+        ids, broken = planned.rows.column("clip_id").to_pylist(), self._broken_rules(planned.rows)
+        clips = iter(range(len(ids)))  # each slot without a reason has the next one
+        new: dict[str, int] = {}
+        for at, one in enumerate(some):
+            if at in planned.missing:
+                self._reject(one.slot, one.row, planned.missing[at])
+                continue
+            clip = next(clips)
+            if there[clip] or ids[clip] in new:
                 self._reject(one.slot, one.row, Why(FILTERED, "probe", "Duplicate", "another clip has the same frames"))
-            elif broken := next((rule for rule in self.source_rules if not rule.holds(clip[rule.column])), None):
-                score = float(clip[broken.column])
-                why = Why(FILTERED, "probe", str(broken), f"{broken.column} is {score:g}", score)
-                self._reject(one.slot, one.row, why)
+            elif clip in broken:
+                self._reject(one.slot, one.row, broken[clip])
             elif self.limit is not None and self.plan.to_compute >= self.limit:
                 self._leave(one.slot)
             else:
-                new.add(clip["clip_id"])
+                new[ids[clip]] = clip
                 self.plan.to_compute += 1
-                self.shuffle.add(clip)
-        self.new_ids.add(keys_of(list(new)))
+        if new:
+            self.new_ids.add(keys[list(new.values())])
+            self.shuffle.add(planned.rows.take(list(new.values())))
 
-    def _clip(self, one: _Open, facts: dict[str, Any]) -> dict[str, Any] | Why:
-        if (kind := facts["error_class"]) is not None:
-            return Why(probe_outcome(kind), "probe", kind, facts["message"])
-        return plan_clip(self.recipe.sampling, one.slot, facts, one.number, one.row)
+    def _broken_rules(self, clips: pa.Table) -> dict[int, Why]:
+        """By position, the clips that break a rule on their videos, and the first such rule."""
+        found: dict[int, Why] = {}
+        for rule in self.source_rules if clips.num_rows else ():
+            scores = clips.column(rule.column)
+            for at in np.flatnonzero(~np.asarray(rule.mask(clips))).tolist():
+                score = float(scores[at].as_py())
+                found.setdefault(at, Why(FILTERED, "probe", str(rule), f"{rule.column} is {score:g}", score))
+        return found
 
     def _reject(self, slot: str, row: Row, why: Why) -> None:
         if self._has_verdict(slot):

@@ -10,8 +10,8 @@ boundary), so that a video in object storage is downloaded once; within the part
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,8 @@ from base.storage.errors import explained
 from dataset.parts.tables import PLANNED
 
 # Buckets by the first bits of the hash, so that a million clips are sorted in batches of some thousand.
-_BUCKETS = 64
+_BUCKET_BITS = 6
+_BUCKETS = 1 << _BUCKET_BITS
 _ROWS_A_BLOCK = 256
 _KEY = pa.field("key", pa.uint64())
 _PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -35,7 +36,7 @@ class Shuffle:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self._rows: list[list[dict[str, Any]]] = [[] for _ in range(_BUCKETS)]
+        self._waiting: list[list[pa.Table]] = [[] for _ in range(_BUCKETS)]
         self._packed: list[list[tuple[int, int]]] = [[] for _ in range(_BUCKETS)]
         """Offsets and sizes in the file."""
 
@@ -46,19 +47,26 @@ class Shuffle:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, clip: dict[str, Any]) -> None:
-        """Add a clip, a row of :data:`PLANNED`."""
-        key = hashlib.blake2b(f"order|{self.seed}|{clip['content']}".encode(), digest_size=8).digest()
-        number = int.from_bytes(key)
-        bucket = number * _BUCKETS >> 64
-        rows = self._rows[bucket]
-        rows.append(clip | {_KEY.name: number})
-        if len(rows) == _ROWS_A_BLOCK:
-            packed = _pack(_table(rows))
+    def add(self, clips: pa.Table) -> None:
+        """Add clips, rows of :data:`PLANNED`."""
+        keys = _keys(self.seed, clips.column("content").to_pylist())
+        buckets = keys >> np.uint64(64 - _BUCKET_BITS)
+        order = np.argsort(buckets, kind="stable")
+        clips = clips.append_column(_KEY, pa.array(keys)).take(pa.array(order)).combine_chunks()
+        ends = np.searchsorted(buckets[order], np.arange(_BUCKETS + 1, dtype=np.uint64))
+        for bucket, (first, end) in enumerate(pairwise(ends.tolist())):
+            if first < end:
+                self._put(bucket, clips.slice(first, end - first))
+
+    def _put(self, bucket: int, clips: pa.Table) -> None:
+        waiting = self._waiting[bucket]
+        waiting.append(clips)
+        if sum(table.num_rows for table in waiting) >= _ROWS_A_BLOCK:
+            packed = _pack(pa.concat_tables(waiting).combine_chunks())
             with explained(tempfile.gettempdir()):  # it may be full
                 self._packed[bucket].append((self._file.seek(0, os.SEEK_END), packed.size))
                 self._file.write(packed)
-            rows.clear()
+            waiting.clear()
 
     def parts(self, size: int) -> Iterator[pa.Table]:
         """Parts of ``size`` clips, the last one possibly smaller, rows as :data:`PLANNED`. Empties the shuffle."""
@@ -74,14 +82,11 @@ class Shuffle:
 
     def _take(self, bucket: int) -> pa.Table:
         """The clips of a bucket video by video, in the order of the hashes."""
-        if not (self._packed[bucket] or self._rows[bucket]):
+        tables = [_unpack(self._read(*place)) for place in self._packed[bucket]] + self._waiting[bucket]
+        self._packed[bucket], self._waiting[bucket] = [], []
+        if not tables:
             return PLANNED.empty_table()
-        tables = [_unpack(self._read(*place)) for place in self._packed[bucket]]
-        tables.append(_table(self._rows[bucket]))
-        self._packed[bucket], self._rows[bucket] = [], []
-        table = pa.concat_tables(tables)
-        order = np.lexsort((_slots(table), table.column(_KEY.name).to_numpy()))
-        return table.take(pa.array(order)).select(PLANNED.names)
+        return pa.concat_tables(tables).sort_by([(_KEY.name, "ascending"), ("slot", "ascending")]).select(PLANNED.names)
 
     def _read(self, offset: int, size: int) -> bytes:
         self._file.seek(offset)
@@ -90,15 +95,13 @@ class Shuffle:
 
 def _spread(part: pa.Table) -> pa.Table:
     """The clips of a part in an order independent of their videos."""
-    return part.take(pa.array(np.argsort(_slots(part)))).combine_chunks()
+    return part.sort_by("slot").combine_chunks()
 
 
-def _slots(table: pa.Table) -> np.ndarray:
-    return np.array(table.column("slot").to_pylist(), dtype=np.str_)
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=pa.schema([*PLANNED, _KEY]))
+def _keys(seed: int, contents: Sequence[str]) -> np.ndarray:
+    """The place of each video in the order, ``uint64``."""
+    digests = [hashlib.blake2b(f"order|{seed}|{content}".encode(), digest_size=8).digest() for content in contents]
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
 def _pack(table: pa.Table) -> pa.Buffer:

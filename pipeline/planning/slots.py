@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from base.keys import Keys, KeySet, seen_before
-from dataset.identity import slot_keys, text_keys
+from base.keys import Keys, KeySet, hashes_of_texts, ids_of, seen_before
+from dataset.identity import slot_keys
 from dataset.ledger import Ledger, Sources
 from pipeline.manifest.stamps import stamp_all
 from pipeline.planning.clips import Row
@@ -70,9 +70,9 @@ class Slots:
         """Which of the slots are clips that the dataset has, and no repetitions."""
         return np.asarray((self.written >= 0) & ~self.again)
 
-    def id(self, at: int) -> str:
-        """The id of a slot."""
-        return bytes(self.keys[at]).hex()
+    def ids(self, some: np.ndarray) -> list[str]:
+        """The ids of some slots, given by a mask or their positions."""
+        return ids_of(self.keys[some])
 
 
 class SlotFinder:
@@ -80,7 +80,7 @@ class SlotFinder:
 
     def __init__(self, ledger: Ledger, clips_per_video: int, sampling_key: str) -> None:
         self.ledger, self.count, self.sampling_key = ledger, clips_per_video, sampling_key
-        self._written = np.zeros(len(ledger.texts), bool)
+        self._written = np.zeros(len(ledger.captions), bool)
         self._others = KeySet()
 
     def find(self, rows: RowColumns) -> Slots:
@@ -104,10 +104,8 @@ class SlotFinder:
         self._others.add(keys[~there])
         return Slots(repeated, keys, again, written)
 
-    def recaptioned(self, rows: RowColumns, slots: Slots) -> list[int]:
+    def recaptioned(self, rows: RowColumns, slots: Slots) -> np.ndarray:
         """The reused slots whose caption differs from the manifest's."""
         reused = np.flatnonzero(slots.reused)
-        captions = text_keys([rows.captions[at] or "" for at in slots.rows[reused].tolist()])
-        differ = (captions != self.ledger.texts[slots.written[reused]]).any(axis=1)
-        found: list[int] = reused[differ].tolist()
-        return found
+        captions = hashes_of_texts([rows.captions[at] or "" for at in slots.rows[reused].tolist()])
+        return reused[captions != self.ledger.captions[slots.written[reused]]]

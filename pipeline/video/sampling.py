@@ -1,8 +1,11 @@
 """Chooses the frames of a clip: stride and start are drawn from the seed and the video's content hash."""
 
 import hashlib
-import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int64
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,44 @@ class Span:
     stride: int
 
 
-def draw_span(sampling: Sampling, content: str, number: int, frames: tuple[int, int]) -> Span | None:
-    """The span of clip ``number`` of the video with this content key; None if the video is too short.
+@dataclass(frozen=True)
+class Spans:
+    """The spans of many clips; ``fits`` says which of the videos are long enough, the other spans are meaningless."""
 
-    ``frames`` is the usable range (from, to) of the video's frames, ``to`` exclusive.
+    first: Int64[np.ndarray, " n"]
+    stride: Int64[np.ndarray, " n"]
+    fits: Bool[np.ndarray, " n"]
+
+
+def draw_spans(
+    sampling: Sampling,
+    contents: Sequence[str],
+    numbers: Sequence[int],
+    low: Int64[np.ndarray, " n"],
+    high: Int64[np.ndarray, " n"],
+) -> Spans:
+    """The spans of many clips, each clip ``number`` of the video with a content key.
+
+    ``low`` and ``high`` are the usable ranges of the videos' frames, ``high`` exclusive. A span does not depend on the
+    others.
     """
-    low, high = frames
     length, available = sampling.frames, high - low
-    if (length - 1) * sampling.min_stride + 1 > available:
-        return None
-    key = f"{sampling.seed}:{sampling.min_stride}:{sampling.max_stride}:{length}:{content}:{low}:{high}:{number}"
-    draws = struct.unpack("<2Q", hashlib.blake2b(key.encode(), digest_size=16).digest())
-    stride = sampling.min_stride + draws[0] % (sampling.max_stride - sampling.min_stride + 1)
-    if (length - 1) * stride + 1 > available:
-        stride = max(sampling.min_stride, available // length)
+    head = f"{sampling.seed}:{sampling.min_stride}:{sampling.max_stride}:{length}"
+    keys = zip(contents, low.tolist(), high.tolist(), numbers, strict=True)
+    digests = [
+        hashlib.blake2b(f"{head}:{content}:{first}:{end}:{number}".encode(), digest_size=16).digest()
+        for content, first, end, number in keys
+    ]
+    draws = np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
+    stride = sampling.min_stride + _remainder(draws[:, 0], sampling.max_stride - sampling.min_stride + 1)
+    shorter = np.maximum(sampling.min_stride, available // length)
+    stride = np.where((length - 1) * stride + 1 > available, shorter, stride)
     room = available - (length - 1) * stride  # starts that leave L frames
     with_next = room - stride  # starts that leave one more frame, for the last flow
-    return Span(low + draws[1] % max(1, with_next if with_next > 0 else room), stride)
+    starts = np.maximum(1, np.where(with_next > 0, with_next, room))
+    fits = (length - 1) * sampling.min_stride + 1 <= available
+    return Spans(low + _remainder(draws[:, 1], starts), stride, fits)
+
+
+def _remainder(draws: np.ndarray, count: "int | np.ndarray") -> Int64[np.ndarray, " n"]:
+    return np.asarray(draws % np.asarray(count).astype(np.uint64), np.int64)

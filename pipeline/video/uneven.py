@@ -63,7 +63,7 @@ def draw_uneven_span(
     seconds: Float64[np.ndarray, " n"],
     fps: float,
 ) -> Span | None:
-    """As :func:`pipeline.video.sampling.draw_span`, among the usable spans of a video with these times.
+    """As :func:`pipeline.video.sampling.draw_spans`, of one clip, among the usable spans of a video with these times.
 
     The stride is drawn first; if it has no usable span, the nearest strides are tried, longer ones first. The start is
     drawn uniformly from the usable ones, preferably with one more frame than L.

@@ -3,11 +3,22 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.keys import KeyIndex, Keys, KeySet, keys_of, keys_of_texts, seen_before
-from dataset.identity import digest, slot_id, slot_keys, text_id, text_keys
+from base.keys import (
+    KeyIndex,
+    Keys,
+    KeySet,
+    hashes_of_texts,
+    ids_of,
+    keys_of,
+    keys_of_column,
+    keys_of_texts,
+    seen_before,
+)
+from dataset.identity import digest, slot_id, slot_keys
 
 # Few values, so that halves and whole keys are often equal.
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=30)
@@ -62,10 +73,30 @@ def test_the_key_of_an_id_is_its_digest() -> None:
     assert digest("b") not in KeyIndex.of([digest("a")])
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8")), max_size=6))
-def test_many_captions_have_the_ids_of_each(captions: list[str]) -> None:
-    assert [bytes(key).hex() for key in text_keys(captions)] == [text_id(one) for one in captions]
-    assert keys_of_texts(captions).shape == (len(captions), 2)
+@given(st.lists(IDS, max_size=12), st.integers(0, 3), st.integers(0, 3))
+def test_a_column_has_the_keys_of_its_ids(ids: list[str], skipped: int, chunk: int) -> None:
+    """Also where it is a slice, or in chunks."""
+    column = pa.array(ids, pa.string())[skipped:]
+    assert (keys_of_column(column) == keys_of(ids[skipped:])).all()
+    chunks = pa.chunked_array([column[:chunk], column[chunk:]])
+    assert (keys_of_column(chunks) == keys_of(ids[skipped:])).all()
+
+
+def test_keys_of_digests_are_turned_back_into_ids() -> None:
+    ids = [digest(number) for number in range(5)]
+    assert ids_of(keys_of(ids)) == ids
+    assert ids_of(keys_of([])) == []
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=4)))
+def test_different_texts_have_different_keys(texts: list[str]) -> None:
+    """Within a process; neither key nor hash depends on the neighbours."""
+    keys, hashes = keys_of_texts(texts), hashes_of_texts(texts)
+    assert keys.shape == (len(texts), 2)
+    assert len({bytes(key) for key in keys}) == len(set(hashes.tolist())) == len(set(texts))
+    for at, text in enumerate(texts):
+        assert (keys_of_texts([text])[0] == keys[at]).all()
+        assert hashes_of_texts([text])[0] == hashes[at]
 
 
 TIMES = st.none() | st.floats(allow_nan=False)

@@ -68,7 +68,7 @@ def plan(
 
 def ledger_of(sink: Collected) -> Ledger:
     """The ledger after everything planned was written and everything rejected recorded."""
-    written = {clip["slot"]: clip["text_id"] for clip in sink.planned}
+    written = {clip["slot"]: clip["caption"] for clip in sink.planned}
     ledger = Ledger.of(written, [clip["clip_id"] for clip in sink.planned])
     ledger.rejected = {reject["slot"]: (reject["outcome"], reject["error_class"]) for reject in sink.rejected}
     ledger.attempts = {reject["slot"]: reject["attempts"] for reject in sink.rejected}
@@ -139,7 +139,7 @@ def test_what_is_left_is_cut_as_before() -> None:
     rows, sources = [row(uri) for uri in REMOTE], [source(uri) for uri in REMOTE]
     _, whole = plan(rows, sources)
     for done in ([0], [1], [2], [0, 2], [1, 2]):
-        ledger = Ledger.of({clip["slot"]: clip["text_id"] for number in done for clip in whole.parts[number][1]})
+        ledger = Ledger.of({clip["slot"]: clip["caption"] for number in done for clip in whole.parts[number][1]})
         _, rest = plan(rows, sources, ledger=ledger)
         assert rest.parts == [part for number, part in enumerate(whole.parts) if number not in done]
 

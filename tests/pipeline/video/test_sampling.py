@@ -1,9 +1,37 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.video.sampling import Sampling, Span, draw_span
+from pipeline.video.sampling import Sampling, Span, draw_spans
+from tests.pipeline.video.spans import draw_alone
+
+
+def draw_span(sampling: Sampling, content: str, number: int, frames: tuple[int, int]) -> Span | None:
+    low, high = (np.array([bound]) for bound in frames)
+    found = draw_spans(sampling, [content], [number], low, high)
+    return Span(int(found.first[0]), int(found.stride[0])) if found.fits[0] else None
+
+
+SAMPLING = st.tuples(st.integers(2, 20), st.integers(1, 4), st.integers(0, 4), st.integers(0, 3)).map(
+    lambda found: Sampling(frames=found[0], min_stride=found[1], max_stride=found[1] + found[2], seed=found[3])
+)
+VIDEO = st.tuples(st.text(st.characters(codec="utf-8"), max_size=4), st.integers(0, 9), st.integers(0, 99))
+
+
+@given(SAMPLING, st.lists(st.tuples(VIDEO, st.integers(-5, 200)), min_size=1, max_size=8))
+def test_spans_drawn_at_once_are_those_drawn_alone(
+    sampling: Sampling, clips: list[tuple[tuple[str, int, int], int]]
+) -> None:
+    contents, numbers, lows = zip(*(video for video, _ in clips), strict=True)
+    highs = [low + more for low, (_, more) in zip(lows, clips, strict=True)]
+    found = draw_spans(sampling, contents, numbers, np.array(lows), np.array(highs))
+    for at, (content, number, low, high) in enumerate(zip(contents, numbers, lows, highs, strict=True)):
+        span = Span(int(found.first[at]), int(found.stride[at])) if found.fits[at] else None
+        assert span == draw_alone(sampling, content, number, (low, high))
 
 
 def test_a_span_depends_on_content_and_nothing_else() -> None:
