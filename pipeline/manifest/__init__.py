@@ -2,7 +2,7 @@
 
 ``read`` picks the reader by path; ``tables`` (CSV, TSV, JSON, Parquet), ``folders`` (videos with
 sidecar captions) and ``shards`` (WebDataset tar files) are the readers; ``columns`` assigns columns;
-``segments`` reads times; ``layouts`` explains unsupported files.
+``segments`` reads times; ``values`` reads what else a row has; ``layouts`` explains unsupported files.
 """
 
 from pipeline.manifest.columns import ROWS, ManifestColumns

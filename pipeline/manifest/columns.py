@@ -1,19 +1,17 @@
 """Assigns a manifest's columns: a raw row becomes rows with one uri, caption and span each. 1:N."""
 
-import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from base.errors import InputError
-from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
-from pipeline.manifest.members import parse_member
-from pipeline.manifest.segment_column import SegmentColumn
-from pipeline.manifest.segments import Segment, captions_of, read_segments, seconds
+from pipeline.manifest.segments import Segment, SegmentColumn, captions_of, read_segments, seconds
+from pipeline.manifest.values import Column, fault_of, faults_of, strings, text_of, texts_of, times_of, uri_of, uris_of
 
 VIDEO_NAMES = ("video", "uri", "url", "path", "file", "file_name", "filename", "video_path", "mp4", "video_bytes")
 CAPTION_NAMES = ("caption", "text", "prompt", "description", "name", "title", "cap")
@@ -31,9 +29,6 @@ ROWS = pa.schema(
 
 # Errors of malformed, too deeply nested or too large values.
 _UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError)
-
-# An absolute path in the form that it is stored in.
-_PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[^/#]+)+")
 
 Row = tuple[str | None, str | None, float | None, float | None, str | None]
 """A row of :data:`ROWS`."""
@@ -69,13 +64,13 @@ class RawRow(NamedTuple):
 class RawColumns:
     """Many rows as read, by column."""
 
-    values: Mapping[str, Sequence[Any]]
+    values: Mapping[str, Column]
     count: int
 
     def rows(self) -> Iterator[RawRow]:
         """The rows."""
-        names = list(self.values)
-        return (RawRow(dict(zip(names, row, strict=True))) for row in zip(*self.values.values(), strict=True))
+        names, columns = list(self.values), [column.to_pylist() for column in self.values.values()]
+        return (RawRow(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
 
 
 def default_root(source: str) -> str:
@@ -174,42 +169,37 @@ class ColumnMapping:
         if fault is not None or name is None:
             yield f"{self.source}#{raw.place}" if raw.place else self.source, None, None, None, fault
             return
-        uri = self._uri(name)
+        uri = uri_of(name, self.root)
         try:
             spans, captions = self._spans(raw.values)
         except _UNREADABLE as error:
-            yield uri, self._text(raw.values.get(self.caption)), None, None, f"BadRow: {error}"
+            yield uri, text_of(raw.values.get(self.caption)), None, None, f"BadRow: {error}"
             return
         for (start, end), caption in zip(spans, captions, strict=True):
-            yield uri, self._text(caption), start, end, _span_fault(name, start, end)
+            yield uri, text_of(caption), start, end, fault_of(name, start, end)
 
     def columns(self, raw: RawColumns) -> pa.RecordBatch | None:
         """The rows of many raw rows, one of each; None if :meth:`rows` must look at each row."""
         if self.template or self.segments.name or self.segments.candidates:
             return None
-        nothing: Sequence[Any] = [None] * raw.count
-        names, captions, *bounds = (
-            raw.values.get(name, nothing) if name else nothing
-            for name in (self.video, self.caption, self.start, self.end)
+        video, caption, *bounds = (
+            raw.values.get(name) if name else None for name in (self.video, self.caption, self.start, self.end)
         )
-        if not all(type(name) is str and name for name in names):
+        names = None if video is None else strings(video)
+        if names is None or names.null_count or pc.any(pc.equal(names, "")).as_py():
             return None
+        nothing = pa.nulls(raw.count)
         try:
-            starts, ends = (bound if bound is nothing else [seconds(value) for value in bound] for bound in bounds)
-            columns = (
-                [self._uri(name) for name in names],
-                [self._text(caption) for caption in captions],
-                starts,
-                ends,
-                [_span_fault(*row) for row in zip(names, starts, ends, strict=True)],
-            )
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, ROWS, strict=True)]
+            uris = uris_of(names, self.root)
+            texts = texts_of(nothing if caption is None else caption)
+            starts, ends = (times_of(nothing if bound is None else bound) for bound in bounds)
+            faults = faults_of(names, starts, ends)
         except (*_UNREADABLE, pa.ArrowException):
             return None
-        if any("\0" in uri for uri in columns[0]):
+        if pc.any(pc.match_substring(uris, "\0")).as_py():
             return None
         self._row += raw.count
-        return pa.record_batch(arrays, ROWS)
+        return pa.record_batch([uris, texts, starts, ends, faults], ROWS)
 
     def _name(self, raw: RawRow) -> Any:
         if not self.template:
@@ -229,21 +219,6 @@ class ColumnMapping:
             return spans, captions_of(caption, len(spans))
         start, end = (seconds(values.get(name)) if name else None for name in (self.start, self.end))
         return [(start, end)], [caption]
-
-    def _text(self, caption: Any) -> str | None:
-        """A caption as text, the first of several."""
-        if isinstance(caption, list | tuple) and caption:
-            caption = caption[0]
-        return caption.strip() if isinstance(caption, str) else None
-
-    def _uri(self, name: str) -> str:
-        if name.startswith("s3://") or _PLAIN_PATH.fullmatch(name):  # most names; what follows takes longer
-            return name
-        if is_remote(name) or parse_member(name) is not None:
-            return name
-        if name.startswith(("/", "~/", "file://")):
-            return str(local_path(name))
-        return Folder(self.root).file(name)
 
 
 def storable(row: Row) -> Row:
@@ -271,11 +246,3 @@ def storable(row: Row) -> Row:
 
 def _printable(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _span_fault(name: str, start: float | None, end: float | None) -> str | None:
-    if name.startswith(("http://", "https://")):
-        return "NotFetched: videos are not downloaded from the web, download it first"
-    if end is not None and end <= (start or 0.0):
-        return f"BadSpan: it ends at {end:g} s and starts at {start or 0:g} s"
-    return None

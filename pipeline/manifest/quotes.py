@@ -10,6 +10,9 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+
 from base.errors import InputError
 from pipeline.manifest.samples import is_video
 
@@ -32,16 +35,19 @@ class CsvRecords:
         self._first, self._columns = 1, 0
         """The line of the next record, and the number of columns."""
 
-    def blocks(self, size: int) -> Iterator[list[list[str]]]:
-        """The next records, of about ``size`` lines each time."""
+    def blocks(self, size: int) -> Iterator[pa.Table | list[list[str]]]:
+        """The next records, of about ``size`` lines each time.
+
+        A table of strings, a column for each field, where each line is one record of as many fields as the first one.
+        """
         while lines := list(itertools.islice(self._lines, size)):
-            block = _one_each(lines)
-            if block is None:
-                block = list(self._of(lines))
+            table = _one_each(lines, self._columns)
+            if table is None:
+                yield list(self._of(lines))
             else:
                 self._first += len(lines)
-                self._columns = self._columns or len(block[0])
-            yield block
+                self._columns = table.num_columns
+                yield table
 
     def _of(self, lines: Sequence[str]) -> Iterator[list[str]]:
         """The records that begin in these lines; the last one may end in a later line."""
@@ -81,13 +87,32 @@ class CsvRecords:
             yield row
 
 
-def _one_each(lines: Sequence[str]) -> list[list[str]] | None:
-    """The records of lines; None unless each line is one, so that no quote spans lines."""
-    try:
-        records = list(csv.reader(itertools.chain(lines, (_END,))))
-    except csv.Error:
+def _one_each(lines: Sequence[str], columns: int) -> pa.Table | None:
+    """The records of lines; None unless each is one line of that many fields (0: as many as the first one has).
+
+    Pyarrow reads lines as csv does, except for what is sorted out here: it skips blank lines and a mark of the byte
+    order, and reads longer fields.
+    """
+    if lines[0].startswith("\ufeff") or max(map(len, lines)) > csv.field_size_limit():
         return None
-    return records if len(records) == len(lines) + 1 and records.pop() == [_END] else None
+    data = "".join([*lines, "\n"]).encode()  # so that a quote that is open at the end has a line end in its field
+    try:
+        names = [str(number) for number in range(columns or len(next(csv.reader(lines[:1]))))]
+        table = arrow_csv.read_csv(
+            pa.BufferReader(data),
+            arrow_csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+            arrow_csv.ParseOptions(newlines_in_values=True),
+            arrow_csv.ConvertOptions(check_utf8=False, column_types=dict.fromkeys(names, pa.string())),
+        )
+    except (pa.ArrowInvalid, csv.Error, OverflowError):
+        return None
+    # As many records as lines: each is one line, unless the last one's quote is open.
+    is_whole = table.num_rows == len(lines) and not any("\n" in field or "\r" in field for field in _last(table))
+    return table if is_whole else None
+
+
+def _last(table: pa.Table) -> list[str]:
+    return [column[-1].as_py() for column in table.columns]
 
 
 def tsv_records(lines: Iterable[str], source: str) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -80,12 +80,15 @@ def _in_blocks(records: Iterator[list[str]]) -> Iterator[list[list[str]]]:
         yield block
 
 
-def _csv_rows(blocks: Iterator[list[list[str]]], names: list[str]) -> Iterator[Raw]:
+def _csv_rows(blocks: Iterable[pa.Table | list[list[str]]], names: list[str]) -> Iterator[Raw]:
     """The rows of records; as columns where all records of a block are as long as the first line."""
     number = 2
     for block in blocks:
-        if all(len(row) == len(names) for row in block):
-            yield RawColumns(dict(zip(names, zip(*block, strict=True), strict=True)), len(block))
+        if isinstance(block, pa.Table):
+            yield RawColumns(dict(zip(names, block.combine_chunks().columns, strict=True)), block.num_rows)
+        elif all(len(row) == len(names) for row in block):
+            columns = (pa.array(column, pa.string()) for column in zip(*block, strict=True))
+            yield RawColumns(dict(zip(names, columns, strict=True)), len(block))
         else:
             for at, row in enumerate(block, start=number):
                 if row:
@@ -197,7 +200,8 @@ class _ParquetTable:
             numbers = iter(range(count))
             if not self.values:
                 batches = file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns)
-                yield from (RawColumns(batch.to_pydict(), batch.num_rows) for batch in batches)
+                for batch in batches:
+                    yield RawColumns(dict(zip(batch.schema.names, batch.columns, strict=True)), batch.num_rows)
                 continue
             # Without other columns only the number of rows is needed.
             batches = file.iter_batches(8192, row_groups=[group], columns=columns) if columns else ()
