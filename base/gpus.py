@@ -1,7 +1,10 @@
-"""What the vendors' data sheets say of GPUs: speed without sparsity, memory, and the speed of the memory."""
+"""GPUs by their data sheets: speed without sparsity, memory, and its speed; and what a computation asks of one."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
+
+InferencePrecision = Literal["float32", "float16", "bfloat16"]
 
 UTILISATION = 0.4
 """A realistic share of the peak for networks of convolutions and attention."""
@@ -42,3 +45,16 @@ def find_gpu(device_name: str) -> Gpu | None:
     """The GPU that a device's name ("NVIDIA A100-SXM4-80GB") names, or None."""
     words = re.split(r"[\s-]", device_name)
     return next((gpu for name, gpu in GPUS.items() if any(word.endswith(name) for word in words)), None)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A computation without gradients: FLOPs (a multiply-add is two), and bytes that its kernels read and write."""
+
+    flops: float
+    moved: float
+    precision: InferencePrecision
+
+    def times(self, factor: float) -> "Cost":
+        """The cost of doing it ``factor`` times."""
+        return replace(self, flops=self.flops * factor, moved=self.moved * factor)

@@ -12,16 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from blake3 import blake3
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from base.errors import WeightsError
+from base.torch_types import Tensor
 from base.weights import remembered
 
 _VERSION = 1
-_WIDENED = (torch.float16, torch.bfloat16, torch.float32)
 Naming = Callable[[str], str | None]
 
 
@@ -55,7 +53,9 @@ def _hash(files: Sequence[Path], naming: Naming) -> str:
 
 
 def _add(hashed: Any, name: str, tensor: Tensor) -> None:
-    floats = tensor.dtype in _WIDENED
+    import torch
+
+    floats = tensor.dtype in (torch.float16, torch.bfloat16, torch.float32)
     header = [name, "float" if floats else str(tensor.dtype), list(tensor.shape)]
     values = (tensor.float() if floats else tensor).detach().contiguous().flatten()
     hashed.update(json.dumps(header).encode() + b"\n")
@@ -67,6 +67,8 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
 
     WeightsError if the file is damaged or contains more than tensors and plain values.
     """
+    import torch
+
     try:
         if path.suffix == ".safetensors":
             file: Any = safe_open(path, framework="pt")  # stays open as long as a reader refers to it
@@ -83,5 +85,5 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         raise WeightsError(f"{path} cannot be read ({str(error).splitlines()[0]}): download it again.") from error
     stated = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     for name, tensor in stated.items():
-        if isinstance(tensor, Tensor):
+        if isinstance(tensor, torch.Tensor):
             yield name, lambda tensor=tensor: tensor  # type: ignore[misc]

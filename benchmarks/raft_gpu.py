@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import alternate, arguments, rate, report
-from pipeline.motion.raft import Raft, RaftFlow
+from pipeline.motion.raft import Raft
+from pipeline.motion.raft_flow import RaftFlow
 from pipeline.sprites.motions import move
 from pipeline.sprites.render import render
 from pipeline.sprites.world import World, draw_scene
@@ -168,7 +169,7 @@ def vae_seconds(bench: Bench) -> float | str:
 def text_seconds(bench: Bench) -> tuple[float | str, str]:
     """Seconds for a caption in a group of 32 through OpenCLIP's ViT-H text tower, and by which package."""
     try:
-        from models.encoders.text import ClipText
+        from models.encoders.clip_text import ClipText
 
         tower = (
             ClipText("ViT-B-32" if bench.small else "ViT-H-14")

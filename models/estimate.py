@@ -7,7 +7,7 @@ flight. Bytes of an inference (:func:`forward_cost`) are those that kernels read
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,23 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from base.gpus import Cost, InferencePrecision
 from models.video_model import DataShapes, VideoModel, predict
 
 Precision = Literal["float32", "bfloat16"]
-InferencePrecision = Literal["float32", "float16", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """A computation without gradients: FLOPs (a multiply-add is two), and bytes that its kernels read and write."""
-
-    flops: float
-    moved: float
-    precision: InferencePrecision
-
-    def times(self, factor: float) -> "Cost":
-        """The cost of doing it ``factor`` times."""
-        return replace(self, flops=self.flops * factor, moved=self.moved * factor)
 
 
 def forward_cost(run: Callable[[], object], precision: InferencePrecision, *, autocast: bool = False) -> Cost:

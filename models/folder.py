@@ -117,8 +117,8 @@ def _resolved(folder: Path, part: Part, weights: Weights | None) -> Weights | No
 
 def _index(folder: Path, backbone: str, scheduler: str) -> dict[str, Any]:
     parts = {
-        "text_encoder": ["models.encoders.text", "ClipText"],
-        "image_encoder": ["models.encoders.image", "ClipImage"],
+        "text_encoder": ["models.encoders.clip_text", "ClipText"],
+        "image_encoder": ["models.encoders.clip_image", "ClipImage"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
     registered = BACKBONES[backbone]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch  # before anything of ours, so that its types are checked (base.torch_types)
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401 - the hook below finds it by its name
@@ -43,8 +44,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Under `make test` the tests of a group run in the same process: those on the shared Ray cluster, so that there is
     one, and those of each file, so that they share its fixtures.
     """
-    import torch
-
     torch.set_num_threads(1)
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):

@@ -8,11 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from base.tensor_hash import tensor_hash
+from base.torch_types import Device, Dtype, Tensor
 from base.weights import LocalWeights, Weights, locate
 
 if TYPE_CHECKING:  # diffusers takes seconds and hundreds of megabytes to import
@@ -54,22 +53,28 @@ def base_config(widths: tuple[int, ...] = (128, 256, 512, 512), groups: int = 32
 class Autoencoder:
     """A frozen AutoencoderKL on a device."""
 
-    def __init__(self, model: "AutoencoderKL", device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, model: "AutoencoderKL", device: Device, dtype: Dtype) -> None:
+        from torch import nn
+
         self.model = model.eval().requires_grad_(False)
-        torch.nn.Module.to(self.model, device, dtype)  # diffusers' own warns, even of an empty list of exceptions
+        nn.Module.to(self.model, device, dtype)  # diffusers' own warns, even of an empty list of exceptions
         self.device = device
         self.dtype = dtype
 
     @classmethod
-    def load(cls, weights: Weights, device: torch.device, dtype: torch.dtype = torch.float32) -> "Autoencoder":
-        """Load from a diffusers folder, a hub id or S3; WeightsError if the weights are missing."""
+    def load(cls, weights: Weights, device: Device, dtype: Dtype | None = None) -> "Autoencoder":
+        """Load from a diffusers folder, a hub id or S3, by default as float32.
+
+        WeightsError if the weights are missing.
+        """
+        import torch
         from diffusers import AutoencoderKL
 
         folder = find(weights).folder
-        return cls(AutoencoderKL.from_pretrained(folder, local_files_only=True), device, dtype)
+        return cls(AutoencoderKL.from_pretrained(folder, local_files_only=True), device, dtype or torch.float32)
 
     @classmethod
-    def new(cls, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> "Autoencoder":
+    def new(cls, config: Mapping[str, Any], device: Device, dtype: Dtype) -> "Autoencoder":
         """With random weights on a device, which may be meta; ``config`` as in config.json."""
         from diffusers import AutoencoderKL
 
@@ -81,17 +86,21 @@ class Autoencoder:
         """Side of a latent cell in pixels: the encoder halves the picture once per level."""
         return int(2 ** (len(self.model.config.block_out_channels) - 1))
 
-    @torch.inference_mode()
     def posterior(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c y x"], Float[Tensor, "b c y x"]]:
         """Mean and log-variance of RGB images in -1 to 1, unscaled, in float32."""
-        distribution = self.model.encode(images.to(self.device, self.dtype)).latent_dist
-        return distribution.mean.float(), distribution.logvar.float()
+        import torch
 
-    @torch.inference_mode()
+        with torch.inference_mode():
+            distribution = self.model.encode(images.to(self.device, self.dtype)).latent_dist
+            return distribution.mean.float(), distribution.logvar.float()
+
     def images(self, latents: Float[Tensor, "b c y x"], at_once: int = 4) -> Float[Tensor, "b 3 h w"]:
         """RGB images in about -1 to 1 from unscaled latents, float32; ``at_once`` limits memory."""
-        parts = torch.split(latents.to(self.device, self.dtype), at_once)
-        return torch.cat([self.model.decode(part).sample.float() for part in parts])
+        import torch
+
+        with torch.inference_mode():
+            parts = torch.split(latents.to(self.device, self.dtype), at_once)
+            return torch.cat([self.model.decode(part).sample.float() for part in parts])
 
 
 def find(weights: Weights, *, download: bool = True) -> LocalWeights:

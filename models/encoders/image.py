@@ -1,24 +1,25 @@
-"""Tokens of an image for cross-attention: OpenCLIP's visual tower, or cells of pixels, which need no weights."""
+"""Tokens of an image for cross-attention: cells of pixels, which need no weights; the identity of OpenCLIP's tokens.
+
+OpenCLIP's visual tower itself is in :mod:`models.encoders.clip_image`. This file loads no torch before it computes, so
+that a plan can do without.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
 
 from base.errors import InputError
+from base.torch_types import Device, Tensor
 from base.weights import LocalWeights, Weights
 from models.encoders import open_clip_weights
 from models.encoders.pixel_codec import PixelCodec
 
-_PURPOSE = "image encoder"
+PURPOSE = "image encoder"
+"""What messages call it."""
 _TOWER = ("visual.",)  # prefix of its tensors' names
-# CLIP's input normalisation, for RGB in 0 to 1; OpenCLIP's LAION towers use it, too.
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class CellTokens:
 
     def encode(self, frames: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b l d"]:
         """Tokens of RGB frames, row by row; height and width divisible by ``cell``."""
+        import torch
+
         images = rearrange(frames, "b h w c -> b c h w").float() / 127.5 - 1
         cells = rearrange(self.codec.encode(images), "b c y x -> b y x c")
         b, y, x, _ = cells.shape
@@ -68,7 +71,9 @@ class CellTokens:
         columns = repeat(self._sinusoid(x, cells.device), "x d -> b y x d", b=b, y=y)
         return rearrange(torch.cat([cells, rows, columns], dim=-1), "b y x d -> b (y x) d")
 
-    def _sinusoid(self, count: int, device: torch.device) -> Float[Tensor, "n d"]:
+    def _sinusoid(self, count: int, device: Device) -> Float[Tensor, "n d"]:
+        import torch
+
         frequencies = self.place // 4
         slowing = 100 ** (torch.arange(frequencies, device=device) / frequencies)
         angles = torch.arange(count, device=device)[:, None] / slowing
@@ -95,59 +100,15 @@ def tower_shape(architecture: str) -> TowerShape:
     vision = open_clip.CLIPVisionCfg(**found["vision_cfg"]) if found else None
     if vision is None or vision.timm_model_name or not isinstance(vision.layers, int):
         raise InputError(
-            f"{_PURPOSE}: architecture '{architecture}' is not one of open_clip's vision transformers. Use one such as "
+            f"{PURPOSE}: architecture '{architecture}' is not one of open_clip's vision transformers. Use one such as "
             "ViT-H-14."
         )
     return TowerShape(vision.image_size, (vision.image_size // vision.patch_size) ** 2 + 1, vision.width)
 
 
-class ClipImage(nn.Module):
-    """OpenCLIP's visual tower up to its last layer: the class token, then all patches; 257 x 1280 for ViT-H-14.
-
-    The tokens are taken before the final norm and projection, as in DynamiCrafter
-    (``FrozenOpenCLIPImageEmbedderV2``). CLIP trains that norm on the class token only; and users can still
-    normalise, while a stored norm could not be undone.
-    """
-
-    def __init__(self, architecture: str = "ViT-H-14") -> None:
-        super().__init__()
-        self.side = tower_shape(architecture).side
-        self.visual: Any = open_clip_weights.create(architecture).visual
-
-    @classmethod
-    def load(cls, weights: Weights, architecture: str, device: torch.device, dtype: torch.dtype) -> "ClipImage":
-        """Load an open_clip checkpoint; tensors of its text tower are ignored."""
-        with torch.device("meta"):
-            encoder = cls(architecture)
-        open_clip_weights.fill(encoder, find(weights).files[0], architecture, _PURPOSE)
-        return encoder.eval().requires_grad_(False).to(device, dtype)
-
-    @torch.inference_mode()
-    def forward(self, frames: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b l d"]:
-        """Tokens of RGB frames of any size."""
-        images = squeeze(frames, self.side).to(self.visual.conv1.weight)
-        found = self.visual.forward_intermediates(
-            images, indices=1, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
-        )
-        return torch.cat([found["image_intermediates_prefix"][0], found["image_intermediates"][0]], dim=1)
-
-
-def squeeze(frames: UInt8[Tensor, "b h w 3"], side: int) -> Float[Tensor, "b 3 {side} {side}"]:
-    """RGB frames as CLIP's input: ``side`` x ``side``, float32, with CLIP's normalisation.
-
-    The whole frame is squeezed into a square, as in DynamiCrafter: a crop would cut off the edges of wide frames. The
-    resize is torch's antialiased bicubic; DynamiCrafter uses kornia's blur and bicubic with aligned corners, which
-    differs slightly.
-    """
-    images = rearrange(frames, "b h w c -> b c h w").float() / 255
-    small = nn.functional.interpolate(images, (side, side), mode="bicubic", antialias=True)
-    mean, std = (small.new_tensor(values)[:, None, None] for values in (_MEAN, _STD))
-    return (small - mean) / std
-
-
 def find(weights: Weights, *, download: bool = True) -> LocalWeights:
     """The checkpoint file on this machine."""
-    return open_clip_weights.find(weights, _PURPOSE, download=download)
+    return open_clip_weights.find(weights, PURPOSE, download=download)
 
 
 def weights_hash(weights: Weights, *, download: bool = True) -> str:

@@ -6,17 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from base.errors import WeightsError
 from base.tensor_hash import read_tensors, tensor_hash
+from base.torch_types import Tensor
 from base.weights import LocalWeights, Weights, locate
 
 
 def create(architecture: str) -> Any:
     """An open_clip model with random weights on the default device (only shapes on meta)."""
     import open_clip
+    import torch
 
     with _quiet():
         device = torch.get_default_device()
@@ -42,8 +41,8 @@ def tower_hash(found: LocalWeights, tower: Sequence[str]) -> str:
     return tensor_hash(found.files, " ".join(begins), lambda name: name if name.startswith(begins) else None)
 
 
-def fill(tower: nn.Module, path: Path, architecture: str, purpose: str) -> None:
-    """Load a checkpoint's tensors into a tower that was created on meta with the checkpoint's names.
+def fill(tower: Any, path: Path, architecture: str, purpose: str) -> None:
+    """Load a checkpoint's tensors into a tower, a module that was created on meta with the checkpoint's names.
 
     The other tower's tensors are ignored. WeightsError if one is missing or has another shape.
     """

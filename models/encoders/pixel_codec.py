@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import torch
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor
+
+from base.torch_types import Device, Dtype, Tensor
 
 # BT.601, full range, for RGB in -1 to 1.
-_TO_YCBCR = torch.tensor(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=torch.float64
-)
+_TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 
 
 @dataclass(frozen=True)
@@ -52,28 +50,40 @@ class PixelCodec:
 
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c gh gw"]:
         """Latents of RGB images in -1 to 1; height and width divisible by ``cell``."""
+        import torch
+
         h, w = images.shape[-2:]
         if h % self.cell or w % self.cell:
             raise ValueError(f"image of {h} x {w}: sides must be divisible by the cell, {self.cell}")
         basis, spread = _basis(self, images.device, images.dtype)
-        ycbcr = torch.einsum("dc,bchw->bdhw", _TO_YCBCR.to(images), images)
+        ycbcr = torch.einsum("dc,bchw->bdhw", _to_ycbcr().to(images), images)
         blocks = rearrange(ycbcr, "b c (y p) (x q) -> b c y x (p q)", p=self.cell, q=self.cell)
         kept = [blocks[:, plane] @ basis[: self.luma if plane == 0 else self.chroma].T for plane in range(3)]
         return rearrange(torch.cat(kept, dim=-1) / spread, "b y x c -> b c y x").contiguous()
 
     def decode(self, latents: Float[Tensor, "b c gh gw"]) -> Float[Tensor, "b 3 h w"]:
         """RGB images in -1 to 1 (clamped) from latents."""
+        import torch
+
         basis, spread = _basis(self, latents.device, latents.dtype)
         values = rearrange(latents, "b c y x -> b y x c") * spread
         planes = torch.split(values, [self.luma, self.chroma, self.chroma], dim=-1)
         blocks = torch.stack([plane @ basis[: plane.shape[-1]] for plane in planes], dim=1)
         ycbcr = rearrange(blocks, "b c y x (p q) -> b c (y p) (x q)", p=self.cell)
-        return torch.einsum("dc,bchw->bdhw", torch.linalg.inv(_TO_YCBCR).to(latents), ycbcr).clamp(-1, 1)
+        return torch.einsum("dc,bchw->bdhw", torch.linalg.inv(_to_ycbcr()).to(latents), ycbcr).clamp(-1, 1)
+
+
+def _to_ycbcr() -> Float[Tensor, "3 3"]:
+    import torch
+
+    return torch.tensor(_TO_YCBCR, dtype=torch.float64)
 
 
 @lru_cache(maxsize=16)
-def _basis(codec: PixelCodec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _basis(codec: PixelCodec, device: Device, dtype: Dtype) -> tuple[Tensor, Tensor]:
     """The lowest frequencies as rows ``[max(luma, chroma), cell * cell]``, and the magnitude of each channel."""
+    import torch
+
     size = codec.cell
     k = torch.arange(size, dtype=torch.float64)
     wave = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / (2 * size)) * math.sqrt(2 / size)

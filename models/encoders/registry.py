@@ -14,10 +14,12 @@ from torch import Tensor
 from base.errors import WeightsError
 from base.weights import Weights
 from models.encoders.autoencoder import Autoencoder, read_config
-from models.encoders.image import CellTokens, ClipImage
+from models.encoders.clip_image import ClipImage
+from models.encoders.clip_text import ClipText
+from models.encoders.image import CellTokens
 from models.encoders.latent_space import LatentSpace
 from models.encoders.pixel_codec import PixelCodec
-from models.encoders.text import ClipText, HashedText
+from models.encoders.text import HashedText
 
 TextEncoder = Callable[[list[str]], Tensor]
 ImageEncoder = Callable[[UInt8[Tensor, "b h w 3"]], Tensor]

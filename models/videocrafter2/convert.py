@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from base.weights import Weights
 from diffusion.schedule import Schedule
 from models.card import ModelCard, ModelFacts
-from models.encoders import autoencoder, text
+from models.encoders import autoencoder, clip_text, text
 from models.folder import need_room, new_folder, write_model
 from models.videocrafter2 import names
 from models.videocrafter2.checkpoint import Shapes, check, read
@@ -60,7 +60,7 @@ def targets(sizes: Sizes | None = None) -> dict[str, Target]:
     with torch.device("meta"):
         unet = VideoUNet(**{"image_condition": "none", **sizes.unet})
         vae = _autoencoder(sizes)
-        tower = text.ClipText(sizes.text)
+        tower = clip_text.ClipText(sizes.text)
     return {
         "unet": _target(unet, names.UNET, names.unet_names(unet.state_dict(), unet.config.layers_per_block)),
         "vae": _target(vae, names.VAE, names.vae_names(vae.state_dict(), len(sizes.vae_widths))),

@@ -4,15 +4,16 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Bool, UInt8
-from torch import Tensor
 
+from base.gpus import Cost
+from base.storage.uri import is_remote, local_path
+from base.torch_types import Device, Tensor
+from base.weights import Weights
 from dataset.parts.schema import Column
-from models.estimate import Cost
 from pipeline.video.geometry import ClipShape
 
 
@@ -27,8 +28,10 @@ class ClipBatch:
     frames: UInt8[np.ndarray, "n t h w 3"]
     has_next: Bool[np.ndarray, " n"]
 
-    def tensor(self, device: torch.device) -> UInt8[Tensor, "n t h w 3"]:
+    def tensor(self, device: Device) -> UInt8[Tensor, "n t h w 3"]:
         """The frames on a device; on the CPU a read-only view."""
+        import torch
+
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(self.frames).to(device)
@@ -36,6 +39,15 @@ class ClipBatch:
 
 ClipFunction = Callable[[ClipBatch], dict[str, np.ndarray]]
 TextFunction = Callable[[list[str]], dict[str, np.ndarray]]
+
+
+def find_base_part(base_model: str, part: Literal["vae", "text_encoder"]) -> Weights:
+    """The source of an encoder of the base model; WeightsError with the commands that create a missing model."""
+    if not is_remote(base_model) and (local_path(base_model) / part).is_dir():
+        return Weights(str(local_path(base_model)), subfolder=part)
+    from models import folder  # loads torch, which a plan can do without if the folder has the encoder
+
+    return folder.find_base_part(base_model, part)
 
 
 class Feature(ABC):
@@ -81,7 +93,7 @@ class ClipFeature(Feature):
     """A feature of a clip's pixels."""
 
     @abstractmethod
-    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+    def load(self, shape: ClipShape, device: Device) -> ClipFunction:
         """The function from a batch to its columns' values ``[n, *column.shape]``.
 
         A clip's values must not depend on the other clips of its batch.
@@ -92,5 +104,5 @@ class TextFeature(Feature):
     """A feature of a caption. It must accept any text, including the empty one."""
 
     @abstractmethod
-    def load(self, device: torch.device) -> TextFunction:
+    def load(self, device: Device) -> TextFunction:
         """The function from captions to its columns' values ``[n, *column.shape]``."""

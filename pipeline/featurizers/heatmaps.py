@@ -3,21 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
-
-from dataset.heatmap.heatmap import sigmoid_heatmap
-from dataset.heatmap.intensity import agreed_intensity, hold_last, intensity, pool, pool_max
+from base.gpus import Cost
+from base.torch_types import Device
 from dataset.heatmap.normalisation import Normalisation
 from dataset.parts.schema import Column
-from models.estimate import Cost
-from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
-from pipeline.motion.camera import Camera, find_camera
-from pipeline.motion.flow import Dis, FlowFunction
+from pipeline.featurizers.base import ClipFeature, ClipFunction
+from pipeline.motion.flow import Dis
 from pipeline.motion.raft import Raft
-from pipeline.motion.similarity import adjacent_ssim, luma
 from pipeline.video.geometry import ClipShape
 
 WITH_CAMERA = "intensity_with_camera"
@@ -88,71 +80,8 @@ class Heatmaps(ClipFeature):
             return None
         return self.flow.cost(shape.frames + 1, shape.height, shape.width).times(2 if self.both_ways else 1)
 
-    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+    def load(self, shape: ClipShape, device: Device) -> ClipFunction:
         """Flow for the whole batch, the rest clip by clip, so that results do not depend on the batch."""
-        flow = self.flow.load(device)
+        from pipeline.featurizers.heatmap_values import heatmap_values
 
-        @torch.inference_mode()
-        def compute(batch: ClipBatch) -> dict[str, np.ndarray]:
-            frames = batch.tensor(device)
-            ways = [flow(frames)]
-            if self.both_ways:
-                ways.append(_backward(flow, frames))
-            rows = [
-                self._one(shape, frames[i], [way[i : i + 1] for way in ways], bool(batch.has_next[i]))
-                for i in range(len(frames))
-            ]
-            return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-        return compute
-
-    def _one(
-        self, shape: ClipShape, frames: UInt8[Tensor, "t h w 3"], ways: list[Tensor], has_next: bool
-    ) -> dict[str, np.ndarray]:
-        with_camera = self._intensity(ways, None)
-        found = {}
-        if self.camera == "none":
-            steps = with_camera
-        else:
-            camera = find_camera(ways[0][0])
-            steps = self._intensity(ways, camera)
-            used = shape.frames if has_next else shape.frames - 1
-            found["camera_motion"] = np.array(np.linalg.norm(camera.flow()[:used], axis=1).mean(), np.float32)
-            found["pairs_without_camera"] = np.array(camera.found[:used].count(False), np.int32)
-            values = self._stored_values(shape, with_camera, has_next)
-            found[WITH_CAMERA] = values["intensity"]
-            found[f"{WITH_CAMERA}_max"] = values["intensity_max"]
-            found["moving_share_with_camera"] = values["moving_share"]
-        similarity = adjacent_ssim(luma(frames[: shape.frames])).mean().item()
-        return self._stored_values(shape, steps, has_next) | {"mean_ssim": np.array(similarity, np.float32)} | found
-
-    def _intensity(self, ways: list[Tensor], camera: Camera | None) -> Float[Tensor, "1 s h w"]:
-        """Flow length in the steps of a clip, minus the camera's part if given."""
-        if camera is None:
-            return agreed_intensity(ways[0], ways[1]) if self.both_ways else intensity(ways[0])
-        forth = torch.from_numpy(camera.flow())[None].to(ways[0].device)
-        if not self.both_ways:
-            return intensity(ways[0] - forth)
-        back = torch.from_numpy(camera.back())[None].to(forth.device)
-        return agreed_intensity(ways[0], ways[1], (forth, back))
-
-    def _stored_values(
-        self, shape: ClipShape, steps: Float[Tensor, "1 s h w"], has_next: bool
-    ) -> dict[str, np.ndarray]:
-        """The stored columns of a clip's intensity."""
-        steps = hold_last(steps, shape.frames, torch.tensor([has_next]))
-        heat = sigmoid_heatmap(self.normalisation, steps, shape.height, shape.width)
-        grid = pool(heat, self.cell)[0]
-        stored = (grid * 255).round().to(torch.uint8) if self.dtype == "uint8" else grid.half()
-        return {
-            "heatmap": stored.cpu().numpy(),
-            "intensity": pool(steps, self.cell)[0].half().cpu().numpy(),
-            "intensity_max": pool_max(steps, self.cell)[0].half().cpu().numpy(),
-            "mean_intensity": np.array(steps.mean().item(), np.float32),
-            "moving_share": np.array((heat > 0.5).float().mean().item(), np.float32),
-        }
-
-
-def _backward(flow: FlowFunction, frames: UInt8[Tensor, "n t h w 3"]) -> Float[Tensor, "n s 2 h w"]:
-    """Flow from each frame to the one before it, in the order of the forward steps."""
-    return flow(frames.flip(1)).flip(1)
+        return heatmap_values(self, shape, device)

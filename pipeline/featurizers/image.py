@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
+from base.gpus import Cost
+from base.torch_types import Device, Tensor
 from base.weights import Weights
 from dataset.parts.schema import Column
-from models.encoders.image import CellTokens, ClipImage, identity, tower_shape
-from models.estimate import Cost, forward_cost
+from models.encoders.image import CellTokens, identity, tower_shape
 from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
-from pipeline.motion.batching import in_groups
 from pipeline.video.geometry import ClipShape
 
 
@@ -43,16 +41,24 @@ class ClipImageTokens(ClipFeature):
 
     def cost(self, shape: ClipShape) -> Cost:
         """The visual tower's, of one frame."""
+        import torch
+
+        from models.encoders.clip_image import ClipImage
+        from models.estimate import forward_cost
+
         with torch.device("meta"):
             tower = ClipImage(self.architecture).eval().to(getattr(torch, self.precision))
             frames = torch.empty(1, shape.height, shape.width, 3, dtype=torch.uint8)
             return forward_cost(lambda: tower(frames), self.precision)
 
-    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+    def load(self, shape: ClipShape, device: Device) -> ClipFunction:
         """The visual tower on a device."""
-        return _first_frames(
-            ClipImage.load(self.weights, self.architecture, device, getattr(torch, self.precision)), device
-        )
+        import torch
+
+        from models.encoders.clip_image import ClipImage
+
+        tower = ClipImage.load(self.weights, self.architecture, device, getattr(torch, self.precision))
+        return _first_frames(tower, device)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class CellImageTokens(ClipFeature):
         tokens = (shape.height // cell) * (shape.width // cell)
         return (_column((tokens, self.encoder.width), "first frame: cells row by row"),)
 
-    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+    def load(self, shape: ClipShape, device: Device) -> ClipFunction:
         """Cells need no weights."""
         return _first_frames(self.encoder.encode, device)
 
@@ -88,10 +94,9 @@ def _column(size: tuple[int, int], about: str) -> Column:
     return Column("tokens", "float16", size, "n d", about=about)
 
 
-def _first_frames(
-    encode: Callable[[UInt8[Tensor, "b h w 3"]], Float[Tensor, "b n d"]], device: torch.device
-) -> ClipFunction:
+def _first_frames(encode: Callable[[UInt8[Tensor, "b h w 3"]], Float[Tensor, "b n d"]], device: Device) -> ClipFunction:
     """Encode first frames one by one, so that results do not depend on the batch."""
+    from pipeline.motion.batching import in_groups
 
     def compute(batch: ClipBatch) -> dict[str, np.ndarray]:
         first = ClipBatch(batch.frames[:, :1], batch.has_next).tensor(device)[:, 0]  # only these on the device

@@ -9,19 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor
 
+from base.gpus import Cost
+from base.torch_types import Device, Tensor
 from base.weights import Weights
 from dataset.parts.schema import Column
 from models.encoders.autoencoder import Autoencoder, base_config, identity, read_config
 from models.encoders.pixel_codec import PixelCodec
-from models.estimate import Cost, forward_cost
-from models.folder import find_base_part
-from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
-from pipeline.motion.batching import in_groups
+from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction, find_base_part
 from pipeline.video.geometry import ClipShape
 
 
@@ -72,12 +69,20 @@ class VaeLatents(ClipFeature):
 
     def cost(self, shape: ClipShape) -> Cost:
         """The encoder's, frame by frame."""
+        import torch
+
+        from models.estimate import forward_cost
+
         encoder = Autoencoder.new(self._config(), torch.device("meta"), getattr(torch, self.precision))
         images = torch.empty(shape.frames, 3, shape.height, shape.width, device="meta")
         return forward_cost(lambda: encoder.posterior(images), self.precision)
 
-    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+    def load(self, shape: ClipShape, device: Device) -> ClipFunction:
         """Encode clip by clip: one clip fills the device, and some kernels round differently in larger batches."""
+        import torch
+
+        from pipeline.motion.batching import in_groups
+
         encoder = Autoencoder.load(self.weights, device, getattr(torch, self.precision))
 
         def one(frames: Tensor) -> Float[Tensor, "n m c t h w"]:
@@ -121,8 +126,11 @@ class PixelLatents(ClipFeature):
         assert math.prod(size)
         return (Column("mean", "float16", size, "c t h w", about="pixel codec latent"),)
 
-    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+    def load(self, shape: ClipShape, device: Device) -> ClipFunction:
         """Encode clip by clip, so that results do not depend on the batch."""
+        import torch
+
+        from pipeline.motion.batching import in_groups
 
         def one(frames: Tensor) -> Float[Tensor, "n c t h w"]:
             images = rearrange(frames, "n t h w c -> (n t) c h w").float() / 127.5 - 1

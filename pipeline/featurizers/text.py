@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 
+from base.gpus import Cost
+from base.torch_types import Device
 from base.weights import Weights
 from dataset.parts.schema import Column
-from models.encoders.text import CONTEXT_LENGTH, ClipText, HashedText, identity
-from models.estimate import Cost, forward_cost
-from models.folder import find_base_part
-from pipeline.featurizers.base import TextFeature, TextFunction
+from models.encoders.text import CONTEXT_LENGTH, HashedText, identity
+from pipeline.featurizers.base import TextFeature, TextFunction, find_base_part
 from pipeline.video.geometry import ClipShape
 
 _GROUP = 32  # fixed number of captions per forward pass, so that a caption's states do not depend on the others
@@ -47,13 +46,22 @@ class ClipTextStates(TextFeature):
 
     def cost(self, shape: ClipShape) -> Cost:
         """The text tower's, in groups as captions are encoded."""
+        import torch
+
+        from models.encoders.clip_text import ClipText
+        from models.estimate import forward_cost
+
         with torch.device("meta"):
             tower = ClipText(self.architecture).eval().to(getattr(torch, self.precision))
             tokens = torch.empty(_GROUP, CONTEXT_LENGTH, dtype=torch.long)
             return forward_cost(lambda: tower(tokens), self.precision).times(1 / _GROUP)
 
-    def load(self, device: torch.device) -> TextFunction:
+    def load(self, device: Device) -> TextFunction:
         """The text tower on a device."""
+        import torch
+
+        from models.encoders.clip_text import ClipText
+
         encoder = ClipText.load(self.weights, self.architecture, device, getattr(torch, self.precision))
 
         def compute(captions: list[str]) -> dict[str, np.ndarray]:
@@ -83,6 +91,6 @@ class HashedTextStates(TextFeature):
         """The states."""
         return (Column("states", "float16", (self.encoder.tokens, self.encoder.width), "l d", about="hashed words"),)
 
-    def load(self, device: torch.device) -> TextFunction:
+    def load(self, device: Device) -> TextFunction:
         """Hashing needs no device."""
         return lambda captions: {"states": self.encoder.encode(captions).astype(np.float16)}

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import cv2
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+
+from base.torch_types import Device, Tensor
 
 FlowFunction = Callable[[UInt8[Tensor, "n t h w 3"]], Float[Tensor, "n s 2 h w"]]
 
@@ -20,7 +19,7 @@ class FlowEstimator(Protocol):
         """Everything that changes the flow's values; weights by their hash."""
         ...
 
-    def load(self, device: torch.device) -> FlowFunction:
+    def load(self, device: Device) -> FlowFunction:
         """The function from uint8 RGB frames ``[n t h w 3]`` to flow ``[n t-1 2 h w]`` in pixels, x before y."""
         ...
 
@@ -35,8 +34,11 @@ class Dis:
         """The preset; the algorithm is deterministic and has no weights."""
         return {"estimator": "dis", "preset": self.preset, "version": 1}
 
-    def load(self, device: torch.device) -> FlowFunction:
+    def load(self, device: Device) -> FlowFunction:
         """Reuses one search object, which keeps its buffers."""
+        import cv2
+        import torch
+
         presets = {
             "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
             "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import torch
 
 from base.storage.folder import Folder
+from base.torch_types import Device
 from dataset.identity import part_name
 from dataset.lock import Fence
 from dataset.parts.footers import digest_ids
@@ -30,7 +30,7 @@ class TextTarget:
 class TextEncoding:
     """A text feature loaded on a device."""
 
-    def __init__(self, feature: TextFeature, target: TextTarget, device: torch.device) -> None:
+    def __init__(self, feature: TextFeature, target: TextTarget, device: Device) -> None:
         self.function = feature.load(device)
         self.target = target
 

@@ -7,9 +7,10 @@ from safetensors.torch import save_file
 
 from base.errors import InputError, WeightsError
 from base.weights import Weights
-from models.encoders.image import CellTokens, ClipImage, TowerShape, squeeze, tower_shape
+from models.encoders.clip_image import ClipImage, squeeze
+from models.encoders.clip_text import ClipText
+from models.encoders.image import CellTokens, TowerShape, tower_shape
 from models.encoders.pixel_codec import PixelCodec
-from models.encoders.text import ClipText
 
 ARCHITECTURE = "ViT-S-32-alt"
 CPU = torch.device("cpu")

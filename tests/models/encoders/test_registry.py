@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from base.errors import WeightsError
 from base.weights import Weights
-from models.encoders.image import ClipImage
+from models.encoders.clip_image import ClipImage
 from models.encoders.registry import open_image_encoder
 from pipeline.featurizers.base import ClipBatch
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens

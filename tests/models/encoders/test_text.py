@@ -6,7 +6,8 @@ import torch
 
 from base.errors import WeightsError
 from base.weights import Weights
-from models.encoders.text import CONTEXT_LENGTH, ClipText, HashedText
+from models.encoders.clip_text import ClipText
+from models.encoders.text import CONTEXT_LENGTH, HashedText
 
 ARCHITECTURE = "ViT-S-32-alt"
 

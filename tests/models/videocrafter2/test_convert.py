@@ -13,7 +13,7 @@ from base.weights import Weights
 from diffusion.schedule import Schedule
 from models.encoders import autoencoder, text
 from models.encoders.autoencoder import Autoencoder
-from models.encoders.text import ClipText
+from models.encoders.clip_text import ClipText
 from models.folder import find_part, load_facts, load_network
 from models.videocrafter2 import names
 from models.videocrafter2.checkpoint import read

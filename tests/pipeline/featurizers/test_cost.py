@@ -11,8 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from base.weights import Weights
-from models.encoders.image import ClipImage
-from models.encoders.text import ClipText
+from models.encoders.clip_image import ClipImage
+from models.encoders.clip_text import ClipText
 from pipeline.featurizers.base import ClipBatch, ClipFeature, Feature, TextFeature
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.image import ClipImageTokens

@@ -8,7 +8,7 @@ from base.weights import Weights
 from dataset.heatmap.heatmap import stored_heatmap
 from dataset.heatmap.normalisation import Normalisation
 from models.encoders.autoencoder import Autoencoder
-from models.encoders.text import ClipText
+from models.encoders.clip_text import ClipText
 from pipeline.featurizers.base import ClipBatch, ClipFeature
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.latents import PixelLatents, VaeLatents

@@ -7,7 +7,8 @@ import torch
 
 from base.errors import InputError, WeightsError
 from base.weights import Weights
-from models.encoders.image import CellTokens, ClipImage
+from models.encoders.clip_image import ClipImage
+from models.encoders.image import CellTokens
 from pipeline.featurizers.base import ClipBatch, ClipFeature
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
 from pipeline.video.geometry import ClipShape
