@@ -46,13 +46,14 @@ def slot_keys(
     sampling: str,
 ) -> Keys:
     """The keys (:mod:`base.keys`) of :func:`slot_id` of many slots."""
+    if starts.count(None) == ends.count(None) == len(sources):  # most manifests have no times: the ends are alike
+        known = {number: f"|None|None|{number}|{sampling}" for number in set(numbers)}
+        texts = [f"slot|{source}{known[number]}" for source, number in zip(sources, numbers, strict=True)]
+    else:
+        rows = zip(sources, starts, ends, numbers, strict=True)
+        texts = [f"slot|{source}|{start_s}|{end_s}|{number}|{sampling}" for source, start_s, end_s, number in rows]
     hasher = hashlib.blake2b
-    return keys_from(
-        [
-            hasher(f"slot|{source}|{start_s}|{end_s}|{number}|{sampling}".encode(), digest_size=16).digest()
-            for source, start_s, end_s, number in zip(sources, starts, ends, numbers, strict=True)
-        ]
-    )
+    return keys_from([hasher(text.encode(), digest_size=16).digest() for text in texts])
 
 
 def text_id(caption: str) -> str:

@@ -102,7 +102,11 @@ def test_different_texts_have_different_keys(texts: list[str]) -> None:
 TIMES = st.none() | st.floats(allow_nan=False)
 
 
-@given(st.lists(st.tuples(st.text(st.characters(codec="utf-8")), TIMES, TIMES, st.integers(0, 9)), max_size=6))
+SOURCE = st.text(st.characters(codec="utf-8"))
+SLOT = st.tuples(SOURCE, TIMES, TIMES, st.integers(0, 9))
+
+
+@given(st.lists(SLOT, max_size=6) | st.lists(st.tuples(SOURCE, st.none(), st.none(), st.integers(0, 9)), max_size=6))
 def test_many_slots_have_the_ids_of_each(slots: list[tuple[str, float | None, float | None, int]]) -> None:
     columns = [list(column) for column in zip(*slots, strict=True)] or [[], [], [], []]
     found = slot_keys(*columns, "16:1:4:7")
