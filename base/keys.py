@@ -61,7 +61,7 @@ def _from_digits(text: np.ndarray, count: int) -> Keys | None:
     nibbles = _NIBBLES[text]
     if len(nibbles) != _DIGITS * count or (nibbles == 255).any():
         return None
-    return ((nibbles[0::2] << 4) | nibbles[1::2]).view(np.uint64).reshape(-1, 2)
+    return np.asarray((nibbles[0::2] << 4) | nibbles[1::2]).view(np.uint64).reshape(-1, 2)
 
 
 def ids_of(keys: Keys) -> list[str]:

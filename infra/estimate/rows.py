@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from base.gpus import Gpu
+from base.gpus import Cost, Gpu
 from infra.estimate.prices import Prices
-
-if TYPE_CHECKING:  # torch takes seconds to import
-    from models.estimate import Cost
 
 Unit = Literal["GPU-hours", "CPU-hours", "GB", "GB of memory"]
 """A CPU-hour is one core for an hour, a GB is 10^9 bytes: in the object store, or of a machine's or GPU's memory."""
@@ -68,7 +65,7 @@ def cores_per_gpu(rows: Sequence[Row]) -> float | None:
     return hours["CPU-hours"] / hours["GPU-hours"] if all(hours.values()) else None
 
 
-def counted_hours(cost: "Cost", gpu: Gpu, utilisation: float, per: str) -> tuple[float | None, str]:
+def counted_hours(cost: Cost, gpu: Gpu, utilisation: float, per: str) -> tuple[float | None, str]:
     """GPU-hours of a counted computation, and the figure behind them, in words.
 
     The slower counts: its FLOPs at a share of the GPU's peak, or its bytes at the full speed of the GPU's memory.

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from base.gpus import Gpu
+from base.gpus import Cost, Gpu
 from infra.estimate import measured
 from infra.estimate.rows import Row, counted_hours, number
-from models.estimate import Cost
 from models.video_model import DataShapes
 from training.cost import RunCost, run_cost
 from training.recipes import Train, sprites

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from base.errors import InputError
 from base.storage.uri import is_remote, local_path
 from pipeline.manifest.segments import Segment, SegmentColumn, captions_of, read_segments, seconds
-from pipeline.manifest.values import Column, fault_of, faults_of, strings, text_of, texts_of, times_of, uri_of, uris_of
+from pipeline.manifest.values import fault_of, faults_of, strings, text_of, texts_of, times_of, uri_of, uris_of
 
 VIDEO_NAMES = ("video", "uri", "url", "path", "file", "file_name", "filename", "video_path", "mp4", "video_bytes")
 CAPTION_NAMES = ("caption", "text", "prompt", "description", "name", "title", "cap")
@@ -64,7 +64,7 @@ class RawRow(NamedTuple):
 class RawColumns:
     """Many rows as read, by column."""
 
-    values: Mapping[str, Column]
+    values: Mapping[str, pa.Array | pa.ChunkedArray]
     count: int
 
     def rows(self) -> Iterator[RawRow]:

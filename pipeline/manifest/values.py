@@ -16,8 +16,6 @@ from base.storage.uri import is_remote, local_path
 from pipeline.manifest.members import parse_member
 from pipeline.manifest.segments import seconds
 
-Column = pa.Array | pa.ChunkedArray
-
 # What an absolute path that is not in the form in which it is stored may have in it.
 _UNUSUAL = re.compile(r"//|#|/\.{1,2}(/|$)|/$")
 _WEB = re.compile(r"^https?://")
@@ -50,7 +48,7 @@ def text_of(caption: Any) -> str | None:
     return caption.strip() if isinstance(caption, str) else None
 
 
-def texts_of(captions: Column) -> pa.Array:
+def texts_of(captions: pa.Array | pa.ChunkedArray) -> pa.Array:
     """:func:`text_of` of a column."""
     if pa.types.is_null(captions.type):
         return pa.nulls(len(captions), pa.string())
@@ -60,7 +58,7 @@ def texts_of(captions: Column) -> pa.Array:
     return pc.utf8_trim_whitespace(texts)
 
 
-def strings(column: Column) -> pa.Array | None:
+def strings(column: pa.Array | pa.ChunkedArray) -> pa.Array | None:
     """A column of strings as one array, whichever of Arrow's types it has; None for another column."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
@@ -69,7 +67,7 @@ def strings(column: Column) -> pa.Array | None:
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
-def times_of(column: Column) -> pa.Array:
+def times_of(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """:func:`pipeline.manifest.segments.seconds` of a column."""
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), pa.float64())

@@ -116,9 +116,9 @@ class Planner:
         self.plan.rows += batch.num_rows
         self.plan.reused += int(reused.sum())
         changed = self.slots.recaptioned(rows, slots)
-        for at, slot in zip(slots.rows[changed].tolist(), slots.ids(changed), strict=True):
+        for at, written in zip(slots.rows[changed].tolist(), slots.ids(changed), strict=True):
             self.plan.recaptioned += 1
-            self.sink.recaption(slot, rows.captions[at] or "")
+            self.sink.recaption(written, rows.captions[at] or "")
         others = np.flatnonzero(~reused)
         ids = dict(zip(others.tolist(), slots.ids(others), strict=True))
         first = np.full(batch.num_rows, -1)  # the number of each row's first slot

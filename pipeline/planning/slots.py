@@ -108,4 +108,4 @@ class SlotFinder:
         """The reused slots whose caption differs from the manifest's."""
         reused = np.flatnonzero(slots.reused)
         captions = hashes_of_texts([rows.captions[at] or "" for at in slots.rows[reused].tolist()])
-        return reused[captions != self.ledger.captions[slots.written[reused]]]
+        return np.asarray(reused[captions != self.ledger.captions[slots.written[reused]]])

@@ -20,6 +20,8 @@ from base.tensor_hash import tensor_hash
 from base.weights import Weights
 from models.encoders import autoencoder, image, open_clip_weights, text
 from models.encoders.autoencoder import Autoencoder
+from models.encoders.clip_image import ClipImage
+from models.encoders.clip_text import ClipText
 
 Tensors = dict[str, Tensor]
 VAE = "diffusion_pytorch_model"
@@ -173,7 +175,7 @@ def test_what_an_old_config_leaves_out_is_the_default_of_diffusers(vae: Path) ->
         assert with_config({key: value for key, value in (config | defaults).items() if key != name}) == given, name
 
 
-@pytest.mark.parametrize(("module", "tower"), [(text, text.ClipText), (image, image.ClipImage)])
+@pytest.mark.parametrize(("module", "tower"), [(text, ClipText), (image, ClipImage)])
 def test_a_tower_is_the_same_alone_and_in_a_whole_checkpoint(
     tmp_path: Path, module: Any, tower: Callable[[str], nn.Module]
 ) -> None:

@@ -9,11 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from base.errors import InputError
-from base.gpus import GPUS
+from base.gpus import GPUS, Cost
 from infra.estimate import measured
 from infra.estimate.prices import OURS, read_prices
 from infra.estimate.rows import counted_hours
-from models.estimate import Cost
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.motion.raft import Raft
 from pipeline.recipes import Preprocess

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.estimate import Cost, activation_bytes, estimate, flops, forward_cost, parameters
+from base.gpus import Cost
+from models.estimate import activation_bytes, estimate, flops, forward_cost, parameters
 from models.video_model import DataShapes
 from models.videocrafter2.unet import VideoUNet
 from tests.models.videocrafter2.models import conditions, small
