@@ -1,5 +1,6 @@
-"""Does the same with many parts of a folder concurrently."""
+"""Does the same with many parts of a folder, concurrently where that is faster."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -7,10 +8,11 @@ from typing import TypeVar
 from base.storage.folder import Folder
 
 _THREADS = 16
-# For so few items on a local disk, starting threads takes longer.
-_FEW = 4
 # Handing an item to a thread takes as long as reading a small file, so that of many items some are handed over at once.
 _AT_ONCE = 32
+# Seconds for each item, and at first. Items that take less are mostly Python's work: several threads only take turns
+# for it, at three times the processor's time. Others wait for a disk, or decode much, which several do at once.
+_QUICK, _AT_FIRST = 0.002, 0.02
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,10 +20,22 @@ Result = TypeVar("Result")
 
 def apply_each(folder: Folder, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Apply ``function`` to each item; the results in order. Raises the first error."""
-    if len(items) < 2 or (len(items) <= _FEW and not folder.remote):
-        return [function(item) for item in items]
-    size = min(_AT_ONCE, -(-len(items) // (4 * _THREADS)))
-    pieces = [items[first : first + size] for first in range(0, len(items), size)]
+    done = [] if folder.remote and len(items) > 1 else _apply_while_quick(function, items)
+    rest = items[len(done) :]
+    if not rest:
+        return done
+    size = min(_AT_ONCE, -(-len(rest) // (4 * _THREADS)))
+    pieces = [rest[first : first + size] for first in range(0, len(rest), size)]
     with ThreadPoolExecutor(_THREADS) as pool:
         found = pool.map(lambda piece: [function(item) for item in piece], pieces)
-        return [result for piece in found for result in piece]
+        return done + [result for piece in found for result in piece]
+
+
+def _apply_while_quick(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The results of the first items, until they turn out to be slow."""
+    started, found = time.perf_counter(), []
+    for item in items:
+        found.append(function(item))
+        if time.perf_counter() - started > _AT_FIRST + _QUICK * len(found):
+            break
+    return found

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 from base.storage.uri import is_remote
 from pipeline.manifest.members import container
@@ -13,7 +14,7 @@ MISSING = "missing"
 def stamp_all(uris: list[str]) -> list[str | None]:
     """Size and time of each local file (or its shard); None for remote files, which are assumed not to change."""
     size = 4096
-    if all(uri.startswith("s3://") for uri in uris):
+    if all(map(str.startswith, uris, repeat("s3://"))):
         return [None] * len(uris)
     with ThreadPoolExecutor(8) as pool:
         pieces = pool.map(lambda i: [_stamp(uri) for uri in uris[i : i + size]], range(0, len(uris), size))
