@@ -76,7 +76,7 @@ class PixelCodec:
 def _to_ycbcr() -> Float[Tensor, "3 3"]:
     import torch
 
-    return torch.tensor(_TO_YCBCR, dtype=torch.float64)
+    return torch.tensor(_TO_YCBCR, dtype=torch.float64, device="cpu")
 
 
 @lru_cache(maxsize=16)
