@@ -141,17 +141,26 @@ class Catalog:
         return name, replace(self, artifacts=self.artifacts | {name: artifact})
 
     def pick(self, kind: str, name: str | None = None) -> str:
-        """The only artifact of a kind, or the named one; InputError if it is missing or ambiguous."""
+        """The only artifact of a kind, or the named one; InputError if it is missing or ambiguous.
+
+        An artifact can be named by its folder, or by the alias among its facts, such as ``masks``.
+        """
         if name is not None:
-            if name not in self.artifacts:
-                raise InputError(f"artifact '{name}' is not in the dataset. It has: {', '.join(self.artifacts)}.")
-            return name
+            return name if name in self.artifacts else self._pick_alias(name)
         names = [name for name, artifact in self.artifacts.items() if artifact.kind == kind]
         if not names:
             raise InputError(f"the dataset holds no {kind}. It has: {', '.join(self.artifacts) or 'nothing yet'}.")
         if len(names) > 1:
             raise InputError(f"the dataset holds {len(names)} {kind} ({', '.join(names)}): give the one to use.")
         return names[0]
+
+    def _pick_alias(self, alias: str) -> str:
+        named = [name for name, artifact in self.artifacts.items() if artifact.facts.get("alias") == alias]
+        if not named:
+            raise InputError(f"artifact '{alias}' is not in the dataset. It has: {', '.join(self.artifacts)}.")
+        if len(named) > 1:
+            raise InputError(f"the dataset holds {len(named)} {alias} ({', '.join(named)}): give the one to use.")
+        return named[0]
 
 
 def _refuse_view(place: Folder) -> None:

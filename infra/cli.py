@@ -40,7 +40,7 @@ COMMANDS = {
     "sprites": "generate moving-sprites videos with captions and true flow",
     "study-sprites": "compare loss weightings on moving sprites: training, exact scores, a report",
     "demo": "the whole workflow on generated videos, in minutes",
-    "fetch": "download a public checkpoint from the hub as a model folder",
+    "fetch": "download public weights from the hub",
     "convert": "write a model folder from another project's checkpoint",
     "doctor": "check this machine and say what to fix",
 }

@@ -14,8 +14,10 @@ from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
 from pipeline.featurizers.latents import PixelLatents, VaeLatents
+from pipeline.featurizers.mask_heatmaps import MaskHeatmaps
 from pipeline.featurizers.text import ClipTextStates, HashedTextStates
 from pipeline.motion.flow import Dis
+from pipeline.motion.masks import MovingRegions
 from pipeline.video.geometry import ClipShape
 from pipeline.video.process.worker import DecodeLimits
 from pipeline.video.sampling import Sampling
@@ -154,6 +156,23 @@ def sprites() -> Preprocess:
     )
 
 
+def motif_sam2() -> Preprocess:
+    """As ``motif``, with SAM 2's masks of what moves as heatmaps: for the paper's table A1.
+
+    Run on the dataset of ``motif``, it adds only these.
+    """
+    return replace(motif(), features=motif().features | {"heatmaps": MaskHeatmaps()})
+
+
+def sprites_masks() -> Preprocess:
+    """As ``sprites``, with masks of what moves as heatmaps, of a model without weights.
+
+    Run on the dataset of ``sprites``, it adds only these.
+    """
+    masks = MaskHeatmaps(flow=Dis(), both_ways=True, masks=MovingRegions(), cell=16)
+    return replace(sprites(), features=sprites().features | {"heatmaps": masks})
+
+
 def motif_image() -> Preprocess:
     """As ``motif``, with OpenCLIP tokens of the first frame too: for the paper's ablation of cross-attention."""
     return replace(motif(), features=motif().features | {"image": ClipImageTokens()})
@@ -168,6 +187,8 @@ RECIPES: dict[str, Callable[[], Preprocess]] = {
     "motif": motif,
     "laptop": laptop,
     "sprites": sprites,
+    "motif_sam2": motif_sam2,
+    "sprites_masks": sprites_masks,
     "motif_image": motif_image,
     "sprites_image": sprites_image,
 }

@@ -7,10 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from base.storage.folder import Folder
+from pipeline.featurizers.base import ClipBatch
+from pipeline.sprites.files import write_sprites
+from pipeline.sprites.world import World
+from pipeline.video.geometry import ClipShape
 from tests.conftest import ROOT
 from tests.training.datasets import Toy, write_toy
 
@@ -47,9 +54,7 @@ def test_the_picture_of_the_rooms_is_that_of_the_code() -> None:
 @pytest.mark.slow
 def test_a_recipe_of_a_package_of_ones_own_trains_resumes_and_is_sampled(tmp_path: Path) -> None:
     """The code of docs/extending.md as it stands, with the command."""
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL)
-    (tmp_path / "my_project").mkdir()
-    (tmp_path / "my_project" / "recipes.py").write_text(code)
+    write_examples(tmp_path)
     write_toy(Folder(str(tmp_path / "data")), Toy())
     options = {"data": "data", "out": "run", "saves.every": 1, "samples.every": 0, "batch": 4}
     train = [f"--{name}={value}" for name, value in options.items()]
@@ -63,6 +68,52 @@ def test_a_recipe_of_a_package_of_ones_own_trains_resumes_and_is_sampled(tmp_pat
     done = command(tmp_path, *sample)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def write_examples(folder: Path) -> None:
+    """The files of docs/extending.md, which name themselves in their first lines."""
+    for code in re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL
+    ):
+        path = folder / code.splitlines()[0].removeprefix("# ")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code)
+
+
+def test_the_saliency_of_the_example_finds_what_is_unusual(tmp_path: Path) -> None:
+    """A disc on a pattern that repeats."""
+    write_examples(tmp_path)
+    frames = np.tile(np.array([[[90], [110]], [[110], [90]]], np.uint8).repeat(8, 0).repeat(8, 1), (16, 16, 3))
+    shown = np.stack([cv2.circle(frames.copy(), (200 - 40 * t, 80), 20, (230, 60, 60), -1) for t in range(3)])
+    name = "my_project.saliency"
+    spec = importlib.util.spec_from_file_location(name, tmp_path / "my_project" / "saliency.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    feature = module.mine().features["heatmaps"]
+    shape = ClipShape(2, 256, 256)
+    (found,) = feature.load(shape, torch.device("cpu"))(ClipBatch(shown[None], np.array([True])))["heatmap"]
+    assert found.shape == feature.columns(shape)[0].shape
+    for t, cells in enumerate(found):
+        row, column = np.unravel_index(cells.argmax(), cells.shape)
+        assert np.hypot(column * 16 + 8 - (200 - 40 * t), row * 16 + 8 - 80) < 32
+        assert np.median(cells) < 64
+
+
+@pytest.mark.slow
+def test_the_featurizer_of_the_example_is_computed_and_trained_on(tmp_path: Path) -> None:
+    """With the commands of docs/extending.md, beside the heatmaps of the flow."""
+    write_examples(tmp_path)
+    write_sprites(tmp_path / "sprites", World(), 4, seed=0)
+    data = ("--manifest", "sprites/manifest.csv", "--out", "data")
+    for recipe in ("sprites", "my_project.saliency:mine"):
+        done = command(tmp_path, "preprocess", recipe, *data)
+        assert done.returncode == 0, done.stderr
+    options = ("--data", "data", "--out", "run", "--artifacts.heatmaps", "saliency", "--steps=1", "--samples.every=0")
+    done = command(tmp_path, "train", "sprites", *options)
+    assert done.returncode == 0, done.stderr
+    assert '"step": 0' in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
 def command(folder: Path, *args: str) -> "subprocess.CompletedProcess[str]":

@@ -1,7 +1,7 @@
 """The configuration of a training run. A recipe is a function that returns a complete configuration.
 
 ``motif train NAME`` uses one of these, ``motif train package.module:function`` one of yours. The paper's ablations
-(tables 2, 3 and A2) are its main recipe with one field changed.
+(tables 2, 3, A1 and A2) are its main recipe with one field changed.
 """
 
 from collections.abc import Callable
@@ -159,6 +159,11 @@ def inverse_motif() -> Train:
     return replace(motif(), loss=MotionFocal(inverse=True))
 
 
+def motif_sam2() -> Train:
+    """Table A1: SAM 2's masks as heatmaps. Needs a dataset that `motif preprocess motif_sam2` added them to."""
+    return replace(motif(), artifacts=Artifacts(heatmaps="masks"))
+
+
 def lambda_0_5() -> Train:
     """Table A2: lambda 0.5."""
     return replace(motif(), loss=MotionFocal(weight=0.5))
@@ -214,6 +219,11 @@ def sprites() -> Train:
     )
 
 
+def sprites_masks() -> Train:
+    """As ``sprites``, with masks as heatmaps. Needs a dataset that `motif preprocess sprites_masks` added them to."""
+    return replace(sprites(), artifacts=Artifacts(heatmaps="masks"))
+
+
 def sprites_patches() -> Train:
     """As ``sprites``, with the other backbone and process: a transformer over patches, rectified flow."""
     return replace(sprites(), network=Patches(), schedule=Flow())
@@ -225,6 +235,7 @@ RECIPES: dict[str, Callable[[], Train]] = {
         motif,
         no_motif,
         inverse_motif,
+        motif_sam2,
         lambda_0_5,
         lambda_2,
         lambda_5,
@@ -232,6 +243,7 @@ RECIPES: dict[str, Callable[[], Train]] = {
         xcat_cxattn,
         one_gpu,
         sprites,
+        sprites_masks,
         sprites_patches,
     )
 }

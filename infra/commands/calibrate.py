@@ -13,15 +13,18 @@ from base.storage.folder import Folder
 from infra.options import parse, take_positional
 
 if TYPE_CHECKING:
-    from pipeline.curation.calibrate import Calibration
+    from pipeline.curation.calibrate import Calibration, Effect
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Compare the normalisations of the motion heatmap on clips whose flow intensity is stored; no flow is computed."""
+    """Compare the normalisations of the motion heatmap on clips whose flow intensity is stored; no flow is computed.
+
+    Heatmaps without an intensity, such as masks, are shown beside them as they are.
+    """
 
     artifact: str | None = None
-    """Which heatmaps to take the intensity from, if the dataset has several."""
+    """Which heatmaps to show alone; needed if several have an intensity."""
     limit: int | None = None
     """Largest number of clips to read."""
 
@@ -48,11 +51,22 @@ def _show(found: "Calibration") -> None:
     for camera, effects in found.cameras.items():
         for name, effect in effects.items():
             centre = "by clip" if effect.centre_px is None else f"{effect.centre_px:g}"
-            shares = (effect.lit, effect.dark_clips, effect.mostly_lit_clips, effect.lit_clips)
-            table.add_row(camera, name, centre, *(f"{share:.1%}" for share in shares), f"{effect.weight:.3f}")
+            table.add_row(camera, name, centre, *_shares(effect))
         table.add_section()
+    for name, effect in found.stored.items():
+        table.add_row("", f"{name}, as stored", "", *_shares(effect))
     console = Console(file=sys.stderr)
     console.print(table)
+    if found.cameras:
+        _advise(console, found)
+
+
+def _shares(effect: "Effect") -> list[str]:
+    shares = (effect.lit, effect.dark_clips, effect.mostly_lit_clips, effect.lit_clips)
+    return [*(f"{share:.1%}" for share in shares), f"{effect.weight:.3f}"]
+
+
+def _advise(console: Console, found: "Calibration") -> None:
     lines = [
         "A useful reading lights up what moves: few cells are lit, only still clips are all dark, none is all lit. The "
         "first is the default. Choose another with --features.heatmaps.normalisation.unit and .fraction."

@@ -22,7 +22,7 @@ class Options:
     where: tuple[str, ...] = ()
     """Rules a clip must meet, such as "moving_share>=0.1"."""
     heatmaps: str | None = None
-    """Which heatmaps to show, if the dataset has several."""
+    """Which heatmaps to show alone, if the dataset has several; by default all, side by side."""
 
 
 def main(args: list[str]) -> None:

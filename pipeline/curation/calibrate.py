@@ -1,5 +1,6 @@
 """The effect of each reading of the paper's normalisation on a dataset's clips, from the stored intensity."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,11 +46,13 @@ class Effect:
 class Calibration:
     """The effects by camera compensation (``none`` or ``homography``), then by convention.
 
-    With compensation both are given, since the uncompensated intensity is stored, too.
+    With compensation both are given, since the uncompensated intensity is stored, too. ``stored`` are those of heatmaps
+    without an intensity, such as masks, as they are, by artifact.
     """
 
     clips: int = 0
     cameras: dict[str, Effects] = field(default_factory=dict)
+    stored: Effects = field(default_factory=dict)
 
     @property
     def effects(self) -> Effects:
@@ -58,9 +61,43 @@ class Calibration:
 
 
 def calibrate(dataset: Folder, artifact: str | None = None, limit: int | None = None) -> Calibration:
-    """Compare all conventions on the clips of a dataset (the first ``limit``)."""
+    """Compare all conventions on the clips of a dataset (the first ``limit``), and heatmaps that have none.
+
+    Of the heatmaps ``artifact`` only, or of all; InputError if then several have an intensity.
+    """
     catalog = Catalog.require(dataset)
-    name = catalog.pick("heatmaps", artifact)
+    names = [name for name, found in catalog.artifacts.items() if found.kind == "heatmaps"]
+    if artifact is not None or not names:
+        names = [catalog.pick("heatmaps", artifact)]
+    plain = [name for name in names if "intensity" not in catalog.artifacts[name].columns]
+    result = Calibration()
+    if flows := [name for name in names if name not in plain]:
+        result = _compare(dataset, catalog, flows[0] if len(flows) == 1 else catalog.pick("heatmaps"), limit)
+    for name in plain:
+        result.stored[name], clips = _as_stored(dataset, catalog, name, limit)
+        result.clips = max(result.clips, clips)
+    return result
+
+
+def _as_stored(dataset: Folder, catalog: Catalog, name: str, limit: int | None) -> tuple[Effect, int]:
+    """The effect of heatmaps as they are, and the number of clips."""
+    if "heatmap" not in catalog.artifacts[name].columns:
+        raise InputError(f"{dataset.uri}: {name} holds no heatmaps. Give an artifact of the kind heatmaps.")
+    scale = catalog.artifacts[name].columns["heatmap"]["scale"]
+    effect, clips = Effect(None), 0
+    for part in list_parts(dataset, (name,))[name]:
+        heatmaps, _ = read_cells(dataset / name, part, "heatmap", False)
+        heatmaps = heatmaps[: None if limit is None else limit - clips]
+        _add(effect, torch.from_numpy(heatmaps.astype(np.float32)) * scale)
+        clips += len(heatmaps)
+        if limit is not None and clips >= limit:
+            break
+    _average(dataset, name, [effect], clips)
+    return effect, clips
+
+
+def _compare(dataset: Folder, catalog: Catalog, name: str, limit: int | None) -> Calibration:
+    """All conventions on the intensity of an artifact."""
     stored = catalog.artifacts[name]
     columns = {str(stored.identity.get("camera", "none")): "intensity"}
     if WITH_CAMERA in stored.columns:
@@ -85,12 +122,17 @@ def calibrate(dataset: Folder, artifact: str | None = None, limit: int | None = 
         result.clips += added
         if limit is not None and result.clips >= limit:
             break
-    if not result.clips:
-        raise InputError(f"{dataset.uri}: {name} holds no clips.")
-    for effect in (effect for effects in result.cameras.values() for effect in effects.values()):
-        for share in _SHARES:
-            setattr(effect, share, round(getattr(effect, share) / result.clips, 4))
+    _average(dataset, name, [one for effects in result.cameras.values() for one in effects.values()], result.clips)
     return result
+
+
+def _average(dataset: Folder, name: str, effects: Sequence[Effect], clips: int) -> None:
+    """Make the sums over clips shares."""
+    if not clips:
+        raise InputError(f"{dataset.uri}: {name} holds no clips.")
+    for effect in effects:
+        for share in _SHARES:
+            setattr(effect, share, round(getattr(effect, share) / clips, 4))
 
 
 def read_cells(folder: Folder, part: str, column: str, has_greatest: bool) -> tuple[np.ndarray, np.ndarray | None]:

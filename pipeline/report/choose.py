@@ -13,6 +13,7 @@ from base.storage.folder import Folder
 from dataset.catalog import Catalog
 from dataset.heatmap.heatmap import stored_heatmap
 from dataset.heatmap.normalisation import Normalisation
+from dataset.parts.listing import list_parts
 from dataset.parts.part_file import read_part
 from dataset.parts.schema import Column
 from dataset.rules import Rule
@@ -20,20 +21,24 @@ from dataset.view import PART, scalar_titles, scalars
 from pipeline.curation.clips import clip_shape
 from pipeline.featurizers.heatmaps import WITH_CAMERA
 
-MOTION = "mean_intensity"
+MOTION = ("mean_intensity", "moving_share")
+"""Scores by which clips go from still to lively; the first that there is counts."""
 
 
 @dataclass
 class Shown:
-    """A clip on the page: its columns, scores, and heatmap (0 to 1, ``[t h w]``) if it has one.
+    """A clip on the page: its columns, its part, scores, and heatmap (0 to 1, ``[t h w]``) if it has one.
 
-    ``with_camera`` is the heatmap before camera compensation, if that was used.
+    ``with_camera`` is the heatmap before camera compensation, if that was used; ``others`` are heatmaps of other
+    artifacts, by their names.
     """
 
     clip: dict[str, Any]
+    part: str
     scores: dict[str, float] = field(default_factory=dict)
     heatmap: np.ndarray | None = None
     with_camera: np.ndarray | None = None
+    others: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_scores(dataset: Folder, heatmaps: str | None, where: tuple[str, ...]) -> pa.Table:
@@ -63,8 +68,8 @@ def choose(
         table = table.filter(Rule.parse(text).mask(table))
     if where and not table.num_rows:
         raise InputError(f"no clip of {dataset.uri} meets all of: {', '.join(where)}. Relax a rule.")
-    if MOTION in table.column_names:
-        table = table.sort_by(MOTION)
+    if motion := next((name for name in MOTION if name in table.column_names), None):
+        table = table.sort_by(motion)
     rng = np.random.default_rng(seed)
     edges = np.linspace(0, table.num_rows, min(num, table.num_rows) + 1).astype(int)
     chosen = table.take(pa.array([int(rng.integers(low, high)) for low, high in pairwise(edges)], pa.int64()))
@@ -72,8 +77,10 @@ def choose(
     clips = scalars(dataset, (heatmaps,) if heatmaps else (), parts=parts)
     by_id = {row["clip_id"]: row for row in clips.to_pylist()}
     names = [] if heatmaps is None else _score_columns(dataset, heatmaps)
-    rows = [by_id[clip] for clip in chosen.column("clip_id").to_pylist()]
-    shown = [Shown(row, {name: row[name] for name in names if name in row}) for row in rows]
+    shown = []
+    for clip, part in zip(chosen.column("clip_id").to_pylist(), chosen.column(PART).to_pylist(), strict=True):
+        row = by_id[clip]
+        shown.append(Shown(row, part, {name: row[name] for name in names if name in row}))
     if heatmaps:
         wanted = {one.clip["clip_id"]: one for one in shown}
         _add_heatmaps(dataset / heatmaps, parts, wanted)
@@ -81,6 +88,16 @@ def choose(
         if WITH_CAMERA in catalog.artifacts[heatmaps].columns:
             _add_with_camera(dataset / heatmaps, parts, wanted, catalog, heatmaps)
     return shown
+
+
+def add_heatmaps(dataset: Folder, shown: Sequence[Shown], artifacts: Sequence[str]) -> None:
+    """Add the heatmaps of other artifacts to the clips that have them."""
+    wanted = {one.clip["clip_id"]: one for one in shown}
+    listed = list_parts(dataset, tuple(artifacts))
+    for name in artifacts:
+        parts = sorted({one.part for one in shown}.intersection(listed[name]))
+        for clip, (heatmap,) in _values(dataset / name, parts, wanted, ["heatmap"]):
+            wanted[clip].others[name] = heatmap
 
 
 def _score_columns(dataset: Folder, heatmaps: str) -> list[str]:

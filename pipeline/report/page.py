@@ -1,6 +1,6 @@
 """Writes the page of a report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipeline.curation.clips import ClipDecoder
 from pipeline.curation.explain import explain_artifacts
 from pipeline.curation.stats import Stats, read_stats
 from pipeline.report import charts, pictures
-from pipeline.report.choose import Shown, choose, read_scores
+from pipeline.report.choose import Shown, add_heatmaps, choose, read_scores
 from pipeline.run.records import read_records
 from pipeline.video.errors import VideoError
 
@@ -42,13 +42,12 @@ def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
     """
     catalog = Catalog.require(dataset)
     stats = read_stats(dataset)
-    heatmaps = options.heatmaps and catalog.pick("heatmaps", options.heatmaps)
-    if heatmaps is None:
-        kinds = [name for name, artifact in catalog.artifacts.items() if artifact.kind == "heatmaps"]
-        heatmaps = kinds[0] if kinds and stats.artifacts[kinds[0]].rows else None
+    found = _heatmaps(catalog, stats, options)
+    heatmaps = found[0] if found else None
     scores = read_scores(dataset, heatmaps, options.where)
     shown = choose(dataset, heatmaps, options.num, options.seed, options.where, scores)
     rejects = read_rejects(dataset)
+    add_heatmaps(dataset, shown, found[1:])
     names = sorted({name for one in shown for name in one.scores})
     with ClipDecoder(catalog) as decoder:
         cards = "".join(_card(one, decoder) for one in shown)
@@ -63,9 +62,7 @@ def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
         shown=len(shown),
         total=f"{stats.clips:,}",
         sorts="".join(f'<option value="{_key(name)}">{escape(name)}</option>' for name in [*names, "fps", "stride"]),
-        compared=", below it the one without the camera subtracted"
-        if any(one.with_camera is not None for one in shown)
-        else "",
+        compared=_compared(shown),
         clips=cards or "<p>There are no clips.</p>",
         rejected=f"{rejects.num_rows:,}",
         rejects=_rejects(stats, rejects),
@@ -73,6 +70,22 @@ def write_report(dataset: Folder, out: Path, options: ReportOptions) -> Stats:
     )
     Folder(str(out.parent)).write(out.name, page.encode())
     return stats
+
+
+def _heatmaps(catalog: Catalog, stats: Stats, options: ReportOptions) -> list[str]:
+    """The heatmaps to show; of the first, a flow's if there is one, scores are shown as well."""
+    if options.heatmaps:
+        return [catalog.pick("heatmaps", options.heatmaps)]
+    found = [name for name, artifact in catalog.artifacts.items() if artifact.kind == "heatmaps"]
+    found = [name for name in found if stats.artifacts[name].rows and "heatmap" in catalog.artifacts[name].columns]
+    return sorted(found, key=lambda name: "intensity" not in catalog.artifacts[name].columns)
+
+
+def _compared(shown: Sequence[Shown]) -> str:
+    names = sorted({name for one in shown for name in one.others})
+    return (f", beside it {' and '.join(map(escape, names))}" if names else "") + (
+        ", below it the one without the camera subtracted" if any(one.with_camera is not None for one in shown) else ""
+    )
 
 
 def _rows(rows: Iterable[Iterable[object]]) -> str:
@@ -134,8 +147,9 @@ def _card(one: Shown, decoder: ClipDecoder) -> str:
         for name, value in listed_facts.items()
     )
     caption = escape(clip["caption"]) or "<i>no caption</i>"
+    kind = "clip wide" if one.others else "clip"
     return (
-        f'<article class="clip" title="{clip["clip_id"]}"{data}><div class="pictures">{_pictures(one, decoder)}</div>'
+        f'<article class="{kind}" title="{clip["clip_id"]}"{data}><div class="pictures">{_pictures(one, decoder)}</div>'
         f'<div class="told"><p class="caption">{caption}</p><dl>{listed}</dl></div></article>'
     )
 
@@ -152,7 +166,7 @@ def _pictures(one: Shown, decoder: ClipDecoder) -> str:
     frames = pictures.shrink(frames)
     fps = min(30.0, max(1.0, one.clip["fps"]))
     # With camera compensation, the uncompensated heatmap comes last, for comparison.
-    heatmaps = {"heatmap": one.heatmap, "heatmap, camera not subtracted": one.with_camera}
+    heatmaps = {"heatmap": one.heatmap, **one.others, "heatmap, camera not subtracted": one.with_camera}
     videos = {"clip": frames} | {
         name: pictures.overlay(frames, values) for name, values in heatmaps.items() if values is not None
     }

@@ -17,10 +17,15 @@ from pipeline.featurizers.base import ClipBatch, ClipFeature, Feature, TextFeatu
 from pipeline.featurizers.heatmaps import Heatmaps
 from pipeline.featurizers.image import ClipImageTokens
 from pipeline.featurizers.latents import PixelLatents, VaeLatents
+from pipeline.featurizers.mask_heatmaps import MaskHeatmaps
 from pipeline.featurizers.text import ClipTextStates, HashedTextStates
 from pipeline.motion.flow import Dis
+from pipeline.motion.masks import MovingRegions
+from pipeline.motion.prompts import Prompts
 from pipeline.motion.raft import Raft
+from pipeline.motion.sam import Sam
 from pipeline.video.geometry import ClipShape
+from tests.pipeline.tiny_sam import save_sam2
 
 CPU = torch.device("cpu")
 SHAPE = ClipShape(frames=2, height=128, width=136)
@@ -91,6 +96,29 @@ def test_what_is_counted_is_computed(
     assert 0 < whole * (1 - rest) <= count * cost.flops <= whole
 
 
+def test_masks_cost_what_all_their_prompts_cost(tmp_path: Path, countable: FlopCounterMode) -> None:
+    """Two clips of noise that moves everywhere, so that each has all prompts."""
+    masks = Sam(Weights(str(save_sam2(tmp_path))), "float32", clips_a_batch=1)
+    feature = MaskHeatmaps(Dis(), prompts=Prompts(most=3), masks=masks)
+    noise = np.kron(np.random.default_rng(0).integers(0, 256, (20, 20, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    clip = np.stack([noise[:128, 4 * t : 4 * t + 136] for t in range(SHAPE.frames + 1)])
+    batch = ClipBatch(np.stack([clip, clip[:, ::-1]]), np.array([True, True]))
+    compute_masks = feature.load(SHAPE, CPU)
+    with countable:
+        values = compute_masks(batch)
+    assert values["prompts"].tolist() == [3, 3]
+    cost = feature.cost(SHAPE)
+    assert cost is not None
+    assert 2 * cost.flops == pytest.approx(countable.get_total_flops(), rel=0.01)
+
+
+def test_the_cost_of_published_masks_needs_no_weights() -> None:
+    large, tiny = (MaskHeatmaps(masks=Sam(Weights(f"facebook/sam2.1-hiera-{size}"))) for size in ("large", "tiny"))
+    costs = [feature.cost(ClipShape(2, 128, 136)) for feature in (large, tiny)]
+    assert all(cost is not None and cost.precision == "bfloat16" for cost in costs)
+    assert costs[0].flops > costs[1].flops > 1e11  # type: ignore[union-attr]
+
+
 def test_flow_in_half_precision_moves_less() -> None:
     whole = Raft("small", updates=1, precision="float32", clips_a_batch=1)
     half = replace(whole, precision="float16")
@@ -105,5 +133,6 @@ def test_before_they_are_resolved_latents_have_the_base_models_sizes() -> None:
 
 
 def test_what_computes_on_cpus_has_no_cost() -> None:
-    for feature in (Heatmaps(Dis()), PixelLatents(), HashedTextStates()):
+    masks = MaskHeatmaps(Dis(), masks=MovingRegions())
+    for feature in (Heatmaps(Dis()), masks, PixelLatents(), HashedTextStates()):
         assert feature.cost(SHAPE) is None
