@@ -4,8 +4,8 @@
 
 Clips of one mover among resting shapes, encoded and decoded again, with the toy recipe's settings (DIS flow both ways)
 and with forward flow alone. A clip counts if it has a prompt and each of its prompts is a pixel of the mover in the
-first frame. Beside them: clips in which at most one prompt is off, prompts on the mover, prompts of a clip, static clips
-without any prompt, and the first share again by speed.
+first frame. Beside them: clips in which at most one prompt is off, prompts on the mover, prompts of a clip, static
+clips without any prompt, and the first share again by speed.
 """
 
 from collections.abc import Iterator

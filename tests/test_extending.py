@@ -72,9 +72,8 @@ def test_a_recipe_of_a_package_of_ones_own_trains_resumes_and_is_sampled(tmp_pat
 
 def write_examples(folder: Path) -> None:
     """The files of docs/extending.md, which name themselves in their first lines."""
-    for code in re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL
-    ):
+    page = (ROOT / "docs/extending.md").read_text()
+    for code in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
         path = folder / code.splitlines()[0].removeprefix("# ")
         path.parent.mkdir(exist_ok=True)
         path.write_text(code)

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from base.errors import WeightsError
 from base.tensor_hash import tensor_hash
 from base.weights import LocalWeights, Weights, locate
+from models.encoders.quiet import quiet
 from models.estimate import Cost, forward_cost
 from pipeline.motion.masks import MaskFunction
-from pipeline.motion.prompts import Points
 from pipeline.motion.sam_tracker import Family, SamTracker
 
 SAM2 = "facebook/sam2.1-hiera-large"
@@ -97,7 +98,7 @@ class Sam:
         side = int(tracker.model.image_size)
         pixels = torch.empty(1, 3, side, side, dtype=self._dtype, device=meta)
         encoded = tracker.encode(pixels).expand(frames, -1)
-        centre: Points = torch.tensor([[width // 2, height // 2]]).numpy()
+        centre = np.array([[width // 2, height // 2]])
         image = forward_cost(lambda: tracker.encode(pixels), self.precision)
         one = forward_cost(lambda: tracker.follow(encoded, centre, height, width), self.precision)
         return Cost(
@@ -176,7 +177,8 @@ def _load(folder: Path) -> Any:
     """The network of a folder; tensors that it lacks would be random, so they are refused."""
     model, _ = _classes(_family(folder))
     try:
-        loaded, loading = model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        with quiet():
+            loaded, loading = model.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{_PURPOSE}: {folder} cannot be loaded ({reason}): download it again.") from error

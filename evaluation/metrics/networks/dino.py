@@ -1,7 +1,5 @@
 """DINO (Caron et al. 2021): the class token of its ViT-B/16, which tells subjects apart."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from base.tensor_hash import tensor_hash
 from base.weights import Weights, locate
 from evaluation.metrics.networks.describe import describe
 from evaluation.metrics.networks.frames import crop_centre, embed, normalise, resize_short_side
+from models.encoders.quiet import quiet
 
 _PURPOSE = "--dino"
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
@@ -70,7 +69,7 @@ def _load(folder: Path) -> Any:
         kind = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).model_type
         if kind != "vit":
             raise WeightsError(f"{_PURPOSE} {folder} is of type {kind}: give a ViT, such as facebook/dino-vitb16.")
-        with _quiet():
+        with quiet():
             loaded: Any = ViTModel.from_pretrained(
                 folder, add_pooling_layer=False, local_files_only=True, output_loading_info=True
             )
@@ -80,20 +79,3 @@ def _load(folder: Path) -> Any:
     if missing := sorted(map(str, loading["missing_keys"])):
         raise WeightsError(f"{_PURPOSE} {folder} lacks {', '.join(missing[:3])}: is it a ViT?")
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its report of tensors, which are checked right after."""
-    import transformers
-
-    logging: Any = transformers.utils.logging
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -13,6 +13,7 @@ import transformers
 
 from base.errors import WeightsError
 from base.weights import Weights
+from models.encoders.quiet import quiet
 from pipeline.motion.prompts import Points
 from pipeline.motion.sam import Sam, published
 from tests.pipeline.tiny_sam import save_sam2, save_sam3
@@ -22,11 +23,9 @@ POINTS = [np.array([[20, 30], [60, 44], [90, 8]]), np.array([[50, 32]]), np.arra
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    logging: Any = transformers.utils.logging
-    logging.disable_progress_bar()
-    yield
-    logging.enable_progress_bar()
+def silence() -> Iterator[None]:
+    with quiet():
+        yield
 
 
 @pytest.fixture(scope="module", params=["sam2", "sam3"])
