@@ -169,7 +169,7 @@ def sprites_masks() -> Preprocess:
 
     Run on the dataset of ``sprites``, it adds only these.
     """
-    masks = MaskHeatmaps(flow=Dis(), both_ways=True, masks=MovingRegions(), cell=16)
+    masks = MaskHeatmaps(flow=Dis(), masks=MovingRegions(), cell=16)
     return replace(sprites(), features=sprites().features | {"heatmaps": masks})
 
 

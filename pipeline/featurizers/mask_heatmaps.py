@@ -24,9 +24,9 @@ from pipeline.video.geometry import ClipShape
 class MaskHeatmaps(ClipFeature):
     """The union of the masks of prompted objects, averaged over ``cell`` x ``cell`` pixels.
 
-    The prompts are pixels that move most from the first frame to the second, by ``flow``; of both directions only
-    motion on which they agree, with ``both_ways``. Clips without prompts are dark. These heatmaps are stored and
-    trained on like those of the flow, but have no intensity and so no other normalisation.
+    The prompts are pixels that move most from the first frame to the second, by ``flow``; with ``both_ways``, only
+    motion counts on which both directions agree (the paper has one). Clips without prompts are dark. These heatmaps are
+    stored and trained on like those of the flow, but have no intensity and so no other normalisation.
     """
 
     kind: ClassVar[str] = "heatmaps"
@@ -34,7 +34,7 @@ class MaskHeatmaps(ClipFeature):
     """What a recipe of training may call them, beside the flow's."""
 
     flow: Dis | Raft = Raft()
-    both_ways: bool = False
+    both_ways: bool = True
     prompts: Prompts = Prompts()
     masks: Sam | MovingRegions = Sam()
     cell: int = 8

@@ -135,7 +135,10 @@ def published(source: str) -> tuple[Family, Any]:
 
 
 def _family(folder: Path) -> Family:
-    kind = json.loads((folder / "config.json").read_text()).get("model_type")
+    try:
+        kind = json.loads((folder / "config.json").read_text())["model_type"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{_PURPOSE}: {folder}/config.json is not a model's configuration.") from error
     if kind not in _FAMILIES:
         raise WeightsError(f"{_PURPOSE}: {folder} is of type {kind}; give SAM 2, such as {SAM2}, or facebook/sam3.")
     return _FAMILIES[kind]

@@ -26,7 +26,7 @@ from training.data.artifacts import Artifacts
 from training.data.order import Place
 from training.data.source import Source
 
-MASKS = MaskHeatmaps(flow=Dis(), both_ways=True, masks=MovingRegions(), cell=16)
+MASKS = MaskHeatmaps(flow=Dis(), masks=MovingRegions(), cell=16)
 
 
 def with_masks(feature: MaskHeatmaps = MASKS) -> Preprocess:

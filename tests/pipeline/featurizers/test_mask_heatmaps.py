@@ -23,7 +23,7 @@ from tests.pipeline.tiny_sam import save_sam2
 CPU = torch.device("cpu")
 SHAPE = ClipShape(frames=4, height=128, width=128)
 WORLD = World(128, 128, 5, kinds=("moves",))
-REGIONS = MaskHeatmaps(flow=Dis(), both_ways=True, masks=MovingRegions())
+REGIONS = MaskHeatmaps(flow=Dis(), masks=MovingRegions())
 
 
 @pytest.fixture(scope="module")
