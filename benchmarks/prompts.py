@@ -4,7 +4,7 @@
 
 Clips of one mover among resting shapes, encoded and decoded again, with the toy recipe's settings (DIS flow both ways),
 with forward flow alone, and with prompts on the edges of what moves, as in the paper. A clip counts if it has a prompt
-and each of its prompts is a pixel of the mover in the first frame. Beside them: clips in which at most one prompt is off,
+and each of its prompts is a pixel of the mover in the first frame. Beside them: clips with at most one prompt off,
 prompts on the mover, prompts of a clip, static clips without any prompt, and the first share again by speed.
 """
 

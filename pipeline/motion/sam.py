@@ -126,11 +126,10 @@ def published(source: str) -> tuple[Family, Any]:
     if "sam3" in source:
         return "sam3", transformers.Sam3TrackerVideoConfig()
     encoder = _SIZES[next((size for size in _SIZES if source.endswith(size)), "large")]
-    vision: dict[str, Any] = {"backbone_config": encoder}
-    if widths := encoder.get("embed_dim_per_stage"):
-        heads = encoder["num_attention_heads_per_stage"]
-        vision["backbone_config"] = {**encoder, "hidden_size": widths[0], "num_attention_heads": heads[0]}
-        vision["backbone_channel_list"] = widths[::-1]
+    backbone = transformers.Sam2HieraDetConfig(**encoder)
+    widths, heads = backbone.embed_dim_per_stage, backbone.num_attention_heads_per_stage
+    backbone.hidden_size, backbone.num_attention_heads = widths[0], heads[0]
+    vision = transformers.Sam2VisionConfig(backbone_config=backbone, backbone_channel_list=widths[::-1])
     return "sam2", transformers.Sam2VideoConfig(vision_config=vision)
 
 

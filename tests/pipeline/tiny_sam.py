@@ -7,7 +7,7 @@ import torch
 import transformers
 
 SIDE = 128
-_WIDTH = 64  # the library's memory attention expects memories of this width
+_WIDTH, _MEMORY = 128, 64  # the library's memory attention expects memories of this width, less than the model's
 _SHARED: dict[str, Any] = {
     "prompt_encoder_config": {"hidden_size": _WIDTH},
     "mask_decoder_config": {"hidden_size": _WIDTH, "mlp_dim": 64, "iou_head_hidden_dim": _WIDTH},
@@ -15,7 +15,7 @@ _SHARED: dict[str, Any] = {
     "memory_attention_num_layers": 1,
     "memory_attention_feed_forward_hidden_size": 64,
     "memory_encoder_hidden_size": _WIDTH,
-    "memory_encoder_output_channels": _WIDTH,
+    "memory_encoder_output_channels": _MEMORY,
     "mask_downsampler_embed_dim": _WIDTH,
     "memory_fuser_embed_dim": _WIDTH,
     "memory_fuser_intermediate_dim": 64,
@@ -32,20 +32,20 @@ def save_sam2(folder: Path, seed: int = 0, **settings: Any) -> Path:
         "num_attention_heads": 1,
         "embed_dim_per_stage": [8, 16, 32, 64],
         "num_attention_heads_per_stage": [1, 1, 2, 2],
-        "blocks_per_stage": [1, 1, 1, 1],
+        "blocks_per_stage": [1, 1, 2, 1],
         "window_size_per_stage": [8, 4, 4, 4],
-        "global_attention_blocks": [2],
+        "global_attention_blocks": [3],
         "image_size": [SIDE, SIDE],
     }
     config = transformers.Sam2VideoConfig(
         **_SHARED
         | {
-            "vision_config": {
-                "backbone_config": backbone,
-                "backbone_channel_list": [64, 32, 16, 8],
-                "backbone_feature_sizes": levels,
-                "fpn_hidden_size": _WIDTH,
-            },
+            "vision_config": transformers.Sam2VisionConfig(
+                backbone_config=transformers.Sam2HieraDetConfig(**backbone),
+                backbone_channel_list=[64, 32, 16, 8],
+                backbone_feature_sizes=levels,
+                fpn_hidden_size=_WIDTH,
+            ),
             "prompt_encoder_config": {"hidden_size": _WIDTH, "image_size": SIDE},
             "image_size": SIDE,
             "memory_attention_rope_feat_sizes": levels[-1],
@@ -67,7 +67,9 @@ def save_sam3(folder: Path, seed: int = 0) -> Path:
         "window_size": 4,
         "global_attn_indexes": [1],
     }
-    vision = {"backbone_config": backbone, "fpn_hidden_size": _WIDTH}
+    vision = transformers.Sam3VisionConfig(
+        backbone_config=transformers.Sam3ViTConfig(**backbone), fpn_hidden_size=_WIDTH
+    )
     config = transformers.Sam3TrackerVideoConfig(**_SHARED, vision_config=vision, image_size=112)
     return _save(transformers.Sam3TrackerVideoModel, config, folder, seed)
 
