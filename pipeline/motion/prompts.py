@@ -21,8 +21,8 @@ class Prompts:
     Two rules are ours, since the paper always takes five. A pixel counts only if it moves by at least ``least`` of the
     frame's diagonal (1.2 pixels a frame for 320 x 512); so a static clip has no prompts. And it must move by at least
     ``share`` of the most within ``around`` diagonals of it, each averaged over a square half as wide: less is the edge
-    of what moves, where an estimated flow bleeds into what does not. Without this rule (``around`` 0), a third of the
-    clips of ``benchmarks/prompts.py`` have a prompt beside the mover.
+    of what moves, where an estimated flow bleeds into what does not. Without this rule (``around`` 0), up to a third of
+    the clips of ``benchmarks/prompts.py`` have a prompt beside the mover.
     """
 
     rows: int = 5
@@ -72,7 +72,7 @@ class Prompts:
         averaged = cv2.blur(intensity, (window, window))
         most = cv2.dilate(averaged, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
         counts = averaged >= np.maximum(self.least * diagonal, self.share * most)
-        return np.where(counts, averaged, np.float32(0))
+        return np.asarray(np.where(counts, averaged, 0), np.float32)
 
 
 def _cuts(size: int, count: int) -> Iterator[slice]:

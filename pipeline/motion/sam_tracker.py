@@ -5,7 +5,7 @@ encoder together, and its features are handed to the library's sessions, which d
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -14,9 +14,6 @@ from torch import Tensor
 
 from pipeline.motion.batching import in_groups
 from pipeline.motion.prompts import Points
-
-if TYPE_CHECKING:  # transformers takes seconds to import
-    from transformers import Sam2VideoProcessor, Sam3TrackerVideoProcessor
 
 Family = Literal["sam2", "sam3"]
 
@@ -88,9 +85,9 @@ class SamTracker:
         return [part.view(cells, 1, channels) for part, (cells, channels) in zip(parts, self._levels, strict=True)]
 
 
-def _processor(family: Family, side: int) -> "Sam2VideoProcessor | Sam3TrackerVideoProcessor":
+def _processor(family: Family, side: int) -> Any:
     """What prepares frames and prompts for a model of ``side`` x ``side`` pixels, as published with its weights."""
-    import transformers
+    import transformers  # seconds
 
     size = {"height": side, "width": side}
     if family == "sam2":
