@@ -71,8 +71,10 @@ def test_a_static_clip_is_dark_and_what_moves_is_lit(batch: ClipBatch, clips: li
         _, flow = render(WORLD, clip.scene, clip.motion)
         moving = np.linalg.norm(flow, axis=-1)[: SHAPE.frames] > 0
         true = moving.reshape(4, 16, 8, 16, 8).mean(axis=(2, 4))
-        assert np.abs(found["heatmap"][row] / 255 - true).mean() < 0.03
-        assert found["moving_share"][row] == pytest.approx(moving.mean(), rel=0.7)  # the flow bleeds at 128 pixels
+        covered = found["heatmap"][row] / 255
+        both = np.minimum(covered, true).sum()
+        assert both > 0.85 * true.sum()
+        assert both > 0.5 * covered.sum()  # at 128 pixels the flow bleeds by as much as a sprite is large
 
 
 def test_the_masks_are_averaged_over_cells_and_united(batch: ClipBatch) -> None:
