@@ -10,7 +10,7 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.weights import Weights
 from models.card import ModelFacts
-from models.folder import load_facts, load_network
+from models.folder import load_facts, load_network, takes_image
 from models.run_folder import CHECKPOINTS, CONFIG, MODEL, checkpoint_names, read_description
 from models.video_model import VideoModel
 
@@ -30,6 +30,10 @@ class Candidate:
     def takes_image_tokens(self) -> bool:
         """Whether its network takes image tokens."""
         return bool(self.facts.image)
+
+    def takes_image(self) -> bool:
+        """Whether its videos begin with a picture; those of a text-to-video model do not."""
+        return takes_image(self.weights())
 
     def load(self) -> VideoModel:
         """The network, float32, on the CPU, in evaluation mode."""

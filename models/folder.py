@@ -197,6 +197,16 @@ def load_network_config(model: Path | Weights) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
+def takes_image(model: Path | Weights) -> bool:
+    """Whether a model is given the first frame of its videos, by its network's config.json alone.
+
+    WeightsError if that is missing.
+    """
+    registered = BACKBONES[_card(model).backbone]
+    (path,) = _bring(model, registered.part, _NETWORK_FILES[:1], "network")
+    return registered.takes_image(json.loads(path.read_text()))
+
+
 def load_backbone(model: Path | Weights) -> str:
     """The name of a model's backbone."""
     return _card(model).backbone

@@ -1,4 +1,4 @@
-"""Generates videos from images and prompts: a model folder with its encoders, loaded on a device."""
+"""Generates videos from prompts and, if the model takes them, images: a model folder and its encoders on a device."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from models.encoders.registry import (
 )
 from models.folder import find_part, load_facts, load_network
 from models.kept_conditions import conditions_kept
+from models.misfits import superfluous_image
 from models.video_model import VideoModel, predict, with_given_frames
 
 Precision = Literal["float32", "bfloat16"]
@@ -35,13 +36,13 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Request:
-    """A request for one video.
+    """A request for one video; ``image`` is its first frame, None for a text-to-video model.
 
     ``fps`` is the frame rate to condition on; by default the median of its training's. ``negative`` is the negative
     prompt, which replaces the empty text in guidance.
     """
 
-    image: UInt8[np.ndarray, "height width 3"]
+    image: UInt8[np.ndarray, "height width 3"] | None
     prompt: str
     seed: int = 0
     fps: float | None = None
@@ -49,7 +50,7 @@ class Request:
 
 
 class Generator:
-    """Generates videos of a model's height and width from images of any size.
+    """Generates videos of a model's height and width, from images of any size or from text alone.
 
     A video only depends on its request and the sampling options, not on the rest of its batch. On a CPU results are
     bitwise reproducible for a given number of threads: the network processes one request at a time, which is also
@@ -62,8 +63,8 @@ class Generator:
     def __init__(
         self, network: VideoModel, facts: ModelFacts, space: LatentSpace, text: TextEncoder, image: ImageEncoder | None
     ) -> None:
-        if not {"image_latent", "image_tokens"} & set(network.conditions):
-            raise InputError("this is a base model to train from, which takes no image. Give a trained model.")
+        if "image_clip" in network.conditions:
+            raise InputError("this model needs a picture's latents followed by empty ones, which cannot be made yet.")
         if "image_tokens" in network.conditions and image is None:
             raise WeightsError("this model needs image tokens, but no image encoder is given.")
         first = next(network.parameters())
@@ -116,12 +117,16 @@ class Generator:
         on_step: OnStep | None = None,
         frames: int | None = None,
     ) -> UInt8[np.ndarray, "b t h w 3"]:
-        """Videos of the requests; RGB, 0 to 255. The first frame is the image as reconstructed by the model.
+        """Videos of the requests; RGB, 0 to 255. The first frame is the image, if any, as reconstructed by the model.
+
+        InputError if a request lacks the image that the model needs, or has one that it does not take.
 
         ``options`` default to the model's own (``facts.sampling``).
         ``frames`` per video, from 1 to the model's own number, which is the default; InputError otherwise.
         ``on_step`` is called after each pass of the network: with one request at a time, steps x requests times.
         """
+        for request in requests:
+            self._check(request)
         frames = self.facts.frames if frames is None else frames
         if not 1 <= frames <= self.facts.frames:
             raise InputError(f"frames {frames}: this model makes videos of 1 to {self.facts.frames} frames.")
@@ -136,7 +141,8 @@ class Generator:
     def _generate(
         self, requests: Sequence[Request], options: Sampling, on_step: OnStep | None, frames: int
     ) -> UInt8[np.ndarray, "b t h w 3"]:
-        pictures = [torch.from_numpy(fit(request.image, *self.size)).to(self.device) for request in requests]
+        images = (request.image for request in requests if request.image is not None)
+        pictures = [torch.from_numpy(fit(image, *self.size)).to(self.device) for image in images]
         condition = self._condition(pictures)
         texts = [(request.prompt, request.negative) for request in requests]
         states = {text: self.text([text]) for text in sorted({text for pair in texts for text in pair})}
@@ -158,8 +164,15 @@ class Generator:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return predict(self.network, sample, timestep, given)
 
+    def _check(self, request: Request) -> None:
+        """InputError if the request and the network disagree about a picture."""
+        if self.network.takes_image and request.image is None:
+            raise InputError("this model begins its videos with a picture: give one.")
+        if request.image is not None and not self.network.takes_image:
+            raise InputError(superfluous_image("this model"))
+
     def _condition(self, pictures: Sequence[UInt8[Tensor, "height width 3"]]) -> dict[str, Tensor]:
-        """The network's image conditions, with each picture encoded separately."""
+        """The network's image conditions, with each picture encoded separately; none for a text-to-video model."""
         condition = {}
         if "image_latent" in self.network.conditions:
             images = [picture.permute(2, 0, 1)[None].float() / 127.5 - 1 for picture in pictures]

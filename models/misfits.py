@@ -1,4 +1,4 @@
-"""Describes tensors that do not match a model."""
+"""Describes what does not fit a model: tensors of other shapes, or a picture. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,3 +16,8 @@ def misfits(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[
     ]
     more = len(lines) - _NAMED
     return ", ".join(lines[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def superfluous_image(model: str) -> str:
+    """The message for a picture that a text-to-video model is given."""
+    return f"{model} makes videos from text alone: leave the picture out."

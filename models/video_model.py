@@ -49,6 +49,11 @@ class VideoModel(nn.Module, ABC):
         """Channels of a latent."""
 
     @property
+    def takes_image(self) -> bool:
+        """Whether it is given the first frame; a text-to-video model is not."""
+        return any(name.startswith("image_") for name in self.conditions)
+
+    @property
     def given_frames(self) -> int:
         """How many latents at the clip's start the image gives: they are not predicted, and count in no loss."""
         return 0
@@ -142,7 +147,7 @@ class DataShapes:
 class Backbone(ABC):
     """The network of a recipe: its kind, initial weights and sizes.
 
-    ``start`` is a model folder: of a text-to-video model, which then learns the image condition, or of a run to
+    ``start`` is a model folder: of a text-to-video model, which may then learn an image condition, or of a run to
     continue from. Empty: random weights of the given sizes, which are otherwise only used by ``--dry-run``.
     """
 
@@ -176,24 +181,43 @@ class Backbone(ABC):
         del config
         return ""
 
+    @classmethod
+    def takes_image(cls, config: Mapping[str, Any]) -> bool:
+        """Whether a network with this config.json is given the first frame, as its :attr:`VideoModel.takes_image`."""
+        del config
+        return True
+
 
 @dataclass(frozen=True)
 class Registered:
-    """A backbone's folder in model folders and its network class, imported when needed."""
+    """A backbone's folder in model folders, its network class and its :class:`Backbone`, imported when needed."""
 
     part: str
     place: str
+    backbone: str
 
     def network(self) -> type[VideoModel]:
         """The class of its networks."""
-        module, _, name = self.place.partition(":")
-        return cast(type[VideoModel], getattr(importlib.import_module(module), name))
+        return cast(type[VideoModel], _imported(self.place))
+
+    def takes_image(self, config: Mapping[str, Any]) -> bool:
+        """Whether a network with this config.json is given the first frame; imports no network."""
+        return cast(type[Backbone], _imported(self.backbone)).takes_image(config)
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 BACKBONES = {
-    "videocrafter2": Registered("unet", "models.videocrafter2.unet:VideoUNet"),
-    "patches": Registered("transformer", "models.patches.transformer:PatchTransformer"),
-    "wan": Registered("transformer", "models.wan.transformer:VideoWan"),
+    "videocrafter2": Registered(
+        "unet", "models.videocrafter2.unet:VideoUNet", "models.videocrafter2.backbone:VideoCrafter2"
+    ),
+    "patches": Registered(
+        "transformer", "models.patches.transformer:PatchTransformer", "models.patches.backbone:Patches"
+    ),
+    "wan": Registered("transformer", "models.wan.transformer:VideoWan", "models.wan.backbone:Wan"),
 }
 """Backbones by their name in ``motif.json``. Folders are named as in diffusers."""
 

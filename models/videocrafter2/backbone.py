@@ -17,11 +17,12 @@ class VideoCrafter2(Backbone):
     """The U-Net; the default sizes are VideoCrafter2's.
 
     ``image_condition``: ``x-cat`` concatenates the first frame's latent to every frame (as in MotiF), ``cx-attn`` adds
-    cross-attention to tokens of the first frame, ``both`` does both.
+    cross-attention to tokens of the first frame, ``both`` does both; with ``none`` it is given no picture, and makes
+    videos from text alone.
     """
 
     name: ClassVar[str] = "videocrafter2"
-    image_condition: Literal["x-cat", "cx-attn", "both"] = "x-cat"
+    image_condition: Literal["x-cat", "cx-attn", "both", "none"] = "x-cat"
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     layers_per_block: int = 2
     attention_head_dim: int = 64
@@ -44,7 +45,7 @@ class VideoCrafter2(Backbone):
     @property
     def takes_image_tokens(self) -> bool:
         """Whether it uses image tokens."""
-        return self.image_condition != "x-cat"
+        return self.image_condition in ("cx-attn", "both")
 
     def new(self, shapes: DataShapes) -> VideoModel:
         """A U-Net with random weights."""
@@ -88,6 +89,11 @@ class VideoCrafter2(Backbone):
             "Set it to that, or start from a text-to-video model."
         )
 
+    @classmethod
+    def takes_image(cls, config: Mapping[str, Any]) -> bool:
+        """All but text-to-video models."""
+        return bool(config.get("image_condition") != "none")
+
     def summary(self) -> str:
         """The image condition."""
-        return self.image_condition
+        return "text to video" if self.image_condition == "none" else self.image_condition

@@ -14,6 +14,8 @@ from models.card import ModelCard
 from models.encoders.image import CellTokens
 from models.folder import save_model
 from models.generator import Generator, Precision, Request
+from models.video_model import DataShapes
+from models.wan.backbone import Wan
 from tests.models.facts import FACTS
 from tests.models.videocrafter2.models import small
 
@@ -212,6 +214,29 @@ def test_models_that_attend_to_the_image(tmp_path: Path, condition: str) -> None
     assert ("image_latent" in seen[0]) == (condition == "both")
 
 
+def test_a_text_to_video_model_generates_the_first_frame_as_any_other(tmp_path: Path, model: Path) -> None:
+    """It follows seed, prompt, frame rate and negative prompt, which by default is the empty text."""
+    save_model(tmp_path / "model", small(image_condition="none"), ModelCard(FACTS))
+    generator = Generator.load(tmp_path / "model", CPU)
+    first = Request(None, "a red square moves")
+    others = [
+        replace(first, prompt="nothing at all"),
+        replace(first, seed=1),
+        replace(first, fps=30.0),
+        replace(first, negative="nothing at all"),
+    ]
+    videos = generator.generate([first, *others, first, replace(first, prompt="", seed=2)], QUICK)
+    assert videos.shape == (7, 3, 32, 64, 3)
+    assert all((videos[0, frame] != other[frame]).any() for other in videos[1:5] for frame in range(3))
+    np.testing.assert_array_equal(videos[0], videos[5])
+    unguided = generator.generate([replace(first, prompt="", seed=2)], replace(QUICK, guidance=1.0))
+    assert np.abs(videos[6].astype(int) - unguided[0]).max() <= 1  # both branches see the empty text
+    with pytest.raises(InputError, match=r"^this model makes videos from text alone: leave the picture out\.$"):
+        generator.generate([first, replace(first, image=picture(0))], QUICK)
+    with pytest.raises(InputError, match=r"^this model begins its videos with a picture: give one\.$"):
+        Generator.load(model, CPU).generate([Request(picture(0), "a"), first], QUICK)
+
+
 def test_what_a_model_lacks_is_named(tmp_path: Path, model: Path) -> None:
     save_model(
         tmp_path / "a", small(image_condition="x-cat"), ModelCard(replace(FACTS, latents={"encoder": "AutoencoderKL"}))
@@ -224,12 +249,13 @@ def test_what_a_model_lacks_is_named(tmp_path: Path, model: Path) -> None:
     save_model(tmp_path / "c", small(image_condition="cx-attn"), ModelCard(FACTS))
     with pytest.raises(WeightsError, match="no image encoder is given"):
         Generator.load(tmp_path / "c", CPU)
+    wan = Wan(image_condition="concat", heads=2, head_dim=12, layers=1, feed_forward=16)
+    save_model(tmp_path / "w", wan.new(DataShapes((4, 3, 4, 8), (5, 16))), ModelCard(FACTS))
+    with pytest.raises(InputError, match="latents followed by empty ones, which cannot be made yet"):
+        Generator.load(tmp_path / "w", CPU)
     save_model(tmp_path / "d", small(image_condition="both"), ModelCard(replace(FACTS, image={"encoder": "ViT-H-14"})))
     with pytest.raises(WeightsError, match="has no image_encoder and refers to none"):
         Generator.load(tmp_path / "d", CPU)
-    save_model(tmp_path / "e", small(image_condition="none"), ModelCard(FACTS))
-    with pytest.raises(InputError, match="takes no image"):
-        Generator.load(tmp_path / "e", CPU)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (10, 300), (333, 20), (32, 64)])
