@@ -189,6 +189,14 @@ def xcat_cxattn() -> Train:
     return replace(motif(), network=VideoCrafter2(image_condition="both"))
 
 
+def t2v_motif() -> Train:
+    """Text to video: the paper's run without an image condition, from the text-to-video model as it is.
+
+    Nothing of a clip is given, so its first frame is noised and counts in the loss as any other.
+    """
+    return replace(motif(), network=VideoCrafter2(image_condition="none"))
+
+
 def one_gpu() -> Train:
     """The paper's run on one 80 GB GPU: the same global batch by gradient accumulation, with gradient checkpointing.
 
@@ -224,6 +232,11 @@ def sprites_masks() -> Train:
     return replace(sprites(), artifacts=Artifacts(heatmaps="masks"))
 
 
+def sprites_t2v() -> Train:
+    """As ``sprites``, from text alone: without an image condition."""
+    return replace(sprites(), network=replace(SPRITES, image_condition="none"))
+
+
 def sprites_patches() -> Train:
     """As ``sprites``, with the other backbone and process: a transformer over patches, rectified flow."""
     return replace(sprites(), network=Patches(), schedule=Flow())
@@ -241,9 +254,11 @@ RECIPES: dict[str, Callable[[], Train]] = {
         lambda_5,
         cx_attn,
         xcat_cxattn,
+        t2v_motif,
         one_gpu,
         sprites,
         sprites_masks,
+        sprites_t2v,
         sprites_patches,
     )
 }

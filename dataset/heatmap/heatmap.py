@@ -97,9 +97,9 @@ def latent_heatmap(
 ) -> Float[Tensor, "n k h w"]:
     """The heatmap of latents that compress time, from the stored cells of each frame.
 
-    Latent 0 is frame 0, which a model is given, and stays 0. Latent k holds the ``stride`` frames up to frame stride k.
-    Their intensities are added before the sigmoid, since at a high ``fps`` that of each frame is dark, and divided by
-    their time: pixels per eighth of a second, so that neither rate nor stride changes the map of an even motion.
+    Latent 0 is frame 0, to which no motion leads: 0. Latent k holds the ``stride`` frames up to frame stride k. Their
+    intensities are added before the sigmoid, since at a high ``fps`` that of each frame is dark, and divided by their
+    time: pixels per eighth of a second, so that neither rate nor stride changes the map of an even motion.
     ``pixels`` are the frames' height and width. InputError if frames are not a multiple of the stride plus 1.
     """
     frames = mean.shape[1]

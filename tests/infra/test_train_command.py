@@ -74,7 +74,8 @@ def test_a_dry_run_writes_nothing(motif: Motif, dataset: str, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "recipe", ["motif", "no_motif", "inverse_motif", "motif_sam2", "lambda_5", "cx_attn", "xcat_cxattn", "one_gpu"]
+    "recipe",
+    ["motif", "no_motif", "inverse_motif", "motif_sam2", "lambda_5", "cx_attn", "xcat_cxattn", "t2v_motif", "one_gpu"],
 )
 def test_the_full_size_is_estimated_anywhere(motif: Motif, recipe: str) -> None:
     status, _, said = motif("train", recipe, "--dry-run")

@@ -15,7 +15,7 @@ from base.storage.folder import Folder
 from diffusion.sampling import Conditions, draw_noise, sample, to_frames
 from media.video_file import encode_video
 from models.kept_conditions import conditions_kept
-from models.video_model import predict, with_given_frames
+from models.video_model import predict, unwrap, with_given_frames
 from training.data.batch import Batch, collate
 from training.data.draws import draw
 from training.data.order import make_order
@@ -63,7 +63,9 @@ class Sampler:
         if self.space:
             pictures = torch.cat([self.space.decode(clips).cpu() for clips in (batch.latents, latents)], dim=-1)
             frames = to_frames(pictures, batch.latents.shape[2])
-            _write(run / "samples" / f"step-{step:08}", frames, self.prompts, batch.fps.tolist(), step)
+            source = "its first frame and prompt" if unwrap(network).takes_image else "its prompt"
+            facts = {"step": step, "left": "the clip as encoded", "right": f"sampled from {source}"}
+            _write(run / "samples" / f"step-{step:08}", frames, self.prompts, batch.fps.tolist(), facts)
         self.report(f"{title}: written, {time.perf_counter() - started:.0f} s")
 
     def _batch(self) -> tuple[Batch, list[str]]:
@@ -76,12 +78,11 @@ class Sampler:
         return batch, [clip["caption"] for clip in clips]
 
     def _sample(self, network: nn.Module, batch: Batch, passes: "Passes") -> Float[Tensor, "b c t h w"]:
-        """Latents for first frames and texts."""
+        """Latents for texts, and for first frames where the network takes them."""
         seeds = [self.config.seed + number for number in range(len(batch))]
         empty = torch.from_numpy(np.asarray(self.source.empty_text, np.float32)).to(batch.text).expand_as(batch.text)
-        image = {
-            name: value for name, value in batch.conditions.items() if name.startswith("image") and value is not None
-        }
+        taken = [name for name in unwrap(network).conditions if name.startswith("image_")]
+        image = {name: value for name, value in batch.conditions.items() if name in taken and value is not None}
         sampled = sample(
             partial(predict, network),
             self.config.schedule,
@@ -113,12 +114,15 @@ def _unsaid(line: str) -> None:
 
 
 def _write(
-    place: Folder, videos: UInt8[np.ndarray, "b t h w 3"], prompts: list[str], fps: list[float], step: int
+    place: Folder,
+    videos: UInt8[np.ndarray, "b t h w 3"],
+    prompts: list[str],
+    fps: list[float],
+    facts: dict[str, object],
 ) -> None:
-    """Write one mp4 per clip, and the prompts."""
+    """Write one mp4 per clip, and the prompts with the ``facts`` of all."""
     samples = []
     for number, (frames, prompt, rate) in enumerate(zip(videos, prompts, fps, strict=True)):
         place.write(f"{number:02}.mp4", encode_video(frames, rate))
         samples.append({"file": f"{number:02}.mp4", "prompt": prompt, "fps": rate})
-    facts = {"step": step, "left": "the clip as encoded", "right": "sampled from its first frame and prompt"}
     place.write("prompts.json", json.dumps(facts | {"samples": samples}, indent=2).encode())
