@@ -1,4 +1,4 @@
-"""Pairs of an image and a prompt, from a CSV file, or from a folder with a text file for each picture."""
+"""Pairs of an image and a prompt, or prompts alone, from a CSV file or from a folder with a text file for each."""
 
 import csv
 import io
@@ -12,23 +12,24 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".mp4")
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture file (or a video, for its first frame), its prompt, and optionally its own seed."""
+    """A picture file (or a video, for its first frame), if any, its prompt, and optionally its own seed."""
 
-    image: Path
+    image: Path | None
     prompt: str
     seed: int | None = None
 
 
-def read_pairs(place: Path) -> list[Pair]:
+def read_pairs(place: Path, *, images: bool = True) -> list[Pair]:
     """The pairs of a folder, sorted by name, or of a CSV file with columns image and prompt and, optionally, seed.
 
     In a folder, ``name.txt`` belongs to ``name.png``, .jpg, .jpeg, .webp or .mp4; paths in a CSV file are relative to
-    it. Images are not opened. InputError if a file has no partner.
+    it. Images are not opened. InputError if a file has no partner. Without ``images`` there may be prompts alone: text
+    files without pictures, a CSV file without the column image.
     """
-    return _in_folder(place) if place.is_dir() else _in_table(place)
+    return _in_folder(place, images) if place.is_dir() else _in_table(place, images)
 
 
-def _in_folder(folder: Path) -> list[Pair]:
+def _in_folder(folder: Path, images: bool) -> list[Pair]:
     pictures: dict[str, Path] = {}
     texts: dict[str, Path] = {}
     for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
@@ -42,36 +43,41 @@ def _in_folder(folder: Path) -> list[Pair]:
             pictures[path.stem] = path
         elif suffix == ".txt":
             texts[path.stem] = path
-    if not pictures:
+    if images and not pictures:
         raise InputError(
             f"--pairs {folder}: there is no picture. Put name.txt next to each name.png, .jpg, .webp or .mp4."
         )
-    if lonely := sorted(pictures.keys() ^ texts.keys()):
+    if not pictures and not texts:
+        raise InputError(f"--pairs {folder}: there is no prompt. Put each into a file name.txt.")
+    if pictures and (lonely := sorted(pictures.keys() ^ texts.keys())):
         name = lonely[0]
         wanted = f"{name}.txt with its prompt" if name in pictures else f"a picture named {name}"
         raise InputError(
             f"--pairs {folder}: {(pictures.get(name) or texts[name]).name} has no partner. Add {wanted}, or "
             "remove it from the folder."
         )
-    return [Pair(path, _read(texts[stem], folder).strip()) for stem, path in sorted(pictures.items())]
+    return [Pair(pictures.get(stem), _read(path, folder).strip()) for stem, path in sorted(texts.items())]
 
 
-def _in_table(path: Path) -> list[Pair]:
+def _in_table(path: Path, images: bool) -> list[Pair]:
     try:
         rows = list(csv.DictReader(io.StringIO(_read(path, path))))
     except csv.Error as error:
         raise InputError(f"--pairs {path} is not a readable CSV file: {error}.") from error
-    if not rows or not {"image", "prompt"} <= rows[0].keys():
-        raise InputError(f"--pairs {path}: it must have the columns image and prompt, and at least one row.")
+    columns = ("image", "prompt") if images else ("prompt",)
+    if not rows or not {*columns} <= rows[0].keys():
+        named = f"columns {' and '.join(columns)}" if images else "column prompt"
+        raise InputError(f"--pairs {path}: it must have the {named}, and at least one row.")
     found = []
     for number, row in enumerate(rows, 1):
-        if not row["image"]:
+        if images and not row["image"]:
             raise InputError(f"--pairs {path}: row {number} has no image. Fill in its column image.")
         try:
             seed = int(row["seed"]) if row.get("seed") else None
         except ValueError as error:
             raise InputError(f"--pairs {path}: a seed is not a whole number ({error}).") from error
-        found.append(Pair(path.parent / row["image"], row["prompt"] or "", seed))
+        image = path.parent / row["image"] if row.get("image") else None
+        found.append(Pair(image, row["prompt"] or "", seed))
     return found
 
 

@@ -1,4 +1,4 @@
-"""``motif sample``: an image and a sentence in, a video out."""
+"""``motif sample``: an image and a sentence in, or a sentence alone, a video out."""
 
 import json
 import time
@@ -16,13 +16,13 @@ def main(args: list[str]) -> None:
     from media.grid import arrange
     from models.find import find_candidates
 
-    target, videos = plan(options)
     (model,) = find_candidates([place])
+    target, videos = plan(options, model)
     if options.frames is not None and not 1 <= options.frames <= model.facts.frames:
         raise InputError(f"--frames {options.frames}: {model.name} makes videos of 1 to {model.facts.frames} frames.")
     started = time.perf_counter()
     run = SamplingRun(options, model, target)
-    rows = arrange([video.image for video in videos]) if options.grid else []
+    rows = arrange([video.image or video.prompt for video in videos]) if options.grid else []
     run.check_grid(rows)
     run.write(videos)
     run.write_grid(rows)

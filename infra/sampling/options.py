@@ -10,6 +10,7 @@ from base.errors import InputError
 from diffusion.options import SamplingChanges
 
 FORMATS = (".mp4", ".gif")
+NO_IMAGE = "give --image and --prompt, or --pairs with a CSV file or a folder of both"
 _OTHER_FORMATS = (".apng", ".avi", ".mkv", ".mov", ".png", ".webm", ".webp")
 
 
@@ -18,16 +19,18 @@ class Options:
     """Generate videos with a model folder, or with the newest checkpoint of a run."""
 
     image: Path | None = None
-    """The first frame; a JPEG, PNG or WebP file of any size, or a video, of which the first frame is used."""
+    """The first frame; a JPEG, PNG or WebP file of any size, or a video, of which the first frame is used. Not for
+    text-to-video models."""
     prompt: str | None = None
     """What should happen; "" to leave it to the picture."""
     pairs: Path | None = None
     """Instead of --image and --prompt: a CSV file with columns image, prompt and optionally seed; or a folder with
-    name.txt next to name.png, .jpg, .webp or .mp4."""
+    name.txt next to name.png, .jpg, .webp or .mp4. For text-to-video models, both without images."""
     out: str = ""
     """An .mp4 or .gif file, or a folder for several videos; local or s3://."""
     grid: str = ""
-    """Also write an .mp4 or .gif file of all videos side by side: one row per image, one column per prompt or seed."""
+    """Also write an .mp4 or .gif file of all videos side by side: one row per image, one column per prompt or seed; for
+    text-to-video models, one row per prompt, one column per seed."""
     negative_prompt: str = ""
     """What should not appear."""
     seed: int = 0
@@ -57,8 +60,10 @@ def check(options: Options) -> None:
             raise InputError(f"--{name} {getattr(options, name)}: must be at least 1.")
     if options.fps is not None and not 0 < options.fps <= 240:
         raise InputError(f"--fps {options.fps:g}: must be above 0 and at most 240.")
-    if (options.image is None) == (options.pairs is None):
-        raise InputError("give --image and --prompt, or --pairs with a CSV file or a folder of both.")
+    if options.image and options.pairs:
+        raise InputError(f"{NO_IMAGE}.")
+    if options.prompt is None and not (options.image or options.pairs):
+        raise InputError(f"{NO_IMAGE}; for a text-to-video model, --prompt alone.")
     if options.image and options.prompt is None:
         raise InputError('--prompt is missing: say what should happen, or give "" to leave it to the picture.')
     if options.pairs and options.prompt is not None:

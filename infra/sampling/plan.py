@@ -5,31 +5,36 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from infra.sampling.options import FORMATS, Options
+from infra.sampling.options import FORMATS, NO_IMAGE, Options
 from media.pairs import Pair, read_pairs
 from media.picture import read_image
+from models.find import Candidate
+from models.misfits import superfluous_image
 
 _SEEDS = 2**63  # torch generators accept no larger ones
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video to write: its file name, image, prompt and seed."""
+    """A video to write: its file name, image (None for a text-to-video model), prompt and seed."""
 
     name: str
-    image: Path
+    image: Path | None
     prompt: str
     seed: int
 
 
-def plan(options: Options) -> tuple[Folder, list[Video]]:
-    """Where to write which videos; reads every image once, so that errors show before sampling."""
-    pairs = [Pair(options.image, options.prompt or "")] if options.image else read_pairs(options.pairs or Path())
+def plan(options: Options, model: Candidate) -> tuple[Folder, list[Video]]:
+    """Where to write which videos; reads every image once, so that errors show before sampling.
+
+    InputError if images are missing, or the model takes none.
+    """
+    pairs = _pairs(options, model)
     first = [(pair, options.seed if pair.seed is None else pair.seed) for pair in pairs]
     for seed in {seed for _, seed in first}:
         if not 0 <= seed <= _SEEDS - options.num:
             raise InputError(f"seed {seed}: must be from 0 to {_SEEDS - options.num}.")
-    for image in {pair.image: None for pair in pairs}:
+    for image in dict.fromkeys(pair.image for pair in pairs if pair.image):
         read_image(image)
     wanted = [(pair, seed + more) for pair, seed in first for more in range(options.num)]
     target, names = Folder(options.out), [f"{number:04}.mp4" for number in range(len(wanted))]
@@ -41,6 +46,19 @@ def plan(options: Options) -> tuple[Folder, list[Video]]:
     elif not target.remote and target.path.is_file():
         raise InputError(f"--out {options.out}: this is a file. Give an .mp4 or .gif file, or a folder.")
     return target, [Video(n, pair.image, pair.prompt, seed) for n, (pair, seed) in zip(names, wanted, strict=True)]
+
+
+def _pairs(options: Options, model: Candidate) -> list[Pair]:
+    takes_image = model.takes_image()
+    if options.pairs:
+        pairs = read_pairs(options.pairs, images=takes_image)
+    elif options.image or not takes_image:
+        pairs = [Pair(options.image, options.prompt or "")]
+    else:
+        raise InputError(f"{NO_IMAGE}.")
+    if not takes_image and any(pair.image for pair in pairs):
+        raise InputError(superfluous_image(model.name))
+    return pairs
 
 
 def split(place: str) -> tuple[Folder, str]:

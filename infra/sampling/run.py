@@ -69,7 +69,8 @@ class SamplingRun:
             folder.write(name, encode(name, tile(self.kept, rows), self.rate, self.metadata))
 
     def _requests(self, videos: Sequence[Video]) -> list[Request]:
-        pictures = {video.image: read_image(video.image, self.generator.size) for video in videos}
+        images = {video.image for video in videos}
+        pictures = {image: read_image(image, self.generator.size) if image else None for image in images}
         options = self.options
         return [
             Request(pictures[video.image], video.prompt, video.seed, options.fps, options.negative_prompt)

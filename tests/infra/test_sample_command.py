@@ -17,6 +17,7 @@ from PIL import Image
 from base.storage.folder import Folder
 from diffusion.options import Sampling
 from models.folder import load_facts, revision
+from models.misfits import superfluous_image
 from tests.training.datasets import write_toy
 from tests.training.runs import TOY, toy_job, train_here
 
@@ -169,9 +170,51 @@ def test_what_is_done_is_kept_when_a_later_video_fails(motif: Motif, run: Path, 
     assert len(frames(out / "0006.mp4")) == 4
 
 
+@pytest.fixture(scope="module")
+def of_text(run: Path) -> Path:
+    """A text-to-video run on the same clips."""
+    network = replace(TOY.network, image_condition="none")  # type: ignore[call-arg]
+    train_here(toy_job(Folder(str(run.parent / "data")), run.parent / "words", steps=1, network=network))
+    return run.parent / "words"
+
+
+def test_prompts_alone_to_a_text_to_video_model(motif: Motif, of_text: Path, tmp_path: Path) -> None:
+    """One, and a table; in the grid a row a prompt, a column a seed."""
+    for name in ("a.mp4", "b.mp4"):
+        args = ["--prompt", "square number 1", "--seed", "3", "--steps", "2", "--out", tmp_path / name]
+        status, out, said = motif("sample", of_text, *args)
+        assert status == 0, said
+    assert json.loads(out)["videos"] == [{"file": "b.mp4", "prompt": "square number 1", "seed": 3}]
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    (tmp_path / "prompts.csv").write_text("prompt,seed\nsquare number 1,3\nsquare number 2,\n")
+    args = ["--pairs", tmp_path / "prompts.csv", "--num", "3", "--steps", "2", "--grid", tmp_path / "grid.mp4"]
+    status, out, said = motif("sample", of_text, *args, "--out", tmp_path / "many")
+    assert status == 0, said
+    assert [video["seed"] for video in json.loads(out)["videos"]] == [3, 4, 5, 0, 1, 2]
+    assert frames(tmp_path / "grid.mp4")[0].shape == (128, 192, 3)
+    alone, in_table = (frames(path) for path in (tmp_path / "a.mp4", tmp_path / "many" / "0000.mp4"))
+    assert all((one == other).all() for one, other in zip(alone, in_table, strict=True))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--image", "{}/0.png", "--prompt", "x"], ["--image", "none.png", "--prompt", "x"], ["--pairs", "{}/pairs.csv"]],
+)
+def test_a_picture_to_a_text_to_video_model(motif: Motif, of_text: Path, more: list[str], tmp_path: Path) -> None:
+    args = [part.format(of_text.parent) for part in more]
+    status, out, said = motif("sample", of_text, *args, "--out", tmp_path / "a")
+    assert (status, out, said) == (2, "", f"motif: {superfluous_image('words')}\n")
+    assert not (tmp_path / "a").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
+        (["--out", "a.mp4"], "or a folder of both; for a text-to-video model, --prompt alone."),
+        (
+            ["--prompt", "x", "--image", "{}/0.png", "--pairs", "{}/pairs.csv", "--out", "a"],
+            "give --image and --prompt, or",
+        ),
         (["--prompt", "x", "--out", "a.mp4"], "give --image and --prompt, or --pairs"),
         (["--image", "{}/0.png"], "--out is missing"),
         (["--image", "{}/0.png", "--out", "a.mp4"], "--prompt is missing"),

@@ -67,3 +67,24 @@ def test_what_is_no_table(tmp_path: Path, content: bytes | None, told: str) -> N
         (tmp_path / "pairs.csv").write_bytes(content)
     with pytest.raises(InputError, match=told):
         read_pairs(tmp_path / "pairs.csv")
+
+
+def test_prompts_alone(tmp_path: Path) -> None:
+    """For text-to-video models; an image is told of where there is one."""
+    (tmp_path / "prompts.csv").write_text("prompt,seed\na cat,7\na dog,\n")
+    assert read_pairs(tmp_path / "prompts.csv", images=False) == [Pair(None, "a cat", 7), Pair(None, "a dog")]
+    (tmp_path / "mixed.csv").write_text("image,prompt\na.png,a cat\n,a dog\n")
+    mixed = [Pair(tmp_path / "a.png", "a cat"), Pair(None, "a dog")]
+    assert read_pairs(tmp_path / "mixed.csv", images=False) == mixed
+    (tmp_path / "texts.csv").write_text("text\na cat\n")
+    with pytest.raises(InputError, match="it must have the column prompt, and at least one row"):
+        read_pairs(tmp_path / "texts.csv", images=False)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(InputError, match="there is no prompt"):
+        read_pairs(folder, images=False)
+    for name in "ba":
+        (folder / f"{name}.txt").write_text(f"the {name}")
+    assert read_pairs(folder, images=False) == [Pair(None, "the a"), Pair(None, "the b")]
+    with pytest.raises(InputError, match="there is no picture"):
+        read_pairs(folder)
