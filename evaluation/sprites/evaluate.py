@@ -111,6 +111,11 @@ def _find(places: Sequence[str]) -> list[_Subject]:
             found.append(_Subject(run_name(place), None, local))
         else:
             (model,) = find_candidates([place])
+            if not model.takes_image():
+                raise InputError(
+                    f"{place}: {model.name} makes videos from text alone, and only videos that begin with the pictures "
+                    "of the pairs can be scored. Leave it out."
+                )
             found.append(_Subject(model.name, model, None))
     names = [subject.name for subject in found]
     if len(set(names)) < len(names):

@@ -20,7 +20,7 @@ from models.find import find_candidates
 from pipeline.sprites.files import write_sprites
 from pipeline.sprites.world import World
 from tests.training.datasets import Toy, write_toy
-from tests.training.runs import toy_job, train_here
+from tests.training.runs import SMALL, toy_job, train_here
 
 WORLD = World(64, 64, kinds=("moves",), clear=True)
 OPTIONS = SamplingOptions(device="cpu", sampling=SamplingChanges(steps=2))
@@ -44,6 +44,17 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs") / "sprites"
     write_sprites(folder, WORLD, 4, 2, 2)
     return folder
+
+
+def test_a_model_of_text_alone_is_refused(run: Path, pairs: Path, tmp_path: Path) -> None:
+    network = replace(SMALL, image_condition="none")
+    train_here(toy_job(Folder(str(run.parent / "data")), tmp_path / "words", steps=1, network=network))
+    job = EvaluationJob((str(run), str(tmp_path / "words")), pairs, Folder(str(tmp_path / "out")), options=OPTIONS)
+    with pytest.raises(
+        InputError, match=r"words makes videos from text alone, and only .* can be scored\. Leave it out\."
+    ):
+        evaluate(job, quiet)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_is_sampled_and_scored_once(run: Path, pairs: Path, tmp_path: Path) -> None:
