@@ -23,16 +23,18 @@ from serving.video_api import Video
 _CANCEL_S = 5.0  # for the server's responses after Ctrl+C
 _PATIENCE_S = 600.0  # with a server whose queue is full
 _QUARTER = 25  # percent between two lines of a log
+_NO_IMAGE = "give --image and --prompt: the first frame, and what should happen"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Request a video that begins with an image from a server. Ctrl+C also cancels it on the server."""
+    """Request a video from a server. Ctrl+C also cancels it on the server."""
 
     url: str = "http://127.0.0.1:8000"
     """The server's address."""
     image: Path | None = None
-    """The first frame; a JPEG, PNG or WebP file, or a video, of which the first frame is used."""
+    """The first frame; a JPEG, PNG or WebP file, or a video, of which the first frame is used. Not for text-to-video
+    models."""
     prompt: str = ""
     """What should happen in the video."""
     out: str = ""
@@ -88,8 +90,8 @@ def main(args: list[str]) -> int:
 
 def _targets(options: Options) -> list[Path]:
     """The files to write; their folder is created before the server does any work."""
-    if options.image is None or not options.prompt:
-        raise InputError("give --image and --prompt: the first frame, and what should happen.")
+    if not options.prompt:
+        raise InputError(f"{_NO_IMAGE}; for a text-to-video model, --prompt alone.")
     if not options.out or "://" in options.out:
         raise InputError(f"--out '{options.out}': give an .mp4 file or a folder on this machine.")
     if options.num < 1:
@@ -120,20 +122,24 @@ def _picture(image: Path) -> Path | bytes:
 
 def _ask(client: Client, options: Options, jobs: "_Jobs") -> None:
     """Create all jobs; without a seed, the server chooses the first one and the others follow it."""
-    assert options.image is not None
-    image, first = _picture(options.image), options.seed
+    image, first = _picture(options.image) if options.image else None, options.seed
     for number in range(options.num):
-        video = client.create(
-            options.prompt,
-            image,
-            model=options.model,
-            seed=None if first is None else first + number,
-            num_frames=options.num_frames,
-            fps=options.fps,
-            num_inference_steps=options.steps,
-            guidance_scale=options.guidance,
-            negative_prompt=options.negative_prompt,
-        )
+        try:
+            video = client.create(
+                options.prompt,
+                image,
+                model=options.model,
+                seed=None if first is None else first + number,
+                num_frames=options.num_frames,
+                fps=options.fps,
+                num_inference_steps=options.steps,
+                guidance_scale=options.guidance,
+                negative_prompt=options.negative_prompt,
+            )
+        except RefusedError as error:
+            if image is None and error.param == "input_reference":  # only the server knows what its models take
+                raise InputError(f"{_NO_IMAGE}.") from error
+            raise
         jobs.open.append(video)
         first = video.seed if first is None else first
     for warning in jobs.open[0].warnings:

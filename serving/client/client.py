@@ -2,6 +2,7 @@
 
     with Client("http://127.0.0.1:8000") as client:
         client.generate("the star moves right", "star.png", "star.mp4", seed=7)
+        client.generate("a star moves right", out="star.mp4", model="of-text-alone")
 
 Failures raise :class:`ServerError` with a one-sentence message.
 """
@@ -23,6 +24,7 @@ from base.errors import InputError, StorageError
 from serving.client.http import Http, RefusedError, ServerError, check
 from serving.video_api import Failure, Page, Video, VideoSettings
 
+Image = Path | str | bytes
 Variant = Literal["video", "thumbnail", "spritesheet"]
 _POLL_MS = 1000  # when a server does not say how long to wait
 
@@ -61,17 +63,21 @@ class Client:
         """Close the connections."""
         self._http.open.close()
 
-    def create(self, prompt: str, image: Path | str | bytes, **settings: Unpack[VideoSettings]) -> Video:
-        """Request a video that begins with the image, given as a path or as bytes. Returns the job immediately."""
+    def create(self, prompt: str, image: Image | None = None, **settings: Unpack[VideoSettings]) -> Video:
+        """Request a video that begins with the image, given as a path or as bytes. Returns the job immediately.
+
+        A text-to-video model takes no image; other models need one.
+        """
         for name in settings.keys() - VideoSettings.__annotations__.keys():
             close = difflib.get_close_matches(name, VideoSettings.__annotations__, 1)
             raise InputError(f"{name}: no such setting" + (f"; did you mean {close[0]}?" if close else "."))
         given: dict[str, object] = {"prompt": prompt, **settings}
         key = given.pop("idempotency_key", None)
-        return self._post("/v1/videos", key, data=dict(_form(given)), files={"input_reference": _upload(image)})
+        files = {} if image is None else {"input_reference": _upload(image)}
+        return self._post("/v1/videos", key, data=dict(_form(given)), files=files)
 
     def remix(self, video_id: str, prompt: str, idempotency_key: str | None = None) -> Video:
-        """Request a video with the same image, seed and settings but another prompt."""
+        """Request a video with the same image (if any), seed and settings but another prompt."""
         return self._post(f"{_path(video_id)}/remix", idempotency_key, json={"prompt": prompt})
 
     def _post(self, path: str, key: object, **content: Any) -> Video:
@@ -198,12 +204,17 @@ class Client:
     def generate(
         self,
         prompt: str,
-        image: Path | str | bytes,
-        out: Path | str,
+        image: Image | None = None,
+        out: Path | str = "",
         on_progress: OnProgress | None = None,
         **settings: Unpack[VideoSettings],
     ) -> Video:
-        """Create, wait and download; raises ServerError when the video failed."""
+        """Create, wait and download to ``out``; raises ServerError when the video failed.
+
+        A text-to-video model takes no image; other models need one.
+        """
+        if not out:
+            raise InputError("out is missing: give the name of an mp4 file.")
         video = self.wait(self.create(prompt, image, **settings).id, on_progress)
         if video.status == "failed":
             raise failed(video)
@@ -243,7 +254,7 @@ def _form(given: Mapping[str, object], inside: str = "") -> Iterator[tuple[str, 
             yield key, str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _upload(image: Path | str | bytes) -> tuple[str, bytes]:
+def _upload(image: Image) -> tuple[str, bytes]:
     """File name and bytes for the form; of the user's file name only the suffix is sent."""
     if isinstance(image, bytes):
         return "image", image

@@ -11,7 +11,7 @@ from diffusion.options import Sampling, SamplingChanges, Spacing
 from diffusion.process import Process
 from models.card import checked_sampling
 from models.encoders.registry import has_weights, read_cell
-from models.folder import find_part, load_facts, network_files
+from models.folder import find_part, load_facts, network_files, takes_image
 from serving.generate.models import ServedModel
 from serving.video_api import MAX_GUIDANCE, MAX_STEPS
 
@@ -49,6 +49,7 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         spacings=spacings,
         defaults=defaults,
         takes_eta=_takes_eta(facts.schedule, defaults),
+        takes_image=takes_image(place),
     )
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from base.storage.folder import Folder
 from base.weights import Weights
 from diffusion.options import Sampling
 from serving.errors import ApiError
 from serving.video_api import MAX_GUIDANCE
+
+Need = Literal["required", "optional", "none"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,18 @@ class ServedModel:
     usual_fps: float | None = None
     takes_eta: bool = True
     """Whether sampling may add noise (eta > 0), which not every process and solver supports."""
+    takes_image: bool = True
+    """Whether its videos begin with a picture; those of a text-to-video model do not."""
 
     @property
     def default_fps(self) -> float:
         """The median rate of its training data, or the middle of the range if the model does not record it."""
         return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
+
+    @property
+    def input_reference(self) -> Need:
+        """Whether a request needs a picture."""
+        return "required" if self.takes_image else "none"
 
     def weights(self) -> Path | Weights:
         """The folder, as loaders expect it."""
@@ -48,7 +57,7 @@ class ServedModel:
             "fps": list(self.fps),
             "max_inference_steps": self.max_steps,
             "max_guidance_scale": MAX_GUIDANCE,
-            "input_reference": "required",
+            "input_reference": self.input_reference,
             "max_image_bytes": max_image_bytes,
             "default": {
                 "num_frames": self.frames,
@@ -67,6 +76,12 @@ class Models:
         assert models
         self.by_id: Mapping[str, ServedModel] = {model.id: model for model in models}
         self.default = models[0]
+
+    @property
+    def input_reference(self) -> Need:
+        """Whether requests need a picture; ``optional`` if that depends on the model."""
+        needs = {model.input_reference for model in self.by_id.values()}
+        return needs.pop() if len(needs) == 1 else "optional"
 
     def find(self, name: str | None) -> ServedModel:
         """The model of this name, by default the first; 404 if there is none."""

@@ -186,7 +186,7 @@ class Worker:
         for job in jobs:
             order = job.order
             try:
-                picture = self.files.picture(job.id)
+                picture = self.files.picture(job.id) if order.image else None
             except FileNotFoundError:
                 self.store.queue.fail(self.name, [job.id], *_STORAGE)  # no effect on a deleted job
                 continue

@@ -106,8 +106,9 @@ def _add_unsupported(app: FastAPI) -> None:
 
 def _add_videos(app: FastAPI, videos: Videos, creation: Creation) -> None:
     created: dict[int | str, dict[str, Any]] = {200: {"model": Video}}
+    needed = create_body(videos.models.input_reference)
 
-    @app.post("/v1/videos", responses=created, openapi_extra=create_body())
+    @app.post("/v1/videos", responses=created, openapi_extra=needed)
     async def create(request: Request, who: Who) -> Response:
         job = await creation.create(who, await read_body(request))
         return _shown(job, location=f"/v1/videos/{job.id}")
@@ -177,8 +178,9 @@ async def _follow(videos: Videos, who: Caller, video_id: str) -> AsyncIterator[s
 
 def _add_sync(app: FastAPI, videos: Videos, creation: Creation) -> None:
     kinds: dict[int | str, dict[str, Any]] = {200: {"content": {"video/mp4": {}}}}
+    needed = create_body(videos.models.input_reference)
 
-    @app.post("/v1/videos/sync", response_class=Response, responses=kinds, openapi_extra=create_body())
+    @app.post("/v1/videos/sync", response_class=Response, responses=kinds, openapi_extra=needed)
     async def sync(request: Request, who: Who) -> Response:
         job = await creation.finished(who, await read_body(request), request)
         data = await run_in_threadpool(videos.content, who, job.id, "video")

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from serving.generate.models import Need
 from serving.video_api import NUMBER_AS_TEXT, RemixRequest, VideoRequest
 
 # The rule of serving.requests.fields._size. In JSON, null is the same as a missing field.
@@ -40,8 +41,8 @@ class DeletedAnswer(BaseModel):
     deleted: Literal[True]
 
 
-def create_body() -> dict[str, Any]:
-    """The ``requestBody`` of creating a video, as multipart and as JSON."""
+def create_body(need: Need) -> dict[str, Any]:
+    """The ``requestBody`` of creating a video, as multipart and as JSON; ``need`` is that of a picture."""
     fields = VideoRequest.model_json_schema()
     extra = fields.pop("$defs")["ExtraParams"]
     _take_text(fields)
@@ -53,9 +54,9 @@ def create_body() -> dict[str, Any]:
         "required": ["image_url"],
         "additionalProperties": False,
     }
-    as_json = _with(fields, url) | _SIDES_TOGETHER
+    as_json = _with(fields, url, need) | _SIDES_TOGETHER
     picture = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"}
-    as_form = _with(_without_null(fields), picture) | _FORM_SIDES_TOGETHER
+    as_form = _with(_without_null(fields), picture, need) | _FORM_SIDES_TOGETHER
     return _body({"multipart/form-data": {"schema": as_form}, "application/json": {"schema": as_json}})
 
 
@@ -81,9 +82,11 @@ def _without_null(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "properties": properties}
 
 
-def _with(fields: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    properties = {**fields["properties"], "input_reference": reference}
-    return {**fields, "properties": properties, "required": [*fields["required"], "input_reference"]}
+def _with(fields: dict[str, Any], reference: dict[str, Any], need: Need) -> dict[str, Any]:
+    if need == "none":
+        return fields
+    required = [*fields["required"], *(["input_reference"] if need == "required" else [])]
+    return {**fields, "properties": {**fields["properties"], "input_reference": reference}, "required": required}
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:

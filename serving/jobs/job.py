@@ -12,7 +12,10 @@ ANYONE = ""  # the owner of all jobs on a server without API keys
 
 @dataclass(frozen=True)
 class Order:
-    """What a job generates, with all defaults filled in."""
+    """What a job generates, with all defaults filled in.
+
+    ``image``: it begins with a picture, which is among the job's files; all orders of earlier versions do.
+    """
 
     model: str
     prompt: str
@@ -24,10 +27,12 @@ class Order:
     sampling: Sampling
     negative: str = ""
     warnings: tuple[str, ...] = ()
+    image: bool = True
 
     def shape(self) -> str:
         """A key: jobs of equal shape can be sampled in one batch."""
-        return json.dumps([self.model, self.frames, self.width, self.height, asdict(self.sampling)], sort_keys=True)
+        size = (self.frames, self.width, self.height)
+        return json.dumps([self.model, *size, asdict(self.sampling), self.image], sort_keys=True)
 
     def to_json(self) -> str:
         """As stored in the database."""

@@ -35,6 +35,11 @@ class Body:
     picture: bytes | None = None
     url: str | None = None
 
+    @property
+    def has_picture(self) -> bool:
+        """Whether a picture is given, in either way."""
+        return self.picture is not None or self.url is not None
+
 
 async def read_body(request: Request) -> Body:
     """Read a body; 400 if it is malformed, 415 for any other content type."""

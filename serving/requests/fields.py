@@ -118,6 +118,7 @@ def resolve(request: VideoRequest, model: ServedModel) -> Order:
         sampling=_sampling(request, model),
         negative=request.negative_prompt or "",
         warnings=tuple(warnings),
+        image=model.takes_image,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from media.picture import PictureError
+from models.misfits import superfluous_image
 from serving.errors import ApiError, invalid, not_found
 from serving.generate.files import Files, Variant
 from serving.generate.models import Models, ServedModel
@@ -69,26 +70,33 @@ class Videos:
         request = read_fields(VideoRequest, body.fields)
         model = self.models.find(request.model)
         order = resolve(request, model)
+        if body.has_picture and not order.image:
+            raise invalid("input_reference", superfluous_image(model.id), "unsupported_value")
         content = {"fields": request.model_dump(mode="json", exclude={"user"}), "url": body.url}
         fingerprint = _fingerprint(content, body.picture)
         if same := self._admit(caller, fingerprint):
             return same
+        new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key)
+        if not order.image:
+            return self._add(new, _nothing)
         data = self._picture(body)
         with self.decoder.turn():
             if same := self._admit(caller, fingerprint):  # things may have changed while this request waited
                 return same
             picture = self._first_frame(data, model)
-        new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key)
         return self._add(new, lambda: self.files.keep_picture(new.id, picture))
 
     def remix(self, caller: Caller, video_id: str, body: Body) -> Job:
-        """A new job with another prompt but the same picture, seed, settings and model."""
+        """A new job with another prompt but the same picture, if any, seed, settings and model."""
         request = read_fields(RemixRequest, body.fields)
-        if body.picture is not None or body.url is not None:
+        if body.has_picture:
             message = "A remix uses the picture of its video: leave the picture out."
             raise invalid("input_reference", message, "unknown_parameter")
         source = self.find(caller, video_id)
-        self.models.find(source.order.model)
+        model = self.models.find(source.order.model)
+        if source.order.image != model.takes_image:  # another one has its name now
+            message = f"{model.id} is not the model that made this video: create a new one."
+            raise invalid(None, message, "unsupported_value")
         fingerprint = _fingerprint({"remix": source.id, "prompt": request.prompt}, None)
         if same := self._admit(caller, fingerprint):
             return same
@@ -101,7 +109,7 @@ class Videos:
             except FileNotFoundError:  # deleted since
                 raise not_found(video_id) from None
 
-        return self._add(new, copy)
+        return self._add(new, copy if order.image else _nothing)
 
     def find(self, caller: Caller, video_id: str) -> Job:
         """A job of the caller; 404 for other callers' jobs."""
@@ -182,7 +190,7 @@ class Videos:
         return True
 
     def _add(self, new: NewJob, keep: Callable[[], None]) -> Job:
-        """Write a job's picture, then queue the job; the picture is removed if the job is not accepted."""
+        """Write a job's picture, if any, then queue the job; the picture is removed if the job is not accepted."""
         queued = False
         try:
             keep()
@@ -246,6 +254,10 @@ class Videos:
             return self.decoder.first_frame(data, model.height, model.width)
         except PictureError as error:
             raise invalid("input_reference", f"'input_reference': {error}", error.code) from None
+
+
+def _nothing() -> None:
+    """The job has no picture."""
 
 
 def _fingerprint(content: dict[str, Any], picture: bytes | None) -> str:

@@ -17,10 +17,11 @@ import pytest
 
 from media.picture import decode_picture, read_image
 from media.video_file import encode
+from models.misfits import superfluous_image
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
 from tests.serving.calls import picture
-from tests.serving.conftest import settings, tiny  # noqa: F401 - fixtures
+from tests.serving.conftest import both, settings, tiny, words  # noqa: F401 - fixtures
 from tests.serving.scripted import Answer, scripted, video
 from tests.serving.server import Server, serve
 
@@ -68,6 +69,18 @@ def test_one_video(motif: Motif, server: Server, star: Path, tmp_path: Path) -> 
     assert "seed 7: completed" in said
     assert "\r" not in said
     assert [path.name for path in out.parent.iterdir()] == ["a.mp4"]
+
+
+def test_of_text_alone(motif: Motif, both: Server, star: Path, tmp_path: Path) -> None:  # noqa: F811
+    asked = ["generate", "--url", both.url, "--prompt", "a star", "--out"]
+    status, told, said = motif(*asked, tmp_path / "a.mp4", "--seed", 7)
+    assert (status, json.loads(told)["model"]) == (0, "words"), said
+    for more, why in (
+        (["--model", "tiny"], "motif: give --image and --prompt: the first frame, and what should happen."),
+        (["--image", star], f"motif: {superfluous_image('words')}"),
+    ):
+        status, told, said = motif(*asked, tmp_path / "b.mp4", *more)
+        assert (status, told, said.strip()) == (2, "", why)
 
 
 def test_several_videos_run_at_once(motif: Motif, server: Server, star: Path, tmp_path: Path) -> None:

@@ -24,9 +24,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     return describe("tiny", str(folder), SamplingChanges(steps=5))
 
 
-def save_tiny(folder: Path) -> Path:
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    """A text-to-video model of the same size."""
+    folder = save_tiny(tmp_path_factory.mktemp("serving") / "words", "none")
+    return describe("words", str(folder), SamplingChanges(steps=4))
+
+
+def save_tiny(folder: Path, image_condition: str = "x-cat") -> Path:
     """Write the model of :func:`tiny` to a folder; returns the folder."""
-    save_model(folder, small(image_condition="x-cat"), ModelCard(replace(FACTS, frames=4, fps=(4.0, 16.0))))
+    save_model(folder, small(image_condition=image_condition), ModelCard(replace(FACTS, frames=4, fps=(4.0, 16.0))))
     return folder
 
 
@@ -38,4 +45,11 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def server(tiny: ServedModel, settings: Settings) -> Iterator[Server]:
     with serve([tiny], settings) as running:
+        yield running
+
+
+@pytest.fixture
+def both(words: ServedModel, tiny: ServedModel, settings: Settings) -> Iterator[Server]:
+    """A server of both models; that of text alone is the default."""
+    with serve([words, tiny], settings) as running:
         yield running

@@ -33,7 +33,7 @@ def map_query(context: schemathesis.HookContext, query: dict[str, Any] | None) -
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
     """Make what the document allows also possible, and leave what it forbids."""
-    if not isinstance(body, dict) or "input_reference" not in body:
+    if not isinstance(body, dict) or "prompt" not in body:
         return body
     # The document allows both sides of a size or none: one alone stays, so that it is seen to be refused.
     kept = () if all(models_own(name, body.get(name)) for name in SIDES) else SIDES
@@ -42,7 +42,7 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
         found["extra_params"] = {name: value for name, value in extra.items() if not models_own(name, value)}
     if type(found.get("num_inference_steps")) is int and 0 < found["num_inference_steps"] <= 200:
         found["num_inference_steps"] = 2
-    reference = body["input_reference"]
+    reference = body.get("input_reference")
     if isinstance(reference, dict) and isinstance(reference.get("image_url"), str):
         url = f"data:;base64,{base64.b64encode(PICTURES[0]).decode()}"
         found["input_reference"] = {**reference, "image_url": url}

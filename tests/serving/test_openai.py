@@ -58,6 +58,18 @@ def test_from_a_picture_to_a_file(client: OpenAI, tmp_path: Path) -> None:
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
+def test_from_text_alone_to_a_file(words: ServedModel, settings: Settings, tmp_path: Path) -> None:
+    with serve([words], settings) as server, OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+        video = client.videos.create_and_poll(prompt="the star moves", extra_body=SOON)
+        assert (video.status, video.model, video.size) == ("completed", "words", "64x32")
+        client.videos.download_content(video.id).write_to_file(tmp_path / "a.mp4")
+        with av.open(tmp_path / "a.mp4") as container:
+            assert len(list(container.decode(video=0))) == 4
+        with pytest.raises(openai.BadRequestError, match="makes videos from text alone") as caught:
+            client.videos.create(prompt="a star", input_reference=picture())
+        assert (caught.value.param, caught.value.code) == ("input_reference", "unsupported_value")
+
+
 def test_every_key_is_there_from_the_first_answer_on(client: OpenAI, server: Server) -> None:
     server.hold.set()
     video = client.videos.create(prompt="a star", input_reference=picture())

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from base.errors import InputError
+from models.misfits import superfluous_image
 from serving.client.client import Client
 from serving.client.http import RefusedError, ServerError
 from serving.generate.models import ServedModel
@@ -33,6 +34,22 @@ def test_from_a_picture_to_a_file(server: Server, tmp_path: Path) -> None:
         client.download(made.id, tmp_path / "a.webp", "thumbnail")
     with Image.open(tmp_path / "a.webp") as thumbnail:
         assert thumbnail.size == (64, 32)
+
+
+def test_from_text_alone_to_a_file(both: Server, tmp_path: Path) -> None:
+    with Client(both.url) as client:
+        made = client.generate("a star " * 4000, out=tmp_path / "a.mp4", seed=7, extra_params={"eta": 0.5})
+        assert (made.status, made.model, made.size, made.prompt) == ("completed", "words", "64x32", "a star " * 4000)
+        assert (tmp_path / "a.mp4").read_bytes() == client.content(made.id)
+        needs = {model["id"]: model["capabilities"]["input_reference"] for model in client.models()}
+        assert needs == {"words": "none", "tiny": "required"}
+        with pytest.raises(RefusedError, match="'input_reference' is missing"):
+            client.create("a star", model="tiny")
+        with pytest.raises(RefusedError) as refused:
+            client.create("a star", picture(), model="words")
+        assert str(refused.value) == superfluous_image("words")
+        with pytest.raises(InputError, match="out is missing"):
+            client.generate("a star", tmp_path / "a.mp4")
 
 
 def test_each_stage_is_told(server: Server) -> None:

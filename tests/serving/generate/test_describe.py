@@ -112,3 +112,11 @@ def test_what_a_card_and_an_option_make_together_is_one_sentence(tmp_path: Path)
 def test_whether_noise_may_be_added(tmp_path: Path, process: Process, changes: SamplingChanges, takes: bool) -> None:
     save_model(tmp_path / "m", small(image_condition="x-cat"), ModelCard(replace(FACTS, schedule=process)))
     assert describe("m", str(tmp_path / "m"), changes).takes_eta is takes
+
+
+@pytest.mark.parametrize(("condition", "need"), [("x-cat", "required"), ("none", "none")])
+def test_whether_a_picture_is_needed(tmp_path: Path, condition: str, need: str) -> None:
+    save_model(tmp_path / "m", small(image_condition=condition), ModelCard(FACTS))
+    found = describe("m", str(tmp_path / "m"))
+    assert found.takes_image is (need == "required")
+    assert found.shown(1)["capabilities"]["input_reference"] == need

@@ -119,6 +119,35 @@ def test_a_model_of_another_backbone_and_process_is_served(settings: Settings, t
         assert job(worker, made).status == "completed"
 
 
+def test_jobs_of_text_alone_need_no_picture(words: ServedModel, settings: Settings) -> None:
+    worker = open_worker(settings, [words], Compute(device="cpu"))
+    worker.store.upkeep.start_run("test", alone=True)
+    order = replace(ORDER, model="words", sampling=words.defaults, image=False)
+    new = [NewJob("", replace(order, seed=seed), "fingerprint") for seed in (1, 2, 1)]
+    for one in new:
+        worker.store.add(one, 100)
+    with worker:
+        worker.batch = 3
+        assert worker.work() == 3
+    assert {job(worker, one.id).status for one in new} == {"completed"}
+    videos = [worker.files.read(one.id, "video") for one in new]
+    assert videos[0] == videos[2] != videos[1]
+
+
+def test_a_queued_job_fails_where_its_name_is_now_a_model_of_the_other_kind(
+    tiny: ServedModel, words: ServedModel, settings: Settings
+) -> None:
+    """As after a restart with another model: it ends, and so does the worker's batch."""
+    worker = open_worker(settings, [replace(words, id="tiny"), replace(tiny, id="words")], Compute(device="cpu"))
+    worker.store.upkeep.start_run("test", alone=True)
+    made = add(worker)
+    new = NewJob("", replace(ORDER, model="words", image=False), "fingerprint")
+    worker.store.add(new, 100)
+    with worker:
+        assert [worker.work() for _ in range(3)] == [1, 1, 0]
+    assert {failure(worker, video_id) for video_id in (made, new.id)} == {"generation_failed"}
+
+
 def test_a_seed_gives_the_same_video_in_any_batch(real: Worker) -> None:
     alone = add(real)
     real.work()

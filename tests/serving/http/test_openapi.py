@@ -35,18 +35,34 @@ checks.allow_header_conformance.enabled = false
 
 
 @pytest.mark.slow
-def test_every_answer_is_documented(tiny: ServedModel, settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tiny", "words"])
+def test_every_answer_is_documented(
+    request: pytest.FixtureRequest, settings: Settings, tmp_path: Path, name: str
+) -> None:
     """Schemathesis's own command: no error of the server, no answer that the document does not have."""
+    model: ServedModel = request.getfixturevalue(name)
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     command = [Path(sys.executable).parent / "schemathesis", "--no-color", "run"]
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.serving.openapi_hooks", "PYTHONPATH": str(ROOT)}
-    with serve([tiny], replace(settings, queue=10_000)) as server:
+    with serve([model], replace(settings, queue=10_000)) as server:
         done = subprocess.run(
             [*command, f"{server.url}/openapi.json"], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout[-10_000:] + done.stderr[-2000:]
         assert httpx2.get(f"{server.url}/ready").status_code == 200
         assert len(server.store.upkeep.ids()) > 10
+
+
+@pytest.mark.parametrize("names", [["tiny"], ["words"], ["words", "tiny"]])
+def test_the_document_says_whether_a_picture_is_needed(
+    request: pytest.FixtureRequest, settings: Settings, names: list[str]
+) -> None:
+    with serve([request.getfixturevalue(name) for name in names], settings, with_worker=False) as server:
+        told = httpx2.get(f"{server.url}/openapi.json").json()["paths"]
+    for path in ("/v1/videos", "/v1/videos/sync"):
+        for form in told[path]["post"]["requestBody"]["content"].values():
+            assert ("input_reference" in form["schema"]["properties"]) is ("tiny" in names)
+            assert form["schema"]["required"] == ["prompt", *(["input_reference"] if names == ["tiny"] else [])]
 
 
 def test_the_document_is_complete(server: Server) -> None:
