@@ -8,7 +8,10 @@ const NUMBERS = ["num_inference_steps", "guidance_scale", "num_frames", "fps"];
 const WORDS = ["prompt", "negative_prompt", "seed"];
 const FIELDS = ["input_reference", ...WORDS, "model", "size", ...NUMBERS];
 
+const typed = new Map(); // model -> what was in its own fields when another model was chosen
+
 let models = [];
+let fieldsOf = null; // the model that the form is for
 let lastSeed = null;
 
 /** Fill the form from /v1/models; a field without a choice is hidden. */
@@ -17,15 +20,39 @@ export function setModels(found) {
   const before = byId("model").value;
   byId("model").replaceChildren(...found.map(({ id }) => element("option", { value: id }, id)));
   show(byId("model-field"), found.length > 1);
-  if (found.some(({ id }) => id === before)) byId("model").value = before; // keeps what the user typed
-  else setModel();
+  if (found.some(({ id }) => id === before)) {
+    byId("model").value = before; // keeps what the user typed
+    showImage();
+  } else setModel();
 }
 
 const isShown = (id) => !byId(id).closest("[hidden]");
 
-const capabilities = () => models.find(({ id }) => id === byId("model").value)?.capabilities ?? {};
+const capabilities = (model = byId("model").value) => models.find(({ id }) => id === model)?.capabilities ?? {};
+
+/** Whether a model takes an image, by default the form's; one that the server does not know counts as if. */
+export const takesImage = (model) => capabilities(model).input_reference !== "none";
+
+/** The image to send; one that was chosen for another model stays in its field. */
+export const imageToSend = () => (takesImage() ? image() : null);
+
+/** Whether an image may be chosen; a note says why not. */
+export function acceptsImage() {
+  if (!takesImage()) setNote(`${byId("model").value} makes videos from text alone: leave the picture out.`);
+  return takesImage();
+}
+
+function showImage() {
+  const takes = takesImage();
+  byId("tagline").textContent = `${takes ? "An image and a" : "A"} sentence in, a video out.`;
+  for (const id of ["input_reference-field", "seed-image"]) show(byId(id), takes);
+}
 
 function setModel() {
+  if (fieldsOf) typed.set(fieldsOf, values());
+  fieldsOf = byId("model").value;
+  setNote("");
+  showImage();
   const can = capabilities();
   const sizes = can.sizes ?? [];
   byId("size").replaceChildren(...sizes.map((size) => element("option", { value: size }, size.replace("x", " × "))));
@@ -36,6 +63,9 @@ function setModel() {
   limit("num_frames", [1, can.max_frames]);
   limit("fps", can.fps ?? []);
   setNumbers();
+  const before = typed.get(fieldsOf) ?? {};
+  for (const id of ["size", ...NUMBERS]) byId(id).value = before[id] ?? byId(id).value;
+  showShape();
 }
 
 function limit(id, [least, most]) {
@@ -104,7 +134,8 @@ export function setNote(text) {
 export function body() {
   const data = new FormData();
   for (const [name, value] of Object.entries(values())) if (value) data.append(name, value);
-  if (image()) data.append("input_reference", image(), image().name || "image");
+  const file = imageToSend();
+  if (file) data.append("input_reference", file, file.name || "image");
   return data;
 }
 
@@ -112,7 +143,8 @@ export function body() {
 export function check() {
   clearErrors();
   setNote("");
-  if (!image() && capabilities().input_reference !== "optional") setFieldError("input_reference", "Choose an image.");
+  const need = capabilities().input_reference ?? "required";
+  if (need === "required" && !image()) setFieldError("input_reference", "Choose an image.");
   if (!byId("prompt").value.trim()) setFieldError("prompt", "Write a prompt.");
   if (!/^\d*$/.test(byId("seed").value.trim())) {
     setFieldError("seed", "Give a whole number, or leave it empty for a random one.");

@@ -41,19 +41,20 @@ export async function chooseImage(file) {
   return true;
 }
 
-export function watchImage() {
+/** Take files that are chosen, dropped or pasted; the latter two anywhere, if `accepts()`. */
+export function watchImage(accepts) {
   const input = byId(ID);
   input.addEventListener("change", () => input.files.length && chooseImage(input.files[0]));
   byId("remove-image").addEventListener("click", () => {
     clearImage();
     input.focus();
   });
-  document.addEventListener("paste", (event) => takeFrom(event.clipboardData, event));
+  document.addEventListener("paste", (event) => takeFrom(event.clipboardData, event, accepts));
   document.addEventListener("dragover", (event) => drag(event, true));
   document.addEventListener("dragleave", (event) => drag(event, event.relatedTarget !== null));
   document.addEventListener("drop", (event) => {
     drag(event, false);
-    takeFrom(event.dataTransfer, event);
+    takeFrom(event.dataTransfer, event, accepts);
   });
 }
 
@@ -63,11 +64,11 @@ function drag(event, over) {
   byId("drop").classList.toggle("over", over);
 }
 
-function takeFrom(transfer, event) {
+function takeFrom(transfer, event, accepts) {
   const file = transfer?.files[0];
   if (!file) return;
   event.preventDefault();
-  chooseImage(file);
+  if (accepts()) chooseImage(file);
 }
 
 function wrong(file) {

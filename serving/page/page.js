@@ -85,7 +85,7 @@ async function open(job) {
     }
     images.forget(job.id);
     form.offerSeed(last.seed);
-    await panel.showEnd(last, mine.abort.signal);
+    await panel.showEnd(last, form.takesImage(last.model), mine.abort.signal);
   } catch (error) {
     if (!mine.abort.signal.aborted) showProblem(byId("panel-problem"), error, () => openFromAddress());
   } finally {
@@ -93,12 +93,12 @@ async function open(job) {
   }
 }
 
-/** After a reload: put the image and prompt of a running job back into the form. */
+/** After a reload: put the image, if any, and the prompt of a running job back into the form. */
 async function recall(job) {
   const file = await images.kept(job.id);
-  if (!file) return;
+  if (!file && form.takesImage(job.model)) return;
   made.set(job.id, { file, since: job.created_at * 1000 });
-  if (image() || !(await chooseImage(file))) return;
+  if (file && (image() || !(await chooseImage(file)))) return;
   form.offerPrompt(job.prompt);
 }
 
@@ -121,7 +121,7 @@ function deleted(id, note) {
 
 async function submit() {
   if (sending || !form.check()) return;
-  const file = image();
+  const file = form.imageToSend();
   const since = Date.now();
   sending = new AbortController();
   close();
@@ -199,9 +199,10 @@ async function repeat() {
   form.clearErrors();
   form.fill(job);
   if (file) await chooseImage(file);
-  const rest = file ? "" : " The image is no longer available: choose the same one.";
+  const lost = !file && form.takesImage();
+  const rest = lost ? " The image is no longer available: choose the same one." : "";
   form.setNote(`The form has the settings of this video.${rest}`);
-  byId(file ? "generate" : "input_reference").focus();
+  byId(lost ? "input_reference" : "generate").focus();
 }
 
 async function cancel() {
@@ -235,7 +236,7 @@ function on(id, type, act) {
 }
 
 watchKey(startAgain);
-watchImage();
+watchImage(form.acceptsImage);
 form.watchForm();
 panel.watchPanel();
 history.watchHistory(deleteJob);

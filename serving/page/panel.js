@@ -12,6 +12,7 @@ const PARTS = [
   ...["still", "video", "running", "lost", "job-prompt"],
   ...["facts", "warnings", "actions", "remix-form", "download"],
 ];
+const MAKING = "The video is being generated.";
 const STAGES = { encoding: "Preparing", denoising: "Generating", decoding: "Writing the video" };
 
 let started = 0;
@@ -44,17 +45,17 @@ function rescueFocus() {
 
 /** Show that the form is being sent; `picture` is the image, if known. */
 export function showSending(picture) {
-  clearPanel("");
+  clearPanel(picture ? "" : MAKING);
   showStill(picture);
   show(byId("running"), true);
-  paintProgress("Sending the image", 0);
+  paintProgress(picture ? "Sending the image" : "Sending", 0);
   startClock(Date.now());
 }
 
 /** Show a waiting or running job. `since` is its start in ms of this clock. */
 export function showRunning(job, picture, since) {
   if (picture && byId("still").hidden) showStill(picture);
-  if (!picture && byId("still").hidden) byId("empty").textContent = "The video is being generated.";
+  if (!picture && byId("still").hidden) byId("empty").textContent = MAKING;
   if (job.size) setShape(byId("frame"), job.size);
   show(byId("running"), true);
   show(byId("lost"), false);
@@ -67,8 +68,8 @@ export function showLost() {
   show(byId("lost"), true);
 }
 
-/** Show the end of a job: its video, or what went wrong. */
-export async function showEnd(job, signal) {
+/** Show the end of a job: its video, or what went wrong. `ofImage`: it began with an image. */
+export async function showEnd(job, ofImage, signal) {
   if (job.size) setShape(byId("frame"), job.size);
   const live = ticking !== null;
   stopClock();
@@ -79,6 +80,8 @@ export async function showEnd(job, signal) {
   showWarnings(job.warnings ?? []);
   show(byId("actions"), true);
   show(byId("remix"), job.status === "completed");
+  byId("remix").textContent = ofImage ? "Same image, other prompt" : "Same seed, other prompt";
+  byId("remix-label").textContent = ofImage ? "Prompt for the same image and seed" : "Prompt for the same seed";
   rescueFocus();
   if (job.status === "completed") await showVideo(job, signal);
   else showFailure(job);
