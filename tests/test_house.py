@@ -30,6 +30,7 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 RAY = {
     "base/ray_metrics.py",
     "base/ray_session.py",
+    "evaluation/bench/on_ray.py",
     "evaluation/sprites_study/on_ray.py",
     "infra/submission/cluster.py",
     "pipeline/graph/graph.py",
