@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from base.storage.folder import Folder
-from benchmarks.plan import names, write_manifest, write_sources
 from benchmarks.family import Family, watched_family
+from benchmarks.plan import names, write_manifest, write_sources
 from benchmarks.processes import fresh, peak_megabytes, reset_peak
 from benchmarks.report import arguments, report
 from benchmarks.stand_in_frames import FAIL_EVERY

@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a model on feature datasets, or continue a run",
     "validate": "measure runs on held-out clips, in moving regions and overall",
     "compare": "show training runs side by side: settings, losses, speed",
+    "bench": "a model's videos of a public benchmark, TI2V-Bench, for metrics and studies",
     "evaluate": "score a model's videos: sprites, whose motion is known exactly",
     "sample": "an image and a sentence in, a video out",
     "serve": "answer requests for videos: an API and a page",
@@ -40,13 +41,13 @@ COMMANDS = {
     "sprites": "generate moving-sprites videos with captions and true flow",
     "study-sprites": "compare loss weightings on moving sprites: training, exact scores, a report",
     "demo": "the whole workflow on generated videos, in minutes",
-    "fetch": "download public weights from the hub",
+    "fetch": "download from the hub: public weights as folders, or a benchmark's dataset",
     "convert": "write a model folder from another project's checkpoint",
     "doctor": "check this machine and say what to fix",
 }
 
 
-JOIN_RAY = ("preprocess", "retry", "train", "demo", "study-sprites")
+JOIN_RAY = ("preprocess", "retry", "train", "demo", "study-sprites", "bench")
 
 
 def main() -> None:

@@ -20,12 +20,14 @@ from tests.infra.conftest import Motif
         (["convert", "videocrafter2", "other.ckpt", "out"], 2, "is not VideoCrafter2's checkpoint"),
         (["convert", "videocrafter2", "other.ckpt", "used"], 2, "used exists and is not empty"),
         (["convert", "videocrafter2", "other.ckpt", "other.ckpt/out"], 4, "a part of the path is a file"),
-        (["fetch"], 2, "motif fetch: videocrafter2|sam2 is missing"),
-        (["fetch", "sdxl"], 2, "choose from videocrafter2, sam2"),
+        (["fetch"], 2, "motif fetch: videocrafter2|sam2|ti2v-bench is missing"),
+        (["fetch", "sdxl"], 2, "choose from videocrafter2, sam2, ti2v-bench"),
         (["fetch", "sam2", "--out", "used"], 2, "used exists and is not empty"),
         (["fetch", "sam2", "--out", "out"], 2, "hf download facebook/sam2.1-hiera-large"),
         (["fetch", "videocrafter2", "--out", "used"], 2, "used exists and is not empty"),
         (["fetch", "videocrafter2", "--out", "out"], 2, "`motif convert videocrafter2 model.ckpt out`"),
+        (["fetch", "ti2v-bench", "--out", "used"], 2, "used exists and is not empty"),
+        (["fetch", "ti2v-bench", "--out", "out"], 2, "`hf download wang-sj16/TI2V-Bench --repo-type dataset"),
     ],
 )
 def test_a_mistake_gets_one_line(
