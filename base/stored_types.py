@@ -10,6 +10,7 @@ Types outside motif (a featurizer in a user's module) are stored as ``"module:Cl
 from typing import Any
 
 TYPES = {
+    "adapter-base": "models.card:Base",
     "artifacts": "training.data.artifacts:Artifacts",
     "cell-image-tokens": "pipeline.featurizers.image:CellImageTokens",
     "cell-tokens": "models.encoders.image:CellTokens",
@@ -24,6 +25,7 @@ TYPES = {
     "hashed-text": "models.encoders.text:HashedText",
     "hashed-text-states": "pipeline.featurizers.text:HashedTextStates",
     "heatmaps": "pipeline.featurizers.heatmaps:Heatmaps",
+    "lora": "models.adapters.lora:Lora",
     "mask-heatmaps": "pipeline.featurizers.mask_heatmaps:MaskHeatmaps",
     "mask-prompts": "pipeline.motion.prompts:Prompts",
     "model-card": "models.card:ModelCard",

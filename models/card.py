@@ -45,6 +45,14 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
+class Base:
+    """The model that an adapter belongs to: its place, and the hash of its network's tensors."""
+
+    weights: Weights
+    tensors: str
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """The contents of ``motif.json``."""
 
@@ -55,6 +63,8 @@ class ModelCard:
     backbone: str = "videocrafter2"
     """The network's entry in :data:`models.video_model.BACKBONES`; models of earlier versions lack it."""
     format: int = FORMAT
+    base: Base | None = None
+    """Of an adapter, whose folder has no other tensors of the network; None for a whole network."""
 
 
 def checked_sampling(facts: ModelFacts, changes: SamplingChanges, model: str) -> Sampling:

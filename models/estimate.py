@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from base.gpus import Cost, InferencePrecision
+from models.adapters.attach import same_on_meta
 from models.video_model import DataShapes, VideoModel, predict
 
 Precision = Literal["float32", "bfloat16"]
@@ -39,11 +40,13 @@ def forward_cost(run: Callable[[], object], precision: InferencePrecision, *, au
 class Estimate:
     """Costs of a training step on one device; sizes in bytes.
 
-    Weights and gradients are float32; ``optimizer`` has AdamW's two moments, ``ema`` is a float32 average.
-    ``forward_flops`` and ``step_flops`` count a multiply-add as two.
+    ``weights`` are held as they are; gradients are float32, as are AdamW's two moments (``optimizer``) and the average
+    (``ema``), of the ``trained`` among the ``parameters``. ``forward_flops`` and ``step_flops`` count a multiply-add
+    as two.
     """
 
     parameters: int
+    trained: int
     weights: int
     gradients: int
     optimizer: int
@@ -63,19 +66,20 @@ def estimate(
 ) -> Estimate:
     """The costs of training a model on micro-batches of ``batch`` clips; it may be on any device, and is not run.
 
-    Considers gradient checkpointing if enabled. ``precision`` is autocast's dtype, float32 for none.
+    Considers an adapter, and gradient checkpointing if enabled. ``precision`` is autocast's dtype, float32 for none.
     """
-    count = parameters(model)
+    count = trained_parameters(model)
     forward = flops(model, shapes, batch)
     return Estimate(
-        parameters=count,
-        weights=4 * count,
+        parameters=parameters(model),
+        trained=count,
+        weights=sum(parameter.nbytes for parameter in model.parameters()),
         gradients=4 * count,
         optimizer=8 * count,
         ema=4 * count if ema else 0,
         activations=activation_bytes(model, shapes, batch, precision),
         forward_flops=forward,
-        step_flops=training_flops(forward, model.is_gradient_checkpointing),
+        step_flops=training_flops(model, forward) + (forward if model.is_gradient_checkpointing else 0),
     )
 
 
@@ -84,40 +88,40 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def trained_parameters(model: nn.Module) -> int:
+    """The number of those that are not frozen."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
 def flops(model: VideoModel, shapes: DataShapes, batch: int = 1) -> int:
     """FLOPs of one forward pass: convolutions, matrix products and attention, a multiply-add counting as two."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), _OnGpu("float32"), counter:
-        _forward(_on_meta(model).requires_grad_(False), shapes, batch)
+        _forward(same_on_meta(model).train().requires_grad_(False), shapes, batch)
     return int(counter.get_total_flops())
 
 
-def training_flops(forward: int, checkpointing: bool) -> int:
-    """FLOPs of a step: backward costs two forward passes, and recomputation another one."""
-    return forward * (4 if checkpointing else 3)
+def training_flops(model: nn.Module, forward: int) -> int:
+    """FLOPs of a step without recomputation: the backward pass costs a forward pass for the gradients of inputs, and
+    for those of weights another one, or as much of it as weights are trained.
+    """
+    return 2 * forward + forward * trained_parameters(model) // parameters(model)
 
 
 def activation_bytes(model: VideoModel, shapes: DataShapes, batch: int, precision: Precision = "bfloat16") -> int:
     """Bytes that forward saves for backward, without weights, but with their copies in autocast's dtype.
 
     With gradient checkpointing: what is saved between the recomputed units, plus the largest unit (or, if larger, all
-    weights in autocast's dtype, which are alive during the forward pass).
+    trained weights in autocast's dtype, which are alive during the forward pass).
     """
-    copy = _on_meta(model)
+    copy = same_on_meta(model).train()
     kept, units = _kept(copy, shapes, batch, precision)
     if not model.is_gradient_checkpointing:
         return kept
     copy.enable_gradient_checkpointing()
     between, _ = _kept(copy, shapes, batch, precision)
-    cast = 2 * parameters(model) if precision == "bfloat16" else 0
+    cast = 2 * trained_parameters(model) if precision == "bfloat16" else 0
     return between + max(cast, *units)
-
-
-def _on_meta(model: VideoModel) -> VideoModel:
-    with torch.device("meta"):
-        copy = type(model).from_config(model.config)
-    copy.train()
-    return copy
 
 
 def _forward(model: VideoModel, shapes: DataShapes, batch: int) -> Tensor:

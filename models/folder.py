@@ -2,7 +2,8 @@
 
     model_index.json          the parts and their classes
     motif.json                :class:`ModelCard`: what the model was made for, and where its frozen encoders are
-    unet/, transformer/ ...   config.json and safetensors of the network, in the folder of its backbone
+    unet/, transformer/ ...   config.json and safetensors of the network, in the folder of its backbone; of an adapter,
+                              the adapter's tensors alone: the card refers to its base (:mod:`models.adapters`)
     scheduler/                the config of diffusers' scheduler for the same process
     vae/, text_encoder/       an AutoencoderKL; open_clip_model.safetensors
     image_encoder/            the same of the visual tower, for models that attend to the image
@@ -12,14 +13,15 @@ encoder inside the folder takes precedence over the card. The toy size needs non
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -28,14 +30,17 @@ from base import config
 from base.errors import InputError, StorageError, WeightsError
 from base.storage.errors import explain
 from base.storage.uri import is_remote, local_path
+from base.tensor_hash import tensor_hash
 from base.weights import Weights, locate
-from models.card import FORMAT, ModelCard, ModelFacts, Part
-from models.misfits import misfits
+from models.adapters.files import LORA_FILE, AdapterTensors, read_adapter, save_network
+from models.card import FORMAT, Base, ModelCard, ModelFacts, Part
+from models.network_files import filled_network, read_network, read_tensors
 from models.video_model import BACKBONES, VideoModel, backbone_of
 
-Network = TypeVar("Network", bound=VideoModel)
 _HERE = "."  # as a part's source: this folder itself, which may be moved
-_NETWORK_FILES = (("config.json",), ("diffusion_pytorch_model.safetensors",))
+_CONFIG = ("config.json",)
+_NETWORK_FILES = (_CONFIG, ("diffusion_pytorch_model.safetensors",))
+_ADAPTER_FILES = (_CONFIG, (LORA_FILE,))
 
 
 def check_new(target: Path) -> None:
@@ -100,8 +105,8 @@ def write_model(folder: Path, network: VideoModel, card: ModelCard) -> None:
     card = replace(card, backbone=backbone_of(network), **resolved)
     scheduler = card.facts.schedule.scheduler_config()
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-    # One file, however large, as _NETWORK_FILES has it: diffusers would split those above 10 GB.
-    network.save_pretrained(folder / BACKBONES[card.backbone].part, max_shard_size="1000TB")
+    assert (network.adapter is None) == (card.base is None), "an adapter has a base"
+    save_network(folder / BACKBONES[card.backbone].part, network)
     _write(folder / "scheduler" / "scheduler_config.json", scheduler)
     _write(folder / "model_index.json", _index(folder, card.backbone, scheduler["_class_name"]))
     _write(folder / "motif.json", config.to_json(card))
@@ -134,66 +139,74 @@ def _write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32) -> VideoModel:
-    """The network of a model folder, in evaluation mode on the CPU.
+def load_network(model: Path | Weights, dtype: torch.dtype = torch.float32, base: Weights | None = None) -> VideoModel:
+    """The network of a model folder, in evaluation mode on the CPU; an adapter is merged into its base.
 
-    WeightsError if it is missing or does not match its config.
+    ``base`` is where the base is now, if not where the card says. WeightsError if anything is missing, does not match
+    its config, or is not the base that the adapter was trained on.
     """
-    registered = BACKBONES[_card(model).backbone]
-    settings, tensors = _bring(model, registered.part, _NETWORK_FILES, "network")
-    return read_network(registered.network(), settings, [tensors], dtype)
+    card = load_card(model)
+    registered = BACKBONES[card.backbone]
+    settings, tensors = _bring(model, registered.part, _wanted(card), "network")
+    if card.base is None:
+        return read_network(registered.network(), settings, [tensors], dtype)
+    found = _bring(check_base(model, base), registered.part, _NETWORK_FILES, "network")[1]
+    merged = load_adapter(model).merged(read_tensors([found]), str(tensors))
+    return filled_network(registered.network(), settings, merged, str(tensors), dtype)
 
 
-def read_network(
-    kind: type[Network], settings: Path, tensors: Sequence[Path], dtype: torch.dtype, unused: str = "-"
-) -> Network:
-    """A network of a class from its config.json and its file of tensors, or the shards of it.
+def load_adapter(model: Path | Weights) -> AdapterTensors:
+    """The tensors of a model that is an adapter. WeightsError if they are missing or damaged."""
+    part = BACKBONES[load_card(model).backbone].part
+    return read_adapter(_bring(model, part, _ADAPTER_FILES, "network")[1], part)
 
-    In evaluation mode on the CPU. Tensors with ``unused`` in their names are dropped. WeightsError if files do not
-    match, or describe another class.
-    """
-    described = json.loads(settings.read_text())
-    # A network that extends one of diffusers may be stored under the name of that.
-    if described.get("_class_name") not in {parent.__name__ for parent in kind.__mro__}:
-        raise WeightsError(
-            f"network: {settings} describes a {described.get('_class_name')}, not a {kind.__name__}. Create a model "
-            "folder with `motif convert` or `motif train`."
+
+def _wanted(card: ModelCard) -> tuple[tuple[str, ...], ...]:
+    return _NETWORK_FILES if card.base is None else _ADAPTER_FILES
+
+
+def describe_base(model: Path | Weights) -> Base:
+    """What the card of an adapter says of the model that it belongs to. InputError if that is itself an adapter."""
+    place = model if isinstance(model, Weights) else Weights(str(model.resolve()))
+    if load_card(place).base is not None:
+        raise InputError(
+            f"{place.source} is an adapter itself. Write it as a whole model first (`motif export {place.source} --out "
+            "FOLDER`), and give that."
         )
-    with torch.device("meta"):
-        network = cast(Network, kind.from_config(described))
-    state = {name: tensor for name, tensor in _read_tensors(tensors).items() if unused not in name}
-    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    if wrong := misfits(expected, {name: tensor.shape for name, tensor in state.items()}):
-        raise WeightsError(f"network: {tensors[0]} does not fit its config.json: {wrong}. Take both from one model.")
-    # Cast first: diffusers warns about casting a whole model, even with an empty list of exceptions.
-    network.load_state_dict({name: tensor.to(dtype) for name, tensor in state.items()}, assign=True)
-    network.eval()
-    return network
+    files = _bring(place, BACKBONES[load_card(place).backbone].part, _NETWORK_FILES, "network")
+    return Base(place, tensor_hash([files[1]], "network"))
 
 
-def _read_tensors(files: Sequence[Path]) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
+def check_base(model: Path | Weights, place: Weights | None = None) -> Weights:
+    """Where the base of an adapter is; ``place`` instead of what the card says. WeightsError if another model is there.
 
-    state: dict[str, torch.Tensor] = {}
-    for path in files:
-        try:
-            state |= load_file(path)
-        except SafetensorError as error:
-            raise WeightsError(
-                f"network: {path} cannot be read ({error}). The file is incomplete: download it again."
-            ) from error
-    return state
+    (The hash of a base is cached.)
+    """
+    recorded, name = load_card(model).base, model.source if isinstance(model, Weights) else str(model)
+    assert recorded is not None, "only for adapters"
+    base = place or recorded.weights
+    if not is_remote(base.source) and not local_path(base.source).exists():
+        raise WeightsError(
+            f"{name} is an adapter of {base.source}, which is not here. Copy that model there, or write a whole "
+            f"model with `motif export {name} --base-model WHERE_IT_IS --out FOLDER`."
+        )
+    if (there := describe_base(base).tensors) != recorded.tensors:
+        raise WeightsError(
+            f"{name} is an adapter of another model than {base.source}, or that has changed since: its base has the "
+            f"tensors {recorded.tensors[:19]}, and these are {there[:19]}. Give the model that it was trained on."
+        )
+    return base
 
 
 def network_files(model: Path | Weights) -> tuple[str, ...]:
     """The paths of the network's config and weights inside a model folder."""
-    part = BACKBONES[_card(model).backbone].part
-    return tuple(f"{part}/{names[0]}" for names in _NETWORK_FILES)
+    card = load_card(model)
+    return tuple(f"{BACKBONES[card.backbone].part}/{names[0]}" for names in _wanted(card))
 
 
 def load_network_config(model: Path | Weights) -> dict[str, Any]:
     """The network's config.json; WeightsError if it is missing."""
-    path, _ = _bring(model, BACKBONES[_card(model).backbone].part, _NETWORK_FILES, "network")
+    (path,) = _bring(model, BACKBONES[load_card(model).backbone].part, (_CONFIG,), "network")
     return dict(json.loads(path.read_text()))
 
 
@@ -209,19 +222,20 @@ def takes_image(model: Path | Weights) -> bool:
 
 def load_backbone(model: Path | Weights) -> str:
     """The name of a model's backbone."""
-    return _card(model).backbone
+    return load_card(model).backbone
 
 
 def load_facts(model: Path | Weights) -> ModelFacts:
     """The facts of ``motif.json``; WeightsError if it is missing or has another version."""
-    return _card(model).facts
+    return load_card(model).facts
 
 
 def revision(model: Path | Weights) -> str:
-    """The start of the hash of a model's network files (cached for large files)."""
+    """The start of the hash of a model's network files (cached for large files); of an adapter with its base."""
     place = model if isinstance(model, Weights) else Weights(str(model))
-    part = BACKBONES[_card(place).backbone].part
-    return locate(_inside(place, part), _NETWORK_FILES, "network").sha256[:12]
+    card = load_card(place)
+    found = locate(_inside(place, BACKBONES[card.backbone].part), _wanted(card), "network").sha256
+    return (found if card.base is None else hashlib.sha256(f"{found} {card.base.tensors}".encode()).hexdigest())[:12]
 
 
 def find_part(model: Path | Weights, part: Part) -> Weights:
@@ -230,7 +244,7 @@ def find_part(model: Path | Weights, part: Part) -> Weights:
     inside = _inside(place, part)
     if not is_remote(place.source) and (local_path(place.source) / inside.subfolder).is_dir():
         return inside
-    named: Weights | None = getattr(_card(model), part)
+    named: Weights | None = getattr(load_card(model), part)
     if named is None:
         raise WeightsError(
             f"{place.source} has no {part} and refers to none: copy the {part} folder of the model that it was trained "
@@ -254,7 +268,8 @@ def no_base_model(option: str, folder: str) -> str:
     )
 
 
-def _card(model: Path | Weights) -> ModelCard:
+def load_card(model: Path | Weights) -> ModelCard:
+    """The contents of ``motif.json``; WeightsError if it is missing or has another version."""
     (path,) = _bring(model, "", (("motif.json",),), "model folder")
     try:
         card = config.load(path.read_text())

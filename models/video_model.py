@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from base.errors import InputError
 from base.weights import BASE_MODEL
+from models.adapters.lora import Lora
 
 CONDITIONS = ("text", "fps", "image_latent", "image_clip", "image_tokens")
 """All conditions of networks: text states ``[b l d]``, frames per second ``[b]``, the latent of the first frame
@@ -33,6 +34,8 @@ class VideoModel(nn.Module, ABC):
     """
 
     config: Any
+    adapter: Lora | None = None
+    """The adapter that was added to it and is trained in its place (:mod:`models.adapters.attach`)."""
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
@@ -153,6 +156,8 @@ class Backbone(ABC):
 
     name: ClassVar[str]
     """Its name in :data:`BACKBONES`."""
+    lora_targets: ClassVar[tuple[str, ...]] = ()
+    """The layers that a LoRA adapts unless its recipe names others: the ends of their names."""
     start: str = BASE_MODEL
 
     @property

@@ -12,6 +12,7 @@ class Patches(Backbone):
     """The sizes of a network with random initial weights."""
 
     name: ClassVar[str] = "patches"
+    lora_targets: ClassVar[tuple[str, ...]] = ("qkv", "mixed", "feed.1", "feed.3")
     start: str = ""
     width: int = 96
     depth: int = 4

@@ -22,6 +22,7 @@ class VideoCrafter2(Backbone):
     """
 
     name: ClassVar[str] = "videocrafter2"
+    lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
     image_condition: Literal["x-cat", "cx-attn", "both", "none"] = "x-cat"
     block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
     layers_per_block: int = 2

@@ -40,6 +40,7 @@ class Wan(Backbone):
     """
 
     name: ClassVar[str] = "wan"
+    lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
     start: str = ""
     image_condition: ImageCondition = "clamp"
     heads: int = 24

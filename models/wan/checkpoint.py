@@ -9,7 +9,7 @@ import torch
 
 from base.errors import WeightsError
 from base.weights import LocalWeights, Weights, locate
-from models.folder import read_network
+from models.network_files import read_network
 from models.wan.backbone import IMAGE_CONDITIONS, image_condition
 
 if TYPE_CHECKING:  # diffusers takes many seconds to import

@@ -11,7 +11,7 @@ from diffusion.options import Sampling, SamplingChanges, Spacing
 from diffusion.process import Process
 from models.card import checked_sampling
 from models.encoders.registry import has_weights, read_cell
-from models.folder import find_part, load_facts, network_files, takes_image
+from models.folder import check_base, find_part, load_card, load_facts, network_files, takes_image
 from serving.generate.models import ServedModel
 from serving.video_api import MAX_GUIDANCE, MAX_STEPS
 
@@ -29,6 +29,8 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         part, _, file = path.rpartition("/")
         if not (folder / part).exists(file):
             raise WeightsError(f"{uri}: {path} is missing. Pass a complete model folder.")
+    if load_card(place).base is not None:
+        check_base(place)
     cell = read_cell(facts.latents, find_part(place, "vae") if has_weights(facts.latents) else None)
     changes = changes or SamplingChanges()
     spacings = _spacings(facts.schedule)

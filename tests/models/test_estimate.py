@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from base.gpus import Cost
+from models.adapters.attach import attach
+from models.adapters.lora import Lora
 from models.estimate import activation_bytes, estimate, flops, forward_cost, parameters
 from models.video_model import DataShapes
+from models.videocrafter2.backbone import VideoCrafter2
 from models.videocrafter2.unet import VideoUNet
 from tests.models.videocrafter2.models import conditions, small
 
@@ -35,6 +38,17 @@ def kept_for_backward(model: VideoUNet) -> int:
 def test_activations_are_those_that_a_forward_pass_keeps(condition: str) -> None:
     model = small(image_condition=condition)
     assert activation_bytes(model, SHAPES, 2, "float32") == pytest.approx(kept_for_backward(model), rel=0.01)
+
+
+def test_frozen_layers_keep_no_inputs_for_their_weights() -> None:
+    """Under an adapter on a part of the layers, counted as a real forward pass keeps them."""
+    model = small()
+    attach(model, Lora(rank=4), VideoCrafter2.lora_targets)
+    found = activation_bytes(model, SHAPES, 2, "float32")
+    assert found == pytest.approx(kept_for_backward(model), rel=0.01)
+    few = small()
+    attach(few, Lora(rank=1, targets=("conv_out",)))
+    assert activation_bytes(few, SHAPES, 2, "float32") < 0.1 * activation_bytes(small(), SHAPES, 2, "float32")
 
 
 def test_between_recomputed_units_the_same_is_kept() -> None:
