@@ -3,10 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import torch
-
 from models.estimate import Estimate, estimate
 from models.video_model import DataShapes
+from training.network import outline
 from training.recipes import Train
 
 
@@ -35,9 +34,9 @@ class RunCost:
 
     @property
     def checkpoint(self) -> int:
-        """Bytes of a checkpoint: weights, optimiser moments, average, and the model folder."""
+        """Bytes of a checkpoint, of what is trained: weights, optimiser moments, average, and the model folder."""
         found = self.network
-        return found.weights + found.optimizer + found.ema + found.weights
+        return 4 * found.trained + found.optimizer + found.ema + 4 * found.trained
 
 
 def run_cost(config: Train, shapes: DataShapes) -> RunCost:
@@ -45,8 +44,7 @@ def run_cost(config: Train, shapes: DataShapes) -> RunCost:
     hardware = config.hardware
     workers = max(1, hardware.workers)
     at_once = min(hardware.micro_batch, config.batch // workers)
-    with torch.device("meta"):
-        network = config.network.new(shapes)
+    network = outline(config.network, shapes, config.adapter)
     if hardware.checkpointing:
         network.enable_gradient_checkpointing()
     found = estimate(network, shapes, at_once, hardware.precision, ema=bool(config.optimiser.ema))

@@ -8,10 +8,20 @@ import torch
 from base.errors import InputError, WeightsError
 from base.storage.uri import local_path
 from base.weights import Weights
+from models.adapters.attach import attach, grown_since
+from models.adapters.lora import Lora
 from models.card import Part
 from models.encoders.same_weights import Recorded, same_weights, unlike_settings
-from models.folder import find_part, load_backbone, load_facts, load_network, load_network_config, no_base_model
-from models.video_model import BACKBONES, Backbone, VideoModel
+from models.folder import (
+    describe_base,
+    find_part,
+    load_backbone,
+    load_facts,
+    load_network,
+    load_network_config,
+    no_base_model,
+)
+from models.video_model import BACKBONES, Backbone, DataShapes, VideoModel
 from training.data.source import ENCODERS, SourceFacts
 
 # The shapes of the paper's data, for a dry run without data.
@@ -21,25 +31,58 @@ PAPER = SourceFacts(
 )  # fmt: skip
 
 
-def build_network(backbone: Backbone, facts: SourceFacts, seed: int) -> VideoModel:
-    """The network with its initial weights, on the CPU, in float32. InputError if they do not fit."""
-    if not backbone.start:
+def build_network(backbone: Backbone, facts: SourceFacts, seed: int, adapter: Lora | None = None) -> VideoModel:
+    """The network with its initial weights, on the CPU, in float32, and with its adapter if there is one.
+
+    InputError if they do not fit.
+    """
+    if not backbone.start and adapter is None:
         torch.manual_seed(seed)
         return backbone.new(facts.shapes)
-    check_start(backbone, facts)
+    check_start(backbone, facts, adapter)
     loaded = load_network(local_path(backbone.start), torch.float32)
     torch.manual_seed(seed)
-    return backbone.adapt(loaded, facts.shapes)
+    return _adapted(backbone, loaded, facts.shapes, adapter)
 
 
-def check_start(backbone: Backbone, facts: SourceFacts) -> None:
-    """InputError if the network cannot fit the data, or if its start model is missing or does not match the data."""
+def outline(backbone: Backbone, shapes: DataShapes, adapter: Lora | None = None) -> VideoModel:
+    """The network of a run on the meta device, of the recipe's sizes.
+
+    With an adapter of the start model's, if that is on this machine, to know what the network has beyond it.
+    """
+    start = local_path(backbone.start) if backbone.start else None
+    with torch.device("meta"):
+        if adapter is None or start is None or not start.exists():
+            base = backbone.new(shapes)
+        else:
+            _check_fit(backbone, start)
+            base = BACKBONES[backbone.name].network().from_config(load_network_config(start))
+        return base if adapter is None else _adapted(backbone, base, shapes, adapter)
+
+
+def _adapted(backbone: Backbone, loaded: VideoModel, shapes: DataShapes, adapter: Lora | None) -> VideoModel:
+    had = {name: parameter.shape for name, parameter in loaded.named_parameters()}
+    network = backbone.adapt(loaded, shapes)
+    if adapter is not None:
+        attach(network, adapter, backbone.lora_targets, grown_since(had, network))
+    return network
+
+
+def check_start(backbone: Backbone, facts: SourceFacts, adapter: Lora | None = None) -> None:
+    """InputError if the network cannot fit the data, or if its start model is missing or does not match the data, or
+    cannot have the adapter.
+    """
     if backbone.name not in BACKBONES:
         raise InputError(
             f"network: {backbone.name} is not registered, so its model could not be loaded again. Add a line to "
             "BACKBONES in models/video_model.py."
         )
     backbone.check(facts.shapes)
+    if adapter is not None and not backbone.start:
+        raise InputError(
+            "adapter lora: it belongs to a model whose weights it leaves as they are, and network.start is empty. Give "
+            "a model folder with --base-model, or train all weights with --adapter none."
+        )
     if not backbone.start:
         return
     folder = local_path(backbone.start)
@@ -48,6 +91,13 @@ def check_start(backbone: Backbone, facts: SourceFacts) -> None:
             f"{no_base_model('--base-model', backbone.start)} Give an empty --base-model to start from random weights."
         )
     check_facts(backbone.start, folder, facts)
+    _check_fit(backbone, folder)
+    if adapter is not None:
+        describe_base(folder)
+
+
+def _check_fit(backbone: Backbone, folder: Path) -> None:
+    """InputError if the start model is of another backbone, or has another image condition."""
     if load_backbone(folder) != backbone.name:
         raise InputError(
             f"network.start {backbone.start}: its backbone is {load_backbone(folder)}, the recipe's {backbone.name}. "

@@ -14,6 +14,7 @@ from diffusion.options import Sampling
 from diffusion.process import Process
 from diffusion.schedule import Schedule
 from diffusion.weighting import Weighting
+from models.adapters.lora import Lora
 from models.patches.backbone import Patches
 from models.video_model import Backbone
 from models.videocrafter2.backbone import VideoCrafter2
@@ -93,6 +94,8 @@ class Train:
     """A training run."""
 
     network: Backbone = VideoCrafter2()
+    adapter: Lora | None = None
+    """None: all weights are trained. ``--adapter lora`` trains a low-rank adapter of the model in network.start."""
     schedule: Process = Schedule()
     loss: Weighting = MotionFocal()
     artifacts: Artifacts = Artifacts()
@@ -137,6 +140,11 @@ class Train:
             )
         if self.hardware.parallel == "fsdp" and self.hardware.workers < 2:
             raise ValueError("hardware.parallel fsdpshards a network over workers; set hardware.workers to 2 or more")
+        if self.adapter and self.adapter.base == "bfloat16" and self.hardware.precision != "bfloat16":
+            raise ValueError(
+                f"adapter.base bfloat16 with hardware.precision {self.hardware.precision}: the base would be rounded "
+                "and the steps not; set both to bfloat16, or adapter.base to float32"
+            )
         if not 0 <= self.text_dropout <= 1:
             raise ValueError(f"text_dropout {self.text_dropout}: must be a share from 0 to 1")
 

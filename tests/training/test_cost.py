@@ -7,10 +7,14 @@ import pytest
 from safetensors.torch import load_file
 
 from base.storage.folder import Folder
+from diffusion.flow import Flow
+from models.adapters.lora import Lora
+from models.video_model import DataShapes
+from models.wan.backbone import I2V_A14B, TI2V_5B, WAN21_GRID, WAN22_GRID, Wan
 from tests.training.runs import TOY, toy_job, train_here
 from training.cost import run_cost
 from training.loop.optimiser import Optimiser
-from training.recipes import Hardware
+from training.recipes import Hardware, Train
 from training.run.job import open_sources
 
 
@@ -34,3 +38,32 @@ def test_workers_share_a_step(toy_dataset: Folder) -> None:
     sharded = run_cost(replace(TOY, hardware=Hardware(workers=2, micro_batch=1, parallel="fsdp")), shapes)
     held = 20 * sharded.network.parameters
     assert two.memory - sharded.memory == held / 2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # torch's, of Wan's norms under autocast
+@pytest.mark.parametrize(
+    ("backbone", "size", "gib", "tflop"),
+    [
+        (TI2V_5B, (49, 480, 832), 13.0, 57),
+        (TI2V_5B, (121, 704, 1280), 23.9, 524),
+        (I2V_A14B, (49, 480, 832), 42.2, 838),
+        (I2V_A14B, (81, 480, 832), 50.3, 1687),
+    ],
+    ids=["5B-49", "5B-121", "A14B-49", "A14B-81"],
+)
+def test_an_adapter_of_wan_takes_what_was_counted_elsewhere(
+    backbone: Wan, size: tuple[int, int, int], gib: float, tflop: float
+) -> None:
+    """A LoRA of rank 32, one clip at a time, base in bfloat16, checkpointing; counted with diffusers and peft alone."""
+    grid = WAN22_GRID if backbone is TI2V_5B else WAN21_GRID
+    shapes = DataShapes(grid.shape(*size), (512, 4096))
+    hardware = Hardware(workers=1, micro_batch=1, checkpointing=True)
+    config = Train(backbone, Lora(base="bfloat16"), Flow(shift=5.0), batch=1, hardware=hardware)
+    cost = run_cost(config, shapes)
+    assert cost.memory / 2**30 == pytest.approx(gib, rel=0.15)
+    assert cost.network.forward_flops / 1e12 == pytest.approx(tflop, rel=0.05)
+    assert cost.step_flops == pytest.approx(3 * cost.network.forward_flops, rel=0.05)
+    width, layers = backbone.heads * backbone.head_dim, backbone.layers
+    each = 8 * 2 * width + 2 * (width + backbone.feed_forward)  # inputs and outputs of a block's ten matrices
+    assert cost.network.trained == 32 * layers * each

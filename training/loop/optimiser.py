@@ -3,10 +3,16 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
+
+
+def trained(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that steps change: without an adapter all of them."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,12 @@ class Optimiser:
 
         It is fused on a GPU, and with ``fused`` on a CPU too, where the last digits then differ.
         """
-        trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        groups = [
+        trainable = trained(network)
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
         ]
+        groups = [group for group in groups if group["params"]]  # an adapter has matrices alone
         fused = fused or all(parameter.is_cuda for parameter in trainable)
         return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=fused, foreach=not fused)
 

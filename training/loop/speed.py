@@ -12,13 +12,13 @@ import torch
 from base.gpus import find_gpu
 from training.data.loader import StepData
 
-# A forward pass, and a backward pass of twice its cost; recomputation for checkpointing does not count.
-_PASSES = 3
-
 
 @dataclass
 class Meter:
-    """Times steps. ``share`` is this worker's part of the global batch."""
+    """Times steps. ``share`` is this worker's part of the global batch.
+
+    ``clip_flops`` are those of a step, forward and backward, for one clip; recomputation does not count.
+    """
 
     device: torch.device
     clips: int
@@ -48,7 +48,7 @@ class Meter:
         if self.device.type == "cuda":
             values["memory_gb"] = torch.cuda.max_memory_allocated(self.device) / 1e9
             if peak := peak_flops(self.device):
-                values["mfu"] = _PASSES * self.clip_flops * self.clips * self.share / seconds / peak
+                values["mfu"] = self.clip_flops * self.clips * self.share / seconds / peak
         return values
 
 

@@ -15,7 +15,7 @@ from base.errors import NotFinite
 from training.data.draws import layer_seed
 from training.data.loader import StepData
 from training.loop.objective import Objective
-from training.loop.optimiser import Ema, Optimiser, step_if
+from training.loop.optimiser import Ema, Optimiser, step_if, trained
 from training.loop.parallel import World, no_gradient_sync
 
 
@@ -26,6 +26,11 @@ class TrainState:
     network: nn.Module
     optimiser: torch.optim.Optimizer
     ema: Ema | None
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """The parameters that a step changes, and the moving average follows."""
+        return trained(self.network)
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,9 @@ class TrainStep:
 
         (A fused optimiser does not update the weights then, but the moving average follows them all the same.)
         """
-        network, optimiser = self.state.network, self.state.optimiser
+        optimiser = self.state.optimiser
         names, means = self._gradients(data)
-        norm = nn.utils.clip_grad_norm_(network.parameters(), self.options.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.state.trained, self.options.clip_norm)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         figures = torch.cat([self.world.mean(means), norm.double()[None]])
         rate = self.options.rate(data.step)
@@ -104,7 +109,7 @@ class TrainStep:
         applied = step_if(optimiser, figures[0].isfinite() & figures[-1].isfinite())
         optimiser.zero_grad(set_to_none=True)
         if self.state.ema and applied:
-            self.state.ema.update(network.parameters(), data.step)
+            self.state.ema.update(self.state.trained, data.step)
         return LaunchedStep(data, names, figures.to("cpu", non_blocking=True), rate, self._event())
 
     def _event(self) -> torch.cuda.Event | None:

@@ -2,7 +2,7 @@
 
 RUN/checkpoints/step-00001000/
 model/                  model folder of the network to use (the moving average, if there is one)
-training.safetensors    weights, moments of AdamW, step counts
+training.safetensors    what is trained: weights, moments of AdamW, step counts
 progress.json           step and cursor; written last, so a folder without it is incomplete
 """
 
@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +21,7 @@ from torch import Tensor
 from base.errors import Incomplete, StorageError
 from base.storage.folder import Folder
 from dataset.lock import Fence
+from models.adapters.attach import same_on_meta
 from models.card import ModelCard
 from models.folder import disk_errors, write_model
 from models.run_folder import CHECKPOINTS, MODEL, PROGRESS, checkpoint_names
@@ -112,10 +112,9 @@ class Checkpoints:
 
 
 def _holding(network: VideoModel, weights: dict[str, Tensor]) -> VideoModel:
-    """A network of the same architecture that holds these tensors, without a copy."""
-    with torch.device("meta"):
-        copy = type(network).from_config(network.config)
-    copy.load_state_dict(weights, assign=True)
+    """A network of the same architecture that holds these tensors, without a copy; with an adapter, no others."""
+    copy = same_on_meta(network)
+    copy.load_state_dict(weights, assign=True, strict=network.adapter is None)
     return copy
 
 

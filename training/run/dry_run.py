@@ -22,7 +22,7 @@ def dry_run(job: TrainJob, report: Callable[[str], None]) -> None:
     if job.data:
         sources = open_sources(job)
         facts = sources[0].facts
-        check_start(config.network, facts)
+        check_start(config.network, facts, config.adapter)
         done = check_resume(job, sources).step if job.out.uri else 0
         for line in _data_lines(config, sources, done):
             report(line)
@@ -53,6 +53,7 @@ def estimate_lines(config: Train, facts: SourceFacts) -> list[str]:
     kept = "recomputed in the backward pass" if hardware.checkpointing else "kept"
     return [
         f"network    {found.parameters / 1e6:,.1f} M parameters, {config.network.name}, {config.network.summary()}",
+        *([] if config.adapter is None else [f"trained    {found.trained / 1e6:,.1f} M, {config.adapter.summary()}"]),
         f"workers    {cost.workers}, each {cost.passes} x {cost.clips_a_pass} clips per step, {hardware.precision}",
         f"memory     {cost.memory / _GIB:,.1f} GiB per worker: weights {found.weights / _GIB:,.1f}, gradients "
         f"{found.gradients / _GIB:,.1f}, AdamW {found.optimizer / _GIB:,.1f}, average {found.ema / _GIB:,.1f}, "

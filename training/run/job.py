@@ -12,8 +12,9 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
 from dataset.lock import Fence
-from models.card import ModelCard, ModelFacts
+from models.card import Base, ModelCard, ModelFacts
 from models.encoders.same_weights import WEIGHTS, Recorded, same_weights, unlike_settings
+from models.folder import describe_base
 from models.run_folder import CONFIG, read_description
 from training.data.source import ENCODERS, Source, SourceFacts
 from training.loop.train_loop import Progress
@@ -141,14 +142,29 @@ def describe(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:
         f"{number}": {"uri": source.uri, "clips": len(source), "digest": source.digest()}
         for number, source in enumerate(sources)
     }
-    return {"config": to_json(job.config), "data": data}
+    return {"config": to_json(job.config), "data": data} | _describe_base(job.config)
+
+
+def _describe_base(config: Train) -> dict[str, Any]:
+    """The model that an adapter belongs to: its checkpoints do not hold it, so it must be the same on resume."""
+    base = _base(config)
+    return {} if base is None else {"base": {"uri": base.weights.source, "tensors": base.tensors}}
+
+
+def _base(config: Train) -> Base | None:
+    return None if config.adapter is None else describe_base(local_path(config.network.start))
 
 
 def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(before, dict) and isinstance(after, dict):
         found = [_differences(before.get(k), after.get(k), f"{path}.{k}".lstrip(".")) for k in before | after]
         return [item for items in found for item in items]
-    return [] if before == after else [(path, before, after)]
+    return [] if before == after else [(path, _named(before), _named(after))]
+
+
+def _named(value: Any) -> Any:
+    """A value in a message: of a configuration, the name of its type."""
+    return value.get("type", value) if isinstance(value, dict) else value
 
 
 def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
@@ -172,7 +188,8 @@ def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
         sampling=config.samples.sampling(),
     )
     image = find_encoder("image_encoder", start, source) if facts.image else None
-    return ModelCard(model, find_encoder("vae", start, source), find_encoder("text_encoder", start, source), image)
+    vae, text = find_encoder("vae", start, source), find_encoder("text_encoder", start, source)
+    return ModelCard(model, vae, text, image, base=_base(config))
 
 
 def frame_rates(sources: Sequence[Source]) -> tuple[float, float, float]:

@@ -25,7 +25,7 @@ def launch(job: TrainJob, report: Callable[[str], None]) -> Progress:
     sources = open_sources(job)
     check_trackers(job.config.trackers)
     device = _device(job)
-    check_start(job.config.network, sources[0].facts)
+    check_start(job.config.network, sources[0].facts, job.config.adapter)
     progress = check_resume(job, sources)
     if progress.step >= job.config.steps:
         report(f"{job.out.uri} is already at step {progress.step}; give a larger --steps to continue.")

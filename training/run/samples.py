@@ -54,7 +54,7 @@ class Sampler:
         network = state.network.eval()
         with ExitStack() as stack:
             if state.ema:
-                stack.enter_context(state.ema.swapped(network.parameters()))
+                stack.enter_context(state.ema.swapped(state.trained))
             half = self.config.hardware.precision == "bfloat16"
             stack.enter_context(torch.autocast(self.world.device.type, torch.bfloat16, enabled=half))
             stack.enter_context(conditions_kept(network))

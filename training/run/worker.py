@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from functools import partial
 
 from dataset.lock import FenceWatch
-from models.estimate import flops
+from models.estimate import flops, parameters, trained_parameters, training_flops
 from models.video_model import unwrap
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share, StepData
 from training.data.source import Source
 from training.loop.objective import Objective
-from training.loop.optimiser import Ema
+from training.loop.optimiser import Ema, trained
 from training.loop.parallel import World, distribute
 from training.loop.speed import Meter, Pace, peak_flops
 from training.loop.train_loop import Periodic, Progress, TrainLoop
@@ -56,21 +56,22 @@ class Worker:
 
     def _build(self) -> TrainState:
         config, hardware = self.config, self.config.hardware
-        network = build_network(config.network, self.sources[0].facts, config.seed)
+        network = build_network(config.network, self.sources[0].facts, config.seed, config.adapter)
         network = network.to(self.world.device).train()
         if hardware.checkpointing:
             network.enable_gradient_checkpointing()
         spread = distribute(network, self.world, hardware.parallel, half=self.half)
         if hardware.compile:
             spread.compile()
-        ema = Ema(spread.parameters(), config.optimiser.ema) if config.optimiser.ema else None
+        ema = Ema(trained(spread), config.optimiser.ema) if config.optimiser.ema else None
         return TrainState(spread, config.optimiser.build(spread), ema)
 
     def _loop(self, start: Progress) -> TrainLoop:
         config, device = self.config, self.world.device
         objective = Objective(config.schedule, config.loss)
         train_step = TrainStep(self.state, objective, config.optimiser, self.world, config.seed, self.half)
-        cost = flops(unwrap(self.state.network), self.sources[0].facts.shapes) if peak_flops(device) else 0
+        network, shapes = unwrap(self.state.network), self.sources[0].facts.shapes
+        cost = training_flops(network, flops(network, shapes)) if peak_flops(device) else 0
         meter = Meter(device, config.batch, 1 / self.world.size, cost)
         return TrainLoop(train_step, meter, start, config.steps, ahead=int(device.type == "cuda"))
 
@@ -80,6 +81,7 @@ class Worker:
             trackers = self._trackers(stack)
             if trackers:
                 self.report(legend(self.config))
+                self._report_adapter()
             batches = stack.enter_context(self.batches())
             periodic = [Periodic(self.config.saves.every, partial(self._save, trackers))]
             if self.sampler:
@@ -96,6 +98,12 @@ class Worker:
         start = self.loop.progress
         batches = Batches(self.sources, plan, share, start.cursor)
         return Prefetcher(batches, start.step, config.steps, pin=self.world.device.type == "cuda")
+
+    def _report_adapter(self) -> None:
+        network = unwrap(self.state.network)
+        if network.adapter is not None:
+            count = f"{trained_parameters(network) / 1e6:,.1f} of {parameters(network) / 1e6:,.1f} M parameters"
+            self.report(f"trained: {count}, {network.adapter.summary()}")
 
     def _trackers(self, stack: ExitStack) -> list[Tracker]:
         """The trackers, on the first worker only."""

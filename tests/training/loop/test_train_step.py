@@ -12,13 +12,14 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from base.storage.folder import Folder
+from tests.training.bases import LORA, write_base
 from tests.training.datasets import Toy, write_toy
-from tests.training.runs import TOY, losses, toy_job
+from tests.training.runs import TOY, losses, same, toy_job, train_here, weights
 from training.loop.objective import Objective
 from training.loop.parallel import World
 from training.loop.train_step import TrainStep
 from training.recipes import Samples
-from training.run.job import TrainJob
+from training.run.job import TrainJob, open_sources, write_description
 from training.run.worker import Worker
 
 
@@ -50,14 +51,17 @@ def largest_difference(first: dict[str, Tensor], second: dict[str, Tensor]) -> f
     return max(float((first[name] - second[name]).abs().max()) for name in first)
 
 
-def one_of_two(rank: int, data: str, folder: str, parallel: Any) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{parallel}", rank=rank, world_size=2)
+def for_two(job: TrainJob, out: Path, parallel: Any, micro_batch: int = 1) -> TrainJob:
+    hardware = replace(TOY.hardware, parallel=parallel, workers=2, micro_batch=micro_batch)
+    return replace(job, config=replace(job.config, hardware=hardware), out=Folder(str(out)))
+
+
+def one_of_two(rank: int, job: TrainJob, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    hardware = replace(TOY.hardware, parallel=parallel, workers=2, micro_batch=1)
-    job = toy_job(Folder(data), f"{folder}/run-{parallel}", hardware=hardware)
     found = gradients(job, World(torch.device("cpu"), rank, 2))
     if rank == 0:
-        torch.save(found, f"{folder}/{parallel}.pt")
+        torch.save(found, f"{folder}/found.pt")
     dist.barrier()
     dist.destroy_process_group()
 
@@ -71,11 +75,47 @@ def test_passes_of_one_clip_add_up_to_the_gradient_of_all(toy_dataset: Folder, t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("adapter", [False, True], ids=["whole", "adapter"])
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_workers_have_the_gradient_of_one(toy_dataset: Folder, tmp_path: Path, parallel: str) -> None:
-    whole = gradients(toy_job(toy_dataset, tmp_path / "one"), World(torch.device("cpu")))
-    mp.spawn(one_of_two, (toy_dataset.uri, str(tmp_path), parallel), nprocs=2)
-    assert largest_difference(whole, torch.load(tmp_path / f"{parallel}.pt")) < 1e-6
+def test_two_workers_have_the_gradient_of_one(
+    toy_dataset: Folder, tmp_path: Path, parallel: str, adapter: bool
+) -> None:
+    job = toy_job(toy_dataset, tmp_path / "one")
+    if adapter:
+        job = write_base(tmp_path / "base", "unet").job(tmp_path / "one")
+    whole = gradients(job, World(torch.device("cpu")))
+    mp.spawn(one_of_two, (for_two(job, tmp_path / "two", parallel), str(tmp_path)), nprocs=2)
+    assert largest_difference(whole, torch.load(tmp_path / "found.pt")) < 1e-6
+    assert max(float(grad.abs().max()) for grad in whole.values()) > 1e-3
+
+
+def run_of_two(rank: int, jobs: list[TrainJob], folder: str) -> None:
+    """Each of some runs, one after the other."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{len(jobs)}", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    for job in jobs:
+        if rank == 0:
+            write_description(job, open_sources(job))
+        dist.barrier()
+        Worker(job, World(torch.device("cpu"), rank, 2), lambda line: None).run()
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_an_adapter_of_two_workers_is_saved_and_resumed(tmp_path: Path, parallel: str) -> None:
+    job = write_base(tmp_path / "base", "patches").job(tmp_path / "one", replace(LORA, dropout=0.0))
+    first = replace(job, config=replace(job.config, steps=2))
+    jobs = [for_two(job, tmp_path / "whole", parallel, 2)]
+    jobs += [for_two(part, tmp_path / "parts", parallel, 2) for part in (first, job)]
+    mp.spawn(run_of_two, (jobs, str(tmp_path)), nprocs=2)
+    train_here(job)
+    found, alone = weights(tmp_path / "parts"), weights(tmp_path / "one")
+    assert same(found, weights(tmp_path / "whole"))
+    assert found.keys() == alone.keys()
+    for name, tensor in alone.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-4)
 
 
 def sampling_beside(rank: int, data: str, folder: str) -> None:
