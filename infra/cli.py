@@ -43,6 +43,7 @@ COMMANDS = {
     "demo": "the whole workflow on generated videos, in minutes",
     "fetch": "download from the hub: public weights as folders, or a benchmark's dataset",
     "convert": "write a model folder from another project's checkpoint",
+    "export": "write an adapter's model as a whole, or as a LoRA file for other programs",
     "doctor": "check this machine and say what to fix",
 }
 

@@ -1,4 +1,4 @@
-"""``motif convert``: another project's checkpoint as a model folder."""
+"""``motif convert``: another project's checkpoint, or LoRA, as a model folder."""
 
 import sys
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import tyro
 from base.errors import InputError
 from infra.options import parse, take_positional
 
-_KINDS = ("videocrafter2",)
+_KINDS = ("videocrafter2", "lora")
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,30 @@ class Options:
     """The folder to write, which must be new."""
 
 
+@dataclass(frozen=True)
+class LoraOptions:
+    """Write a model folder from a LoRA that diffusers or peft trained: the adapter, and where its base is."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """The LoRA in diffusers' names, .safetensors."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """The folder to write, which must be new."""
+    base_model: Path
+    """The model folder of the model that it was trained on."""
+
+
 def main(args: list[str]) -> None:
     """Run the command."""
     kind, rest = take_positional(args, "videocrafter2", "motif convert")
     if kind and kind not in _KINDS:
         raise InputError(f"motif convert {kind}: unknown kind; choose from {', '.join(_KINDS)}.")
+    if kind == "lora":
+        lora = parse(LoraOptions, rest, "motif convert lora")
+        from models.adapters.export import import_lora  # diffusers and torch: seconds to import
+
+        import_lora(lora.file, lora.base_model, lora.out)
+        print(lora.out)
+        return
     options = parse(Options, rest, "motif convert videocrafter2")
     write(options.checkpoint, options.out)
 

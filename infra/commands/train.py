@@ -28,6 +28,9 @@ recipes:
 {recipes}
   or package.module:function, your own function that returns training.recipes.Train
 
+--adapter lora trains a low-rank adapter of the model in --base-model, whose weights stay as they are (its options:
+--adapter lora --help); --adapter none, the default, trains all weights.
+
 motif train RECIPE --help lists every field that can be overridden. Running the same command again continues from the
 last checkpoint."""
 
@@ -92,6 +95,7 @@ def _parse(args: list[str]) -> "Options[Train]":
     from training.recipes import RECIPES, Train
 
     recipe, rest = chosen(args, RECIPES, Train)
+    recipe, rest = _with_adapter(recipe, rest)
     options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
     config = options.recipe
     if options.workers is not None:
@@ -132,6 +136,26 @@ def _values(args: list[str], name: str) -> list[str]:
         elif inside:
             found.append(arg)
     return found
+
+
+def _with_adapter(config: "Train", args: list[str]) -> tuple["Train", list[str]]:
+    """The recipe with the kind of adapter that ``--adapter`` names, whose fields then are options, and the other
+    arguments.
+    """
+    from models.adapters.lora import ADAPTERS
+
+    left, words = [], iter(args)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--adapter":
+            left.append(word)
+            continue
+        name = value if equals else next(words, "")
+        if name not in ADAPTERS:
+            raise InputError(f"--adapter {name}: there are {', '.join(ADAPTERS)}.")
+        if type(config.adapter) is not type(ADAPTERS[name]):
+            config = replace(config, adapter=ADAPTERS[name])
+    return config, left
 
 
 def _with_workers(config: "Train", workers: int) -> "Train":
