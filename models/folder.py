@@ -215,8 +215,8 @@ def takes_image(model: Path | Weights) -> bool:
 
     WeightsError if that is missing.
     """
-    registered = BACKBONES[_card(model).backbone]
-    (path,) = _bring(model, registered.part, _NETWORK_FILES[:1], "network")
+    registered = BACKBONES[load_card(model).backbone]
+    (path,) = _bring(model, registered.part, (_CONFIG,), "network")
     return registered.takes_image(json.loads(path.read_text()))
 
 
