@@ -1,5 +1,6 @@
 """Command-line options from dataclasses: typed, overridable field by field, with "did you mean"."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TypeVar
@@ -7,6 +8,7 @@ from typing import TypeVar
 import tyro
 
 from base.errors import InputError
+from base.storage.uri import without_password
 
 Options = TypeVar("Options")
 
@@ -29,6 +31,11 @@ def take_positional(args: Sequence[str], name: str, prog: str) -> tuple[str, lis
             return "", list(args)
         raise InputError(f"{prog}: {name} is missing. Usage: {prog} {name} [OPTIONS].")
     return args[0], list(args[1:])
+
+
+def command_line(prog: str, args: Sequence[str]) -> str:
+    """A command as it was given, for records of what it made; without the passwords of URLs."""
+    return shlex.join([*prog.split(), *map(without_password, args)])
 
 
 def plural(count: int, word: str) -> str:

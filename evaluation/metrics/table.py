@@ -28,16 +28,16 @@ def _computed(result: Result) -> Table:
             group = row.group
             table.add_section()
             table.add_row(f"[bold]{group}[/bold]")
-        digits = _digits(row.videos.value)
-        static = _number(row.static.value, digits)
-        table.add_row(name, _text(row.videos, digits), static, _text(row.difference, digits))
+        digits = digits_of(row.videos.value)
+        static = format_number(row.static.value, digits)
+        table.add_row(name, format_mean(row.videos, digits), static, format_mean(row.difference, digits))
     if result.fvd is not None:
         fvd = result.fvd
-        digits = _digits(fvd.videos)
+        digits = digits_of(fvd.videos)
         table.add_section()
         table.add_row(f"[bold]{fvd.reference:,} real videos[/bold]")
         values = (fvd.videos, fvd.static, fvd.videos - fvd.static)
-        table.add_row("fvd", *(_number(value, digits) for value in values))
+        table.add_row("fvd", *(format_number(value, digits) for value in values))
     return table
 
 
@@ -60,16 +60,19 @@ def _table(title: str, caption: str = "") -> Table:
     return Table(title=title, caption=caption, box=lines, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def _digits(value: float) -> int:
+def digits_of(value: float) -> int:
+    """How many decimals a metric of this size is shown with."""
     return 2 if abs(value) >= 10 else 3
 
 
-def _text(mean: Mean, digits: int) -> str:
-    value = _number(mean.value, digits)
+def format_mean(mean: Mean, digits: int) -> str:
+    """Such as ``0.912 [0.900, 0.924]``."""
+    value = format_number(mean.value, digits)
     if mean.low is None or mean.high is None:
         return value
-    return f"{value} [{_number(mean.low, digits)}, {_number(mean.high, digits)}]"
+    return f"{value} [{format_number(mean.low, digits)}, {format_number(mean.high, digits)}]"
 
 
-def _number(value: float, digits: int) -> str:
+def format_number(value: float, digits: int) -> str:
+    """With so many decimals."""
     return f"{round(value, digits) + 0.0:.{digits}f}"  # never -0.000

@@ -22,24 +22,25 @@ def _preference(score: Score) -> Table:
     table.add_column("")
     for name in ("without excluded raters", "with"):
         table.add_column(name, justify="right")
-    columns = [_figures(result, score) for result in (score.result, score.with_excluded)]
+    columns = [figures(result, score) for result in (score.result, score.with_excluded)]
     for name in columns[1] or columns[0]:
         table.add_row(name, *(column.get(name, "-") for column in columns))
     return table
 
 
-def _figures(result: Result | None, score: Score) -> dict[str, str]:
+def figures(result: Result | None, score: Score) -> dict[str, str]:
+    """What some of the votes say, as text by its name; empty if there are no votes."""
     if result is None:
         return {}
     rows = {
         "raters": f"{result.raters:,}",
         "votes": f"{result.votes:,} of {score.slots:,}",
-        f"votes for {score.a}": _text(result.preference),
+        f"votes for {score.a}": percent_interval(result.preference),
     }
     if majority := result.majority:
         rows |= {
-            f"pairs won by {score.a}": _text(majority.share),
-            "  interval over scenes": _text(majority.by_scene),
+            f"pairs won by {score.a}": percent_interval(majority.share),
+            "  interval over scenes": percent_interval(majority.by_scene),
             "  exact p-value": f"{majority.p_value:.2g}",
             "  smallest significant": _percent(majority.smallest_significant),
             "  pairs tied": f"{majority.tied:,}",
@@ -52,7 +53,7 @@ def _figures(result: Result | None, score: Score) -> dict[str, str]:
             "complete / partial / split": " / ".join(map(_percent, shares)),
         }
     left = result.position
-    return rows | {"votes for the left side": f"{_text(left.left)}, p = {left.p_value:.2g}"}
+    return rows | {"votes for the left side": f"{percent_interval(left.left)}, p = {left.p_value:.2g}"}
 
 
 def _reasons(score: Score) -> Table:
@@ -62,7 +63,7 @@ def _reasons(score: Score) -> Table:
         table.add_column(f"for {name}", justify="right")
     for reason, text in REASONS.items():
         found = score.result.reasons[reason] if score.result else None
-        table.add_row(text, _text(found.a) if found else "-", _text(found.b) if found else "-")
+        table.add_row(text, percent_interval(found.a) if found else "-", percent_interval(found.b) if found else "-")
     return table
 
 
@@ -78,7 +79,8 @@ def _raters(score: Score) -> Table:
     return table
 
 
-def _text(estimate: Estimate) -> str:
+def percent_interval(estimate: Estimate) -> str:
+    """Such as ``63.1 % [57.7, 68.2]``."""
     return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 

@@ -11,7 +11,7 @@ import tyro
 from base.errors import InputError
 from base.storage.folder import Folder
 from diffusion.options import SamplingChanges
-from infra.options import parse, report
+from infra.options import command_line, parse, report
 
 
 def main(args: list[str]) -> int | None:
@@ -77,7 +77,8 @@ def _sprites(args: list[str]) -> None:
         raise InputError(f"--{error}.") from error
     out = Folder(options.out)
     found = evaluate(EvaluationJob(options.runs, options.pairs, out, options.num, sampling), report)
-    text = json.dumps(found.to_json(), indent=2)
+    command = command_line("motif evaluate sprites", args)
+    text = json.dumps({"command": command, **found.to_json()}, indent=2)
     out.write("evaluation.json", text.encode())
     console = Console(stderr=True)
     for table in tables(found):

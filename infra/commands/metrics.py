@@ -10,7 +10,7 @@ from rich.console import Console
 
 from base.storage.folder import Folder
 from evaluation.metrics.settings import Settings, check
-from infra.options import parse, report, take_positional
+from infra.options import command_line, parse, report, take_positional
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def main(args: list[str]) -> None:
     from evaluation.metrics.table import tables
 
     result = measure(Path(place), options.settings, report)
-    text = json.dumps({"videos": place, **asdict(result)}, indent=2, allow_nan=False)
+    made = {"command": command_line("motif metrics", args), "videos": place}
+    text = json.dumps({**made, **asdict(result)}, indent=2, allow_nan=False)
     console = Console(stderr=True)
     for table in tables(result):
         console.print(table)

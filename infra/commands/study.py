@@ -16,7 +16,7 @@ from evaluation.serve.settings import Settings, database_url
 from evaluation.study.create import NewStudy, create_study
 from evaluation.study.study import Rules, Study
 from evaluation.study.votes import read_votes
-from infra.options import parse, plural, report, take_positional
+from infra.options import command_line, parse, plural, report, take_positional
 
 
 def main(args: list[str]) -> int | None:
@@ -198,7 +198,8 @@ def _score(args: list[str]) -> None:
 
     study = Study.load(Path(place))
     score = score_study(study, read_votes(Path(file), study))
-    text = json.dumps({"study": place, "votes": file, **asdict(score)}, indent=2)
+    made = {"command": command_line("motif study score", args), "study": place, "votes": file}
+    text = json.dumps({**made, **asdict(score)}, indent=2)
     if options.out:
         _write(options.out, text)
     console = Console(stderr=True)

@@ -11,7 +11,7 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote
 from dataset.catalog import Catalog
-from infra.options import parse, report
+from infra.options import command_line, parse, report
 from infra.recipes import chosen, summaries, usage
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def main(args: list[str]) -> int:
     from training.run.job import TrainJob
 
     config = options.recipe
-    job = TrainJob(config, options.data, Folder(options.out))
+    job = TrainJob(config, options.data, Folder(options.out), command=command_line("motif train", args))
     if options.dry_run:
         from training.run.dry_run import dry_run
 

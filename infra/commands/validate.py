@@ -11,7 +11,7 @@ from rich.table import Table
 
 from base.errors import InputError
 from base.storage.folder import Folder
-from infra.options import parse, plural, report
+from infra.options import command_line, parse, plural, report
 from training.validation.options import Options as Measuring
 
 if TYPE_CHECKING:  # they import torch, which takes seconds and which --help does not need
@@ -45,12 +45,13 @@ def main(args: list[str]) -> None:
 
     job = ValidationJob(options.runs, options.data, options.measuring, options.allow_training_data)
     found = validate(job, report)
+    result = {"command": command_line("motif validate", args), **found.to_json()}
     if options.out:
         out = Folder(options.out)
-        out.write("validation.json", json.dumps(found.to_json(), indent=2).encode())
+        out.write("validation.json", json.dumps(result, indent=2).encode())
         out.write("validation.png", ratio_figure(found))
     _show(found)
-    print(json.dumps(found.to_json()))
+    print(json.dumps(result))
 
 
 def read(args: list[str]) -> Options:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from base.config import to_json
 from base.errors import InputError
+from base.software import software
 from base.storage.folder import Folder
 from base.storage.uri import is_remote, local_path
 from dataset.lock import Fence
@@ -22,6 +24,7 @@ from training.recipes import Train
 from training.run.checkpoints import Checkpoints
 from training.run.encoders import find_encoder
 
+LAUNCHES = "launches.jsonl"
 # Settings that may change when a run is resumed. Hardware only affects rounding and the network's own dropout; the
 # learning rate may have to be lowered after a run diverged.
 _MAY_CHANGE = (
@@ -47,6 +50,8 @@ class TrainJob:
     out: Folder
     fence: Fence | None = None
     """The lock that its workers hold while they write."""
+    command: str = ""
+    """The command that launches it, for the record; empty if it is launched from Python."""
 
     def resolved(self) -> "TrainJob":
         """The same job with absolute paths, since workers have another working directory."""
@@ -134,6 +139,14 @@ def check_resume(job: TrainJob, sources: Sequence[Source]) -> Progress:
 def write_description(job: TrainJob, sources: Sequence[Source]) -> None:
     """Write the resolved configuration into the run's folder."""
     job.out.write(CONFIG, json.dumps(describe(job, sources), indent=2).encode())
+
+
+def record_launch(job: TrainJob, step: int) -> None:
+    """Add a line to the run's record of launches: when, from which step on, by which command and software."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    line = json.dumps({"time": now, "step": step, "command": job.command or None, "software": software()})
+    earlier = job.out.read(LAUNCHES) if job.out.exists(LAUNCHES) else b""
+    job.out.write(LAUNCHES, earlier + line.encode() + b"\n")
 
 
 def describe(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from training.loop.parallel import World
 from training.loop.train_loop import Progress
 from training.network import check_start
 from training.run.checkpoints import Checkpoints
-from training.run.job import TrainJob, check_resume, open_sources, write_description
+from training.run.job import TrainJob, check_resume, open_sources, record_launch, write_description
 from training.run.tracking import check_trackers
 from training.run.worker import Worker
 
@@ -35,6 +35,7 @@ def launch(job: TrainJob, report: Callable[[str], None]) -> Progress:
     with WriteLock(job.out, "run's folder", report) as lock:
         job = replace(job, fence=lock.fence)
         write_description(job, sources)
+        record_launch(job, progress.step)
         if job.config.hardware.workers == 0:
             return _here(Worker(job, World(device), report, sources))
         from training.run.ray_train import train_on_ray  # only here: the rest works without Ray

@@ -62,8 +62,28 @@ class Metrics:
 
 
 def read_metrics(run: Folder) -> list[dict[str, Any]]:
-    """The steps of a run, in order."""
-    return [json.loads(line) for line in _lines(run)]
+    """The steps of a run, in order. InputError if a line is not one that a run writes."""
+    found = []
+    for number, text in enumerate(_lines(run), 1):
+        line = _parsed(text)
+        if line is None:
+            raise InputError(
+                f"{run.file(METRICS)}: line {number} is damaged, or of another version of motif. Restore the file, or "
+                "leave this run out."
+            )
+        found.append(line)
+    return found
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """A line's values by name; None if they are not those of a step."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(line, dict) or not {"step", "loss"} <= line.keys():
+        return None
+    return line if all(isinstance(value, int | float) for value in line.values()) else None
 
 
 def last_metrics(run: Folder, count: int) -> list[dict[str, Any]]:
@@ -82,7 +102,7 @@ def _lines(run: Folder) -> list[str]:
     """Complete lines; a killed run may leave a partial last one."""
     if not run.exists(METRICS):
         return []
-    return run.read(METRICS).decode().split("\n")[:-1]
+    return run.read(METRICS).decode(errors="replace").split("\n")[:-1]
 
 
 def _joined(lines: Sequence[str]) -> bytes:

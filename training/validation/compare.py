@@ -75,7 +75,7 @@ def compare(uris: Sequence[str], window: int | None = None) -> Comparison:
         if not lines:
             raise InputError(f"{folder.uri}: {METRICS} has no steps yet. Wait for the first one, or give another run.")
     steps = min(map(len, metrics))
-    window = window or max(1, min(_LONGEST_WINDOW, steps // _WINDOWS_A_RUN))
+    window = window or usual_window(steps)
     names = [run_name(folder.uri) for folder in folders]
     names = [name if names.count(name) == 1 else folder.uri for name, folder in zip(names, folders, strict=True)]
     runs = tuple(
@@ -83,9 +83,14 @@ def compare(uris: Sequence[str], window: int | None = None) -> Comparison:
         for name, folder, config, lines in zip(names, folders, configs, metrics, strict=True)
     )
     curves = tuple(
-        Curve(_column(lines, "step"), {term: _column(lines, term) for term in _terms(lines)}) for lines in metrics
+        Curve(_column(lines, "step"), {term: _column(lines, term) for term in loss_terms(lines)}) for lines in metrics
     )
-    return Comparison(_differing([config["config"] for config in configs]), runs, window, curves)
+    return Comparison(differing([config["config"] for config in configs]), runs, window, curves)
+
+
+def usual_window(steps: int) -> int:
+    """How many steps losses are smoothed over: a tenth of the run, 100 at most."""
+    return max(1, min(_LONGEST_WINDOW, steps // _WINDOWS_A_RUN))
 
 
 def _summary(
@@ -95,8 +100,8 @@ def _summary(
     window: int,
 ) -> RunSummary:
     lines, of_first = traces
-    shared, differing = _first_difference(of_first, lines)
-    terms = ("loss", *_terms(lines))
+    shared, step = first_difference(of_first, lines)
+    terms = ("loss", *loss_terms(lines))
     return RunSummary(
         *named,
         data={str(data["uri"]): int(data["clips"]) for data in config["data"].values()},
@@ -104,12 +109,12 @@ def _summary(
         last={term: lines[-1][term] for term in terms},
         smoothed={term: float(_column(lines, term)[-window:].mean()) for term in terms},
         clips_per_s=float(np.median(_column(lines, "clips_per_s"))),
-        first_difference=differing,
+        first_difference=step,
         shared_steps=shared,
     )
 
 
-def _terms(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+def loss_terms(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of a run's loss terms."""
     return [name for name in lines[-1] if name not in _OTHERS]
 
@@ -118,26 +123,27 @@ def _column(lines: Sequence[Mapping[str, Any]], name: str) -> Float[np.ndarray, 
     return np.array([line[name] for line in lines], np.float64)
 
 
-def _first_difference(first: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> tuple[int, int | None]:
+def first_difference(first: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> tuple[int, int | None]:
     """How many steps two runs share, and the first of them at which their losses differ."""
     losses = {line["step"]: line["loss"] for line in first}
     shared = [line for line in other if line["step"] in losses]
     return len(shared), next((line["step"] for line in shared if line["loss"] != losses[line["step"]]), None)
 
 
-def _differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+def differing(configs: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
     """The fields that are not the same in all of the configurations, by their dotted names."""
-    flat = [_flat(config) for config in configs]
+    flat = [flatten(config) for config in configs]
     names = sorted({name for fields in flat for name in fields})
     rows = {name: tuple(fields.get(name) for fields in flat) for name in names}
     return {name: values for name, values in rows.items() if any(value != values[0] for value in values)}
 
 
-def _flat(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """The fields of a stored configuration by their dotted names."""
     found: dict[str, Any] = {}
     for name, value in config.items():
         where = f"{path}.{name}".lstrip(".")
-        found |= _flat(value, where) if isinstance(value, dict) else {where: value}
+        found |= flatten(value, where) if isinstance(value, dict) else {where: value}
     return found
 
 

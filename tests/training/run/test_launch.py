@@ -1,14 +1,17 @@
-"""Runs on Ray Train: two workers, one of which is killed."""
+"""Launches: their record, and runs on Ray Train, with two workers of which one is killed."""
 
+import json
 import os
 import signal
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from base.errors import InputError, NotFinite
 from base.storage.folder import Folder
@@ -81,3 +84,25 @@ def test_more_workers_than_the_cluster_has_are_refused(ray_cluster: None, toy_da
     job = toy_job(toy_dataset, tmp_path, hardware=replace(TWO, workers=4))
     with pytest.raises(InputError, match=r"workers 4: the cluster has 2 CPUs"):
         launch(job, lambda line: None)
+
+
+def test_each_launch_is_recorded(toy_dataset: Folder, tmp_path: Path) -> None:
+    """A run is resumed by whatever command; the record has both, and starts that have nothing to do leave none."""
+    first, again = toy_job(toy_dataset, tmp_path / "run", steps=2), toy_job(toy_dataset, tmp_path / "run", steps=3)
+    launch(replace(first, command="motif train toy --steps 2"), lambda line: None)
+    launch(again, lambda line: None)
+    launch(again, lambda line: None)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "launches.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["command"]) for line in lines] == [(0, "motif train toy --steps 2"), (2, None)]
+    assert all(line["software"]["torch"] == torch.__version__ for line in lines)
+    begun, resumed = (datetime.fromisoformat(line["time"]) for line in lines)
+    assert begun <= resumed <= datetime.now(UTC)
+    assert [line["step"] for line in read_metrics(Folder(str(tmp_path / "run")))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("line", ['{"step": 1, "lo', "[]", '{"step": 1}', '{"step": 1, "loss": null}', "\xff"])
+def test_a_damaged_line_of_metrics_is_named(tmp_path: Path, line: str) -> None:
+    good = '{"step": 0, "loss": 1.5}'
+    (tmp_path / "metrics.jsonl").write_text(f"{good}\n{line}\n{good}\n", encoding="latin-1")
+    with pytest.raises(InputError, match=r"metrics.jsonl: line 2 is damaged, or of another version"):
+        read_metrics(Folder(str(tmp_path)))
