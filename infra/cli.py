@@ -25,6 +25,7 @@ COMMANDS = {
     "validate": "measure runs on held-out clips, in moving regions and overall",
     "compare": "show training runs side by side: settings, losses, speed",
     "bench": "a model's videos of a public benchmark, TI2V-Bench, for metrics and studies",
+    "report": "one HTML page of runs: curves, scores, samples, and the commands that made them",
     "evaluate": "score a model's videos: sprites, whose motion is known exactly",
     "sample": "an image and a sentence in, a video out",
     "serve": "answer requests for videos: an API and a page",

@@ -94,6 +94,7 @@ def test_the_commands_of_the_training_page_run(place: Path, cluster: dict[str, s
         assert "Traceback" not in done.stderr
     assert (place / "runs/validation/validation.png").stat().st_size > 10_000
     assert (place / "runs/motif/samples/step-00000016/00.mp4").exists()
+    assert "Figure 6" in (place / "runs/report.html").read_text()
 
 
 @pytest.mark.slow

@@ -17,20 +17,24 @@ def shrink(frames: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "t h2 w2 3
     """Frames scaled to at most the width of a card, with even sides."""
     height, width = frames.shape[1:3]
     scale = min(1.0, _WIDEST / width)
-    size = (round(width * scale / 2) * 2, round(height * scale / 2) * 2)
-    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+    return resized(frames, (round(height * scale / 2) * 2, round(width * scale / 2) * 2))
+
+
+def resized(frames: UInt8[np.ndarray, "t h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "t h2 w2 3"]:
+    """Frames scaled down to a height and width."""
+    return np.stack([cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA) for frame in frames])
 
 
 def poster(frame: UInt8[np.ndarray, "h w 3"]) -> str:
     """A frame as JPEG."""
     done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
     assert done
-    return _data_uri("image/jpeg", data.tobytes())
+    return data_uri("image/jpeg", data.tobytes())
 
 
 def video(frames: UInt8[np.ndarray, "t h w 3"], fps: float) -> str:
     """Frames as mp4."""
-    return _data_uri("video/mp4", encode_video(frames, fps, crf=26))
+    return data_uri("video/mp4", encode_video(frames, fps, crf=26))
 
 
 def overlay(
@@ -47,5 +51,6 @@ def overlay(
     return out
 
 
-def _data_uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
+    """Bytes of a media type, such as ``video/mp4``, as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
