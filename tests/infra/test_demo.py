@@ -165,8 +165,8 @@ def test_how_many_are_right_is_counted() -> None:
 
 def test_a_curve_holds_its_values() -> None:
     points = [(step, 2.0 - step / 100) for step in range(100)]
-    drawn = curve("<a>", points, window=25)
-    assert "&lt;a&gt;" in drawn
+    drawn = curve("a & b", points, window=25)
+    assert "a &amp; b" in drawn
     assert "1.880 at first, 1.130 at last; mean over 25 steps" in drawn
     assert [len(line.split()) for line in re.findall(r'points="([^"]*)"', drawn)] == [100, 100]
     plain = curve("b", points)
