@@ -84,8 +84,12 @@ class Bench:
 
 def count(pairs: Sequence[Pair]) -> Counts:
     """How many pairs, images, prompts and scenes there are."""
-    parts = [{pair.image for pair in pairs}, {pair.slug for pair in pairs}, {pair.scene for pair in pairs}]
-    return Counts(len(pairs), *map(len, parts))
+    return Counts(
+        pairs=len(pairs),
+        images=len({pair.image for pair in pairs}),
+        prompts=len({pair.slug for pair in pairs}),
+        scenes=len({pair.scene for pair in pairs}),
+    )
 
 
 def shorten(texts: Iterable[str]) -> str:

@@ -78,8 +78,8 @@ def _ti2v(args: list[str]) -> int:
     _check(options)
     if options.stand_in is not None:
         return _stand_in(options.stand_in, options.pairs)
-    from evaluation.bench.dataset import Bench  # with OpenCV, which --help does without
-    from evaluation.bench.form import Form
+    from evaluation.bench.dataset import Bench
+    from evaluation.bench.form import Form  # with torch, which --help does without
 
     assert options.data is not None
     try:

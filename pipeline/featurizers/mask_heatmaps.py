@@ -3,18 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
-
-from dataset.heatmap.intensity import agreed_intensity, intensity, pool
+from base.gpus import Cost
+from base.torch_types import Device
 from dataset.parts.schema import Column
-from models.estimate import Cost
-from pipeline.featurizers.base import ClipBatch, ClipFeature, ClipFunction
-from pipeline.motion.flow import Dis, FlowFunction
+from pipeline.featurizers.base import ClipFeature, ClipFunction
+from pipeline.motion.flow import Dis
 from pipeline.motion.masks import MovingRegions
-from pipeline.motion.prompts import Points, Prompts
+from pipeline.motion.prompts import Prompts
 from pipeline.motion.raft import Raft
 from pipeline.motion.sam import Sam
 from pipeline.video.geometry import ClipShape
@@ -85,37 +80,8 @@ class MaskHeatmaps(ClipFeature):
         flops, moved = sum(one.flops for one in costs), sum(one.moved for one in costs)
         return replace(costs[-1], flops=flops, moved=moved)
 
-    def load(self, shape: ClipShape, device: torch.device) -> ClipFunction:
+    def load(self, shape: ClipShape, device: Device) -> ClipFunction:
         """Flow of all first steps together; then the masks of the clips that have prompts."""
-        flow, masks = self.flow.load(device), self.masks.load(device)
-        grid = (shape.frames, shape.height, shape.width)
+        from pipeline.featurizers.mask_values import mask_values
 
-        @torch.inference_mode()
-        def compute(batch: ClipBatch) -> dict[str, np.ndarray]:
-            frames = batch.tensor(device)
-            points = self._find_prompts(flow, frames[:, :2])
-            moving = [number for number, found in enumerate(points) if len(found)]
-            covered = torch.zeros(len(frames), *grid, dtype=torch.bool, device=device)
-            if moving:
-                covered[moving] = masks(frames[moving, : shape.frames], [points[number] for number in moving])
-            return self._stored_values(covered, points)
-
-        return compute
-
-    def _find_prompts(self, flow: FlowFunction, pairs: UInt8[Tensor, "n 2 h w 3"]) -> list[Points]:
-        """The prompts of each clip."""
-        forth = flow(pairs)
-        lengths = agreed_intensity(forth, flow(pairs.flip(1))) if self.both_ways else intensity(forth)
-        return [self.prompts.find(length) for length in lengths[:, 0].float().cpu().numpy()]
-
-    def _stored_values(self, covered: Tensor, points: list[Points]) -> dict[str, np.ndarray]:
-        grids: list[Float[Tensor, "t gh gw"]] = [pool(one[None].float(), self.cell)[0] for one in covered]
-        padded = np.full((len(points), self.prompts.most, 2), -1, np.int16)
-        for row, found in zip(padded, points, strict=True):
-            row[: len(found)] = found
-        return {
-            "heatmap": torch.stack([(grid * 255).round().to(torch.uint8) for grid in grids]).cpu().numpy(),
-            "moving_share": np.array([grid.mean().item() for grid in grids], np.float32),
-            "prompts": np.array([len(found) for found in points], np.int32),
-            "points": padded,
-        }
+        return mask_values(self, shape, device)

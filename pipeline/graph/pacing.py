@@ -24,8 +24,9 @@ class ShortQueues(BackpressurePolicy):  # type: ignore[misc]
 
     def max_task_output_bytes_to_read(self, op: PhysicalOperator) -> int:
         """How many bytes of this stage may be read now; of one that has made nothing yet, a first block."""
-        room = MOST_WAITING - self._topology[op].output_queue.num_blocks
-        return max(0, math.ceil(room * (op.metrics.average_bytes_per_output or 1 / MOST_WAITING)))
+        room = MOST_WAITING - int(self._topology[op].output_queue.num_blocks)
+        size = float(op.metrics.average_bytes_per_output or 1 / MOST_WAITING)
+        return max(0, math.ceil(room * size))
 
 
 def keep_queues_short(context: DataContext) -> None:

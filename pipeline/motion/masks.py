@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
-from torch import Tensor
 
+from base.torch_types import Device, Tensor
 from pipeline.motion.flow import Dis
 from pipeline.motion.prompts import Points
 
@@ -24,7 +22,7 @@ class MaskModel(Protocol):
         """Everything that changes the masks; weights by their hash. WeightsError if these are missing."""
         ...
 
-    def load(self, device: torch.device) -> MaskFunction:
+    def load(self, device: Device) -> MaskFunction:
         """The model on a device. A clip's masks must not depend on the other clips."""
         ...
 
@@ -50,8 +48,10 @@ class MovingRegions:
         """The flow, and what counts as moving alike."""
         return {"model": "moving_regions", "flow": self.flow.identity(), "apart": self.apart, "version": 1}
 
-    def load(self, device: torch.device) -> MaskFunction:
+    def load(self, device: Device) -> MaskFunction:
         """Needs nothing but the flow, clip by clip."""
+        import torch  # which a plan does without
+
         flow = self.flow.load(torch.device("cpu"))
 
         def follow(frames: UInt8[Tensor, "n t h w 3"], points: Sequence[Points]) -> Bool[Tensor, "n t h w"]:
@@ -65,6 +65,8 @@ class MovingRegions:
 
     def _follow(self, steps: Float[np.ndarray, "s 2 h w"], x: int, y: int) -> Bool[np.ndarray, "t h w"]:
         """The masks of one object in the frames before, between and after the steps."""
+        import cv2
+
         wanted = steps[0, :, y, x]
         alike = np.linalg.norm(steps[0] - wanted[:, None, None], axis=0) <= self.apart * np.linalg.norm(wanted)
         _, labels = cv2.connectedComponents(alike.astype(np.uint8), connectivity=4)

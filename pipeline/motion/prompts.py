@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -66,6 +65,8 @@ class Prompts:
 
     def _strength(self, intensity: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
         """The averaged length where a pixel counts, else 0."""
+        import cv2  # which a plan does without
+
         diagonal = math.hypot(*intensity.shape)
         reach = round(self.around * diagonal)
         window = 2 * ((reach + 1) // 2) + 1

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from base.errors import WeightsError
+from base.gpus import Cost
 from base.tensor_hash import tensor_hash
+from base.torch_types import Device, Dtype
 from base.weights import LocalWeights, Weights, locate
-from models.encoders.quiet import quiet
-from models.estimate import Cost, forward_cost
 from pipeline.motion.masks import MaskFunction
-from pipeline.motion.sam_tracker import Family, SamTracker
 
+Family = Literal["sam2", "sam3"]
 SAM2 = "facebook/sam2.1-hiera-large"
 _PURPOSE = "SAM 2"
 _FILES = (("config.json",), ("model.safetensors", "model.safetensors.index.json"))
@@ -77,13 +76,17 @@ class Sam:
             "version": 1,
         }
 
-    def load(self, device: torch.device) -> MaskFunction:
+    def load(self, device: Device) -> MaskFunction:
         """The model on a device; WeightsError if the weights are missing or another model's."""
+        from pipeline.motion.sam_tracker import SamTracker  # torch, which a plan does without
+
         folder = find(self.weights).folder
         return SamTracker(_family(folder), _load(folder), device, self._dtype, self.clips_a_batch)
 
     @property
-    def _dtype(self) -> torch.dtype:
+    def _dtype(self) -> Dtype:
+        import torch
+
         found: torch.dtype = getattr(torch, self.precision)
         return found
 
@@ -92,6 +95,11 @@ class Sam:
 
         Weights need not be there: then the sizes are the published ones that the weights' name ends with.
         """
+        import torch
+
+        from models.estimate import forward_cost
+        from pipeline.motion.sam_tracker import SamTracker
+
         meta = torch.device("meta")
         family, config = self._known_config()
         tracker = SamTracker(family, _new(family, config, meta), meta, self._dtype)
@@ -126,7 +134,7 @@ def published(source: str) -> tuple[Family, Any]:
     if "sam3" in source:
         return "sam3", transformers.Sam3TrackerVideoConfig()
     encoder = _SIZES[next((size for size in _SIZES if source.endswith(size)), "large")]
-    backbone = transformers.Sam2HieraDetConfig(**encoder)
+    backbone: Any = transformers.Sam2HieraDetConfig(**encoder)
     widths, heads = backbone.embed_dim_per_stage, backbone.num_attention_heads_per_stage
     backbone.hidden_size, backbone.num_attention_heads = widths[0], heads[0]
     vision = transformers.Sam2VisionConfig(backbone_config=backbone, backbone_channel_list=widths[::-1])
@@ -169,7 +177,7 @@ def _settings(config: Any) -> dict[str, Any]:
     return found
 
 
-def _new(family: Family, config: Any, device: torch.device) -> Any:
+def _new(family: Family, config: Any, device: Device) -> Any:
     model, _ = _classes(family)
     with device:
         return model(config)
@@ -177,6 +185,8 @@ def _new(family: Family, config: Any, device: torch.device) -> Any:
 
 def _load(folder: Path) -> Any:
     """The network of a folder; tensors that it lacks would be random, so they are refused."""
+    from models.encoders.quiet import quiet
+
     model, _ = _classes(_family(folder))
     try:
         with quiet():

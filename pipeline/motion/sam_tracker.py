@@ -5,7 +5,7 @@ encoder together, and its features are handed to the library's sessions, which d
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -14,8 +14,7 @@ from torch import Tensor
 
 from pipeline.motion.batching import in_groups
 from pipeline.motion.prompts import Points
-
-Family = Literal["sam2", "sam3"]
+from pipeline.motion.sam import Family
 
 
 class SamTracker:
@@ -81,7 +80,7 @@ class SamTracker:
         return torch.stack(masks)
 
     def _unpack(self, row: Float[Tensor, " e"]) -> list[Float[Tensor, "s 1 c"]]:
-        parts = row.split([cells * channels for cells, channels in self._levels])
+        parts = torch.split(row, [cells * channels for cells, channels in self._levels])
         return [part.view(cells, 1, channels) for part, (cells, channels) in zip(parts, self._levels, strict=True)]
 
 
