@@ -27,7 +27,8 @@ PLANNING_FACTS = (
 """The columns of sources that a plan uses."""
 _REPEATED = frozenset({"error_class", "message", "codec", "pixel_format"})  # held once for all rows
 _PARTS_AT_ONCE = 512
-_ROWS_AT_ONCE = 65536
+_LARGE_PARTS_AT_ONCE = 2  # of sources, with hundreds of thousands of rows
+_ROWS_AT_ONCE = 16384
 
 
 def probe_outcome(error_class: str) -> str:
@@ -123,9 +124,9 @@ class Sources:
 
     def __init__(self, parts: list[tuple[Keys, pa.Table]]) -> None:
         """Of parts, older ones first: the keys of the sources' URIs, and :data:`PLANNING_FACTS`. Empties the list."""
-        self._index = KeyIndex(np.concatenate([no_keys(), *(keys for keys, _ in parts)]))
-        facts = [table for _, table in parts]
+        keys, facts = [no_keys(), *(keys for keys, _ in parts)], [table for _, table in parts]
         parts.clear()
+        self._index = KeyIndex(_joined(keys))
         self._facts = pa.table([_take_column(facts, name) for name in PLANNING_FACTS], names=PLANNING_FACTS)
         pa.default_memory_pool().release_unused()
 
@@ -145,7 +146,9 @@ class Sources:
             table = _read_sources(folder, name)
             return source_order(table), _uri_keys(table), table.select(PLANNING_FACTS)  # URIs are most of the bytes
 
-        return cls([part[1:] for part in sorted(apply_each(folder, read, names), key=lambda part: part[0])])
+        # Nothing else may refer to the parts, so that each column can be dropped.
+        found = sorted(apply_each(folder, read, names, threads=_LARGE_PARTS_AT_ONCE), key=lambda part: part[0])
+        return cls([found.pop(0)[1:] for _ in names])
 
     def __len__(self) -> int:
         """The number of sources."""

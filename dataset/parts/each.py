@@ -18,15 +18,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def apply_each(folder: Folder, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Apply ``function`` to each item; the results in order. Raises the first error."""
+def apply_each(
+    folder: Folder, function: Callable[[Item], Result], items: Sequence[Item], threads: int = _THREADS
+) -> list[Result]:
+    """Apply ``function`` to each item; the results in order. Raises the first error.
+
+    Fewer ``threads`` hold fewer items in memory.
+    """
     done = [] if folder.remote and len(items) > 1 else _apply_while_quick(function, items)
     rest = items[len(done) :]
     if not rest:
         return done
-    size = min(_AT_ONCE, -(-len(rest) // (4 * _THREADS)))
+    size = min(_AT_ONCE, -(-len(rest) // (4 * threads)))
     pieces = [rest[first : first + size] for first in range(0, len(rest), size)]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         found = pool.map(lambda piece: [function(item) for item in piece], pieces)
         return done + [result for piece in found for result in piece]
 
