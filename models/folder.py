@@ -215,9 +215,7 @@ def takes_image(model: Path | Weights) -> bool:
 
     WeightsError if that is missing.
     """
-    registered = BACKBONES[load_card(model).backbone]
-    (path,) = _bring(model, registered.part, (_CONFIG,), "network")
-    return registered.takes_image(json.loads(path.read_text()))
+    return BACKBONES[load_card(model).backbone].takes_image(load_network_config(model))
 
 
 def load_backbone(model: Path | Weights) -> str:
