@@ -22,9 +22,9 @@ PARTS_A_READ = 32
 each cut looks at every part that was joined."""
 _CAPTIONS_AN_ENCODER = 256
 """A worker starts as long as it takes to encode some hundred captions, so fewer are not worth another one."""
-BLOCKS_A_GRAPH = 1 << 16
-"""Ray Data keeps a kilobyte about every block of every stage, for statistics, until a graph ends. With three stages
-that is 220 MB at most; the paper's shape has eight clips in a block, so a million clips take two graphs."""
+BLOCKS_A_GRAPH = 1 << 15
+"""Ray Data keeps five kilobytes about every block, for statistics, until a graph ends: 170 MB at most. The paper's
+shape has eight clips in a block, so a million clips take four graphs."""
 
 
 @dataclass(frozen=True)
