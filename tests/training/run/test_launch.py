@@ -94,7 +94,7 @@ def test_each_launch_is_recorded(toy_dataset: Folder, tmp_path: Path) -> None:
     launch(again, lambda line: None)
     lines = [json.loads(line) for line in (tmp_path / "run" / "launches.jsonl").read_text().splitlines()]
     assert [(line["step"], line["command"]) for line in lines] == [(0, "motif train toy --steps 2"), (2, None)]
-    assert all(line["software"]["torch"] == torch.__version__ for line in lines)
+    assert all(torch.__version__.startswith(line["software"]["torch"]) for line in lines)
     begun, resumed = (datetime.fromisoformat(line["time"]) for line in lines)
     assert begun <= resumed <= datetime.now(UTC)
     assert [line["step"] for line in read_metrics(Folder(str(tmp_path / "run")))] == [0, 1, 2]
