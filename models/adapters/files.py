@@ -89,10 +89,11 @@ def write_adapter(path: Path, tensors: AdapterTensors, part: str) -> None:
         "r": adapter.rank,
         "lora_alpha": int(alpha) if alpha.is_integer() else alpha,
         "lora_dropout": adapter.dropout,
-        "target_modules": list(tensors.layers),
+        "target_modules": sorted(tensors.layers),
     }
     described = json.dumps({f"{part}.{name}": value for name, value in settings.items()})
-    save_file(stored, path, {"format": "pt", _SETTINGS: described})
+    # One entry: of several, safetensors would write the order at random, and equal adapters would not be equal files.
+    save_file(stored, path, {_SETTINGS: described})
 
 
 def read_adapter(path: Path, part: str) -> AdapterTensors:
@@ -115,7 +116,7 @@ def read_adapter(path: Path, part: str) -> AdapterTensors:
     if not layers or other or lacking:
         wrong = f"it has {min(other)}" if other else f"it lacks {lacking[0]}" if lacking else "it has no lora_A.weight"
         raise WeightsError(f"{path} is no LoRA in diffusers' names: {wrong}.")
-    pairs = {layer: (low_rank[layer + _A], low_rank[layer + _B]) for layer in layers}
+    pairs = {layer: (low_rank[layer + _A], low_rank[layer + _B]) for layer in sorted(layers)}
     settings = {name.removeprefix(f"{part}."): value for name, value in settings.items()}
     return AdapterTensors(_settings(path, settings, pairs), pairs, whole)
 

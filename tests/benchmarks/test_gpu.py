@@ -35,8 +35,17 @@ def test_one_that_fails_has_a_line_that_says_so() -> None:
 
 
 def test_one_that_takes_too_long_is_ended() -> None:
-    call = "from benchmarks.gpu import run; print(run('gpu', ['--help'], None, 0.0))"
-    assert python("-c", call).stdout.splitlines()[-1] == "False"
+    call = """
+import sys, time, types
+endless = types.ModuleType("benchmarks.endless")
+endless.main = lambda: time.sleep(600)
+sys.modules["benchmarks.endless"] = endless
+from benchmarks.gpu import run
+print(run("endless", [], None, 0.1))
+"""
+    line, ended = python("-c", call).stdout.splitlines()
+    assert json.loads(line) == {"benchmark": "endless", "failed": "took longer than 0.1 s"}
+    assert ended == "False"
 
 
 @pytest.mark.parametrize(
