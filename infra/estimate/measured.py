@@ -30,11 +30,11 @@ SCHEDULING_MS = Measured(25.6, "graph", ("scheduling_ms_a_clip",), "Ray's share 
 """Milliseconds of a core per clip."""
 SPRITES_CLIPS_PER_S = Measured(6.99, "graph", ("clips_per_s", "graph"), "the whole graph with this recipe")
 """Clips per second on both cores: decoding, all features, writing."""
-PLAN_MICROSECONDS = Measured(7.1, "plan", ("cpu_microseconds_a_row",), "a million rows, nine tenths of them done")
+PLAN_MICROSECONDS = Measured(7.3, "plan", ("cpu_microseconds_a_row",), "a million rows, nine tenths of them done")
 """Microseconds of a core per row of the manifest, for one plan."""
 PLAN_MB = {
-    1_000_000: Measured(564, "plan", ("peak_megabytes",), "at 100,000 and 1,000,000 rows"),
-    100_000: Measured(246, "plan", ("local", "remote", "peak_megabytes"), "at 100,000 and 1,000,000 rows"),
+    1_000_000: Measured(530, "plan", ("peak_megabytes",), "at 100,000 and 1,000,000 rows"),
+    100_000: Measured(248, "plan", ("local", "remote", "peak_megabytes"), "at 100,000 and 1,000,000 rows"),
 }
 """The driver's peak of memory in MB, by rows of the manifest."""
 SPRITES_STEP_S = Measured(1.157, "training", ("step_s",), "this recipe")
