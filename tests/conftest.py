@@ -1,6 +1,7 @@
 """Fixtures for all tests; shapes in annotations are checked while tests run."""
 
 import os
+import shutil
 
 # Before torch is loaded, and for every process that a test starts: threads of a network that wait for each other by
 # spinning for long take the cores from the process beside, so that both are many times slower.
@@ -53,6 +54,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not item.get_closest_marker("xdist_group"):
             on_ray = "ray_cluster" in getattr(item, "fixturenames", ())
             item.add_marker(pytest.mark.xdist_group("ray" if on_ray else item.nodeid.partition("::")[0]))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium that calls nobody by itself. Not for a whole session: while it is open, asyncio is its own."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium; .ci/run installs it")
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=flags)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

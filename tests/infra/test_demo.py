@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +21,6 @@ from infra.demo.settings import Demo
 from infra.toy import MODEL, read_story
 
 Motif = Callable[..., tuple[int, str, str]]
-CHROMIUM = shutil.which("chromium")
 PLAN = Plan(seed=5, scenes=1, sampling=SamplingChanges(steps=1))
 
 
@@ -176,28 +175,21 @@ def test_a_curve_holds_its_values() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; .ci/run installs it")
-def test_the_page_in_a_browser(demo: Demo, made: Made) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_in_a_browser(demo: Demo, made: Made, browser: Any) -> None:
     write_page(demo, made)
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        tab = chromium.new_page(viewport={"width": 1280, "height": 900})
-        errors: list[str] = []
-        asked: list[str] = []
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(demo.page.as_uri())
-        # A browser lets a video begin by itself once it is in view.
-        seen = "[...document.querySelectorAll('video')].filter(v => v.getBoundingClientRect().bottom < innerHeight)"
-        tab.wait_for_function(f"{seen}.length > 0 && {seen}.every(v => v.currentTime > 0)")
-        tab.click("#play")
-        assert tab.evaluate("[...document.querySelectorAll('video')].every(v => v.paused)")
-        assert tab.text_content("#play") == "Play all"
-        tab.set_viewport_size({"width": 390, "height": 800})
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-        chromium.close()
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    errors: list[str] = []
+    asked: list[str] = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(demo.page.as_uri())
+    # A browser lets a video begin by itself once it is in view.
+    seen = "[...document.querySelectorAll('video')].filter(v => v.getBoundingClientRect().bottom < innerHeight)"
+    tab.wait_for_function(f"{seen}.length > 0 && {seen}.every(v => v.currentTime > 0)")
+    tab.click("#play")
+    assert tab.evaluate("[...document.querySelectorAll('video')].every(v => v.paused)")
+    assert tab.text_content("#play") == "Play all"
+    tab.set_viewport_size({"width": 390, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert errors == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from tests.evaluation.study.simulated import Crowd, make_study, simulate
 from tests.infra.conftest import Motif
 from tests.training.datasets import Toy, write_toy
 
-CHROMIUM = shutil.which("chromium")
 EVIL = '<script>document.title="owned"</script><img src=x onerror=alert(1)> & $title'
 PLAYED = """new Promise(done => {
   const video = document.querySelector('#samples video');
@@ -308,19 +306,6 @@ def test_a_mistake_gets_one_line(
     assert message in error
     assert len(error.splitlines()) == 1
     assert not Path("report.html").exists()
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium; .ci/run installs it")
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.slow

@@ -91,18 +91,6 @@ class Visit:
 
 
 @contextmanager
-def launched(chromium: str) -> Iterator[Any]:
-    """A browser that calls nobody by itself."""
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=flags)
-        yield browser
-        browser.close()
-
-
-@contextmanager
 def visiting(browser: Any, server: Server, **options: Any) -> Iterator[Visit]:
     """Open the page; no error and no foreign host may be seen until it is closed."""
     context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **options})

@@ -1,6 +1,5 @@
 """The page for raters in a browser, on a real server."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +19,8 @@ from tests.evaluation.serve import rating
 from tests.evaluation.serve.server import StudyServer, serving
 from tests.evaluation.serve.studies import better_side
 from tests.evaluation.study.videos import write_models
-from tests.serving.browsing import LOW_CONTRAST, SMALL_TARGETS, launched, visiting
+from tests.serving.browsing import LOW_CONTRAST, SMALL_TARGETS, visiting
 
-CHROMIUM = shutil.which("chromium")
 LEAST_S = 3.0
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
 SIDEWAYS = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
@@ -36,14 +34,6 @@ SKIP = """async video => {
   await ended;
   return video.playbackRate;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium; .ci/run installs it")
-    with launched(CHROMIUM) as chromium:
-        yield chromium
 
 
 @dataclass

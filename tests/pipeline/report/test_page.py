@@ -1,6 +1,5 @@
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,8 +17,6 @@ from pipeline.report.choose import choose
 from pipeline.report.page import ReportOptions, write_report
 from tests.pipeline.conftest import SMALL, Preprocessing
 from tests.pipeline.datasets import set_values
-
-CHROMIUM = shutil.which("chromium")
 
 
 class Page(HTMLParser):
@@ -113,19 +110,6 @@ def test_charts_hold_every_value() -> None:
     assert "median 1" in svg
     drawn = charts.bars("some", {"<a>": 1, "b": 3})
     assert 0 < drawn.index("<td>b</td>") < drawn.index("<td>&lt;a&gt;</td>")
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium; .ci/run installs it")
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.slow

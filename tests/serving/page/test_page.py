@@ -1,7 +1,6 @@
 """The page at ``/`` in a browser, on a real server with a tiny model."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +13,8 @@ from PIL import Image
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
 from tests.serving import browsing
-from tests.serving.browsing import PROMPT, Visit, launched, visiting
+from tests.serving.browsing import PROMPT, Visit, visiting
 from tests.serving.server import Server, serve
-
-CHROMIUM = shutil.which("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium; .ci/run installs it")
-    with launched(CHROMIUM) as chromium:
-        yield chromium
 
 
 @pytest.fixture
