@@ -4,7 +4,9 @@ BIN := .venv/bin
 # Two processes: one for all tests that share the Ray cluster, so that there is one, and one for the others.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-.PHONY: bench-gpu demo test test-all lint lock audit clean
+.PHONY: audit bench-gpu clean demo install lint lock test test-all
+
+install: .venv/.ready
 
 demo: .venv/.ready
 	$(BIN)/motif demo --out demo
