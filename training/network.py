@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from base.errors import InputError, WeightsError
-from base.storage.uri import local_path
+from base.storage.uri import is_remote, local_path
 from base.weights import Weights
 from models.adapters.attach import attach, grown_since
 from models.adapters.lora import Lora
@@ -31,6 +31,16 @@ PAPER = SourceFacts(
 )  # fmt: skip
 
 
+def start_model(start: str) -> Path | Weights:
+    """The model folder of ``network.start``, local or remote, as loaders expect it."""
+    return Weights(start) if is_remote(start) else local_path(start)
+
+
+def _is_missing(folder: Path | Weights) -> bool:
+    """Whether a local folder is not there; of a remote one, its loader says so."""
+    return isinstance(folder, Path) and not folder.exists()
+
+
 def build_network(backbone: Backbone, facts: SourceFacts, seed: int, adapter: Lora | None = None) -> VideoModel:
     """The network with its initial weights, on the CPU, in float32, and with its adapter if there is one.
 
@@ -40,7 +50,7 @@ def build_network(backbone: Backbone, facts: SourceFacts, seed: int, adapter: Lo
         torch.manual_seed(seed)
         return backbone.new(facts.shapes)
     check_start(backbone, facts, adapter)
-    loaded = load_network(local_path(backbone.start), torch.float32)
+    loaded = load_network(start_model(backbone.start), torch.float32)
     torch.manual_seed(seed)
     return _adapted(backbone, loaded, facts.shapes, adapter)
 
@@ -48,11 +58,11 @@ def build_network(backbone: Backbone, facts: SourceFacts, seed: int, adapter: Lo
 def outline(backbone: Backbone, shapes: DataShapes, adapter: Lora | None = None) -> VideoModel:
     """The network of a run on the meta device, of the recipe's sizes.
 
-    With an adapter of the start model's, if that is on this machine, to know what the network has beyond it.
+    With an adapter of the start model's, if that is there, to know what the network has beyond it.
     """
-    start = local_path(backbone.start) if backbone.start else None
+    start = start_model(backbone.start) if backbone.start else None
     with torch.device("meta"):
-        if adapter is None or start is None or not start.exists():
+        if adapter is None or start is None or _is_missing(start):
             base = backbone.new(shapes)
         else:
             _check_fit(backbone, start)
@@ -85,8 +95,8 @@ def check_start(backbone: Backbone, facts: SourceFacts, adapter: Lora | None = N
         )
     if not backbone.start:
         return
-    folder = local_path(backbone.start)
-    if not folder.exists():
+    folder = start_model(backbone.start)
+    if _is_missing(folder):
         raise InputError(
             f"{no_base_model('--base-model', backbone.start)} Give an empty --base-model to start from random weights."
         )
@@ -96,7 +106,7 @@ def check_start(backbone: Backbone, facts: SourceFacts, adapter: Lora | None = N
         describe_base(folder)
 
 
-def _check_fit(backbone: Backbone, folder: Path) -> None:
+def _check_fit(backbone: Backbone, folder: Path | Weights) -> None:
     """InputError if the start model is of another backbone, or has another image condition."""
     if load_backbone(folder) != backbone.name:
         raise InputError(

@@ -10,6 +10,7 @@ from models.encoders.latent_space import LatentSpace
 from models.encoders.registry import open_latent_space
 from models.folder import find_part
 from training.data.source import ENCODERS, Source
+from training.network import start_model
 
 _ARTIFACTS: dict[Part, str] = {part: kind for kind, part in ENCODERS.items()}
 
@@ -21,7 +22,7 @@ def find_encoder(part: Part, start: str, source: Source) -> Weights | None:
     """
     named = source.encoder(_ARTIFACTS[part])
     try:
-        ours = find_part(local_path(start), part) if start else None
+        ours = find_part(start_model(start), part) if start else None
     except WeightsError:
         ours = None  # the toy's encoders have no weights
     return ours if ours and (named is None or _is_here(ours)) else named

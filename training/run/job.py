@@ -20,6 +20,7 @@ from models.folder import describe_base
 from models.run_folder import CONFIG, read_description
 from training.data.source import ENCODERS, Source, SourceFacts
 from training.loop.train_loop import Progress
+from training.network import start_model
 from training.recipes import Train
 from training.run.checkpoints import Checkpoints
 from training.run.encoders import find_encoder
@@ -56,7 +57,7 @@ class TrainJob:
     def resolved(self) -> "TrainJob":
         """The same job with absolute paths, since workers have another working directory."""
         network = self.config.network
-        if network.start:
+        if network.start and not is_remote(network.start):
             network = replace(network, start=str(local_path(network.start)))
         data = tuple(uri if is_remote(uri) else str(local_path(uri)) for uri in self.data)
         out = self.out if self.out.remote or not self.out.uri else Folder(str(self.out.path))
@@ -165,7 +166,7 @@ def _describe_base(config: Train) -> dict[str, Any]:
 
 
 def _base(config: Train) -> Base | None:
-    return None if config.adapter is None else describe_base(local_path(config.network.start))
+    return None if config.adapter is None else describe_base(start_model(config.network.start))
 
 
 def _differences(before: Any, after: Any, path: str = "") -> list[tuple[str, Any, Any]]:
