@@ -139,7 +139,7 @@ class Train:
                 f"samples.steps {self.samples.steps}: must be at most schedule.steps, {self.schedule.steps}"
             )
         if self.hardware.parallel == "fsdp" and self.hardware.workers < 2:
-            raise ValueError("hardware.parallel fsdpshards a network over workers; set hardware.workers to 2 or more")
+            raise ValueError("hardware.parallel fsdp shards a network over workers; set hardware.workers to 2 or more")
         if self.adapter and self.adapter.base == "bfloat16" and self.hardware.precision != "bfloat16":
             raise ValueError(
                 f"adapter.base bfloat16 with hardware.precision {self.hardware.precision}: the base would be rounded "

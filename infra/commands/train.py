@@ -11,6 +11,7 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from base.storage.uri import is_remote
 from dataset.catalog import Catalog
+from dataset.heatmap.normalisation import Normalisation
 from infra.options import command_line, parse, report
 from infra.recipes import chosen, summaries, usage
 
@@ -30,6 +31,9 @@ recipes:
 
 --adapter lora trains a low-rank adapter of the model in --base-model, whose weights stay as they are (its options:
 --adapter lora --help); --adapter none, the default, trains all weights.
+
+--artifacts.normalisation.unit width, or another field of the heatmap's normalisation, trains on heatmaps computed anew
+from the stored intensity of the flow.
 
 motif train RECIPE --help lists every field that can be overridden. Running the same command again continues from the
 last checkpoint."""
@@ -96,6 +100,7 @@ def _parse(args: list[str]) -> "Options[Train]":
 
     recipe, rest = chosen(args, RECIPES, Train)
     recipe, rest = _with_adapter(recipe, rest)
+    recipe = _with_normalisation(recipe, rest)
     options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
     config = options.recipe
     if options.workers is not None:
@@ -156,6 +161,14 @@ def _with_adapter(config: "Train", args: list[str]) -> tuple["Train", list[str]]
         if type(config.adapter) is not type(ADAPTERS[name]):
             config = replace(config, adapter=ADAPTERS[name])
     return config, left
+
+
+def _with_normalisation(config: "Train", args: list[str]) -> "Train":
+    """The recipe with a normalisation of its own if an option names a field of it; without, it has no such options."""
+    named = any(arg.startswith("--artifacts.normalisation.") for arg in args)
+    if not named or config.artifacts.normalisation is not None:
+        return config
+    return replace(config, artifacts=replace(config.artifacts, normalisation=Normalisation()))
 
 
 def _with_workers(config: "Train", workers: int) -> "Train":

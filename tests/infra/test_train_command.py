@@ -55,6 +55,23 @@ def test_the_record_of_a_run_starts_another(motif: Motif, dataset: str, tmp_path
     assert first == second
 
 
+def test_heatmaps_of_another_normalisation(motif: Motif, dataset: str, tmp_path: Path) -> None:
+    """With a centre that no intensity reaches, heatmaps are dark and the motion term is 0; nothing else changes."""
+    dark = ["--artifacts.normalisation.centre", "1", "--artifacts.normalisation.fraction=100"]
+    lines = {}
+    for name, more in (("own", []), ("dark", dark)):
+        status, _, said = motif(*arguments(dataset, tmp_path / name, "--steps", "1", *more))
+        assert status == 0, said
+        lines[name] = json.loads((tmp_path / name / "metrics.jsonl").read_text())
+    assert lines["own"]["motion"] > 0
+    assert lines["dark"]["motion"] == 0
+    assert lines["dark"]["loss"] == lines["dark"]["plain"] == lines["own"]["plain"]
+    status, _, said = motif(*arguments(dataset, tmp_path / "dark", "--steps", "2"))
+    assert (status, "artifacts.normalisation" in said) == (2, True)  # it is not resumed with other heatmaps
+    status, _, said = motif(*arguments(dataset, tmp_path / "dark", "--steps", "2", *dark))
+    assert status == 0, said
+
+
 @pytest.mark.parametrize("more", [("--dry-run",), ("--steps", "1")])
 def test_clips_that_lack_an_artifact_are_told(motif: Motif, tmp_path: Path, more: tuple[str, ...]) -> None:
     dataset = write_toy(Folder(str(tmp_path / "data")), Toy(failed={"latents": {1, 2}}))
