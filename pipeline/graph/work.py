@@ -140,7 +140,7 @@ def new_captions(dataset: Folder, folder: str) -> Iterator[pa.Table]:
     done = set(known.column("text_id").to_pylist()) if known is not None else set()
     for captions in _captions(dataset):
         new = {key: caption for key, caption in captions.items() if key not in done}
-        done |= new.keys()
+        done.update(new)  # `|=` with the keys of a dict copies the whole set
         if new:
             yield pa.table([list(new), list(new.values())], schema=TEXT_KEYS)
 

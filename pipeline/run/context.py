@@ -104,4 +104,5 @@ def make_plan(
         retry=retry,
     )
     planner.run(read_manifest(job.manifest, job.columns))
+    pa.default_memory_pool().release_unused()  # of a million rows 130 MB, which a run would keep to its end
     return planner
