@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from base.errors import InputError
-from base.stored_types import UNTYPED, stored_name, stored_place
+from base.stored_types import LATER, UNTYPED, stored_name, stored_place
 
 _TYPE = "type"
 
@@ -17,9 +17,12 @@ _TYPE = "type"
 def to_json(config: Any) -> Any:
     """A configuration as plain JSON; every dataclass carries its name in :mod:`base.stored_types`."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        kind = type(config)
-        fields = {field.name: to_json(getattr(config, field.name)) for field in dataclasses.fields(config)}
-        return {_TYPE: stored_name(kind), **fields}
+        name, stored = stored_name(type(config)), {}
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if (name, field.name) not in LATER or value != field.default:
+                stored[field.name] = to_json(value)
+        return {_TYPE: name} | stored
     if isinstance(config, dict):
         return {key: to_json(value) for key, value in config.items()}
     if isinstance(config, tuple | list):

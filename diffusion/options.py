@@ -1,10 +1,12 @@
 """Sampling options; without torch, so that code that only passes them on need not import it."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 Spacing = Literal["leading", "trailing"]
 Solver = Literal["ddim", "dpm++", "unipc"]
+Interval = tuple[float, float]
+"""Noise levels from the first to the second, both included; 0 is the clip, 1 noise."""
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,8 @@ class Sampling:
     """Sampling options: steps, guidance scale and its rescale, eta (0: no noise is added during sampling).
 
     ``spacing`` is that of timesteps; by default trailing if the model was trained on pure noise, else leading. Solvers
-    other than DDIM do not support eta.
+    other than DDIM do not support eta. At noise levels outside of ``guidance_interval`` the text alone is followed,
+    without guidance, in half the computation.
     """
 
     steps: int = 50
@@ -21,6 +24,7 @@ class Sampling:
     eta: float = 0.0
     spacing: Spacing | None = None
     solver: Solver = "ddim"
+    guidance_interval: Interval = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -33,6 +37,25 @@ class Sampling:
         for name in ("guidance_rescale", "eta"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)}: must be from 0 to 1")
+        low, high = self.guidance_interval
+        if not 0 <= low < high <= 1:
+            raise ValueError(
+                f"guidance_interval {low} {high}: must be noise levels from 0 (the clip) to 1 (noise), the lower first"
+            )
+
+    @property
+    def always_guided(self) -> bool:
+        """Whether guidance is applied at every noise level."""
+        return self.guidance_interval == Sampling.guidance_interval
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options by name, for records; ``guidance_interval`` is left out if guidance is always applied, as it was
+        before there was one.
+        """
+        values = asdict(self)
+        if self.always_guided:
+            del values["guidance_interval"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,8 @@ class SamplingChanges:
     """Spacing of timesteps; by default trailing if the model was trained on pure noise, else leading."""
     solver: Solver | None = None
     """DDIM, or the multistep solvers DPM-Solver++ and UniPC."""
+    guidance_interval: Interval | None = None
+    """Guide only from one noise level to another, from 0 (the clip) to 1 (noise); other steps take half the time."""
 
     def __post_init__(self) -> None:
         """Check the options."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -54,6 +55,15 @@ class Process(ABC):
         self, x0: Float[Tensor, "b c t h w"], noise: Float[Tensor, "b c t h w"], time: Shaped[Tensor, " b"]
     ) -> Float[Tensor, "b c t h w"]:
         """The network's target for x_t."""
+
+    def noise_level(self, time: Shaped[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """How noisy x_t is, from 0 (the clip) to 1 (noise), float64: the noise's factor over the sum of both factors.
+
+        That is sigma / (1 + sigma) of the noise-to-signal ratio sigma by which Karras et al. 2022 measure it.
+        """
+        none = torch.zeros(len(time), 1, 1, 1, 1, dtype=torch.float64)
+        signal, noise = self.noised(none + 1, none, time), self.noised(none, none + 1, time)
+        return (noise / (signal + noise)).flatten().clamp(0, 1)
 
     @property
     @abstractmethod

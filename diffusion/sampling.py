@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion.guidance import guided
 from diffusion.options import Sampling
-from diffusion.process import Process
+from diffusion.process import Process, Sampler
 
 # Called after each step with the numbers of finished and of all steps. It may raise to cancel.
 OnStep = Callable[[int, int], None]
@@ -42,21 +42,33 @@ def sample(
 ) -> Float[Tensor, "b c t h w"]:
     """Latents under conditions; ``noise`` comes from :func:`draw_noise`, including step noise if eta is not 0.
 
-    Both guidance branches are evaluated in one batch.
+    Both guidance branches are evaluated in one batch; outside of the guidance interval, only the one with the text.
     """
     sampler = process.sampler(options)
     device = given.text.device
     x = noise[0].to(device)
+    alone = {"text": given.text, "fps": given.fps, **given.image}
     both = {"text": torch.cat([given.text, given.empty_text]), "fps": given.fps.repeat(2)}
     both |= {name: torch.cat([value, value]) for name, value in given.image.items()}
-    for number, time in enumerate(sampler.times):
-        times = time.to(device).expand(2 * len(x))
-        with_text, without = predict(torch.cat([x, x]), times, both).float().chunk(2)
-        predicted = guided(with_text, without, options.guidance, options.guidance_rescale)
+    for number, (time, is_guided) in enumerate(zip(sampler.times, _guided_at(process, sampler, options), strict=True)):
+        times = time.to(device).expand((1 + is_guided) * len(x))
+        if is_guided:
+            with_text, without = predict(torch.cat([x, x]), times, both).float().chunk(2)
+            predicted = guided(with_text, without, options.guidance, options.guidance_rescale)
+        else:
+            predicted = predict(x, times, alone).float()
         x = sampler.step(number, predicted, x, noise[1 + number] if options.eta else None)
         if on_step:
             on_step(number + 1, len(sampler.times))
     return x
+
+
+def _guided_at(process: Process, sampler: Sampler, options: Sampling) -> list[bool]:
+    """At which of the sampler's times guidance is applied."""
+    if options.always_guided:
+        return [True] * len(sampler.times)
+    low, high = options.guidance_interval
+    return [low <= level <= high for level in process.noise_level(sampler.times).tolist()]
 
 
 def draw_noise(shape: tuple[int, ...], seeds: list[int], steps: int) -> Float[Tensor, "s b ..."]:

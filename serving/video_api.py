@@ -49,13 +49,18 @@ Prompt = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), Text]
 
 
 class ExtraParams(BaseModel):
-    """Rarely needed sampler settings."""
+    """Rarely needed sampler settings.
+
+    ``guidance_from`` and ``guidance_to`` are the noise levels between which guidance is applied, 0 the clip, 1 noise.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     guidance_rescale: Annotated[float, Field(ge=0, le=1), Number] | None = None
     eta: Annotated[float, Field(ge=0, le=1), Number] | None = None
     spacing: Literal["leading", "trailing"] | None = None
+    guidance_from: Annotated[float, Field(ge=0, le=1), Number] | None = None
+    guidance_to: Annotated[float, Field(ge=0, le=1), Number] | None = None
 
 
 class VideoRequest(BaseModel):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from diffusion.flow import Flow
 from diffusion.motion_focal import MotionFocal
-from diffusion.options import Sampling
+from diffusion.options import Interval, Sampling
 from diffusion.process import Process
 from diffusion.schedule import Schedule
 from diffusion.weighting import Weighting
@@ -47,6 +47,8 @@ class Samples:
     num: int = 4
     steps: int = 50
     guidance: float = 7.5
+    guidance_interval: Interval = (0.0, 1.0)
+    """The noise levels at which guidance is applied, from 0 (the clip) to 1 (noise)."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -60,7 +62,7 @@ class Samples:
 
     def sampling(self) -> Sampling:
         """How a run is sampled, while it trains and afterwards."""
-        return Sampling(self.steps, self.guidance)
+        return Sampling(self.steps, self.guidance, guidance_interval=self.guidance_interval)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from evaluation.bench.video_facts import VideoFacts
 PROMPTS, VIDEOS = "prompts.csv", "videos.csv"
 _MADE_WITH = (
     *("revision", "step", "steps", "guidance", "guidance_rescale", "eta", "spacing", "solver"),
+    "guidance_interval",
     *("clip", "precision", "encoders", "process"),
 )
 """Tags of `motif`'s videos; empty for those of others."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from base.device import find_device
@@ -52,7 +52,7 @@ def sample_videos(
     """
     sampling = checked_sampling(model.facts, options.sampling, model.name)
     length = frames_of(model.facts, pairs)
-    key = digest(revision(model.weights()), asdict(sampling), options.seed, options.precision, pairs.digest, length)
+    key = digest(revision(model.weights()), sampling.to_dict(), options.seed, options.precision, pairs.digest, length)
     if _key(out) != key:
         out.delete_all()
         out.write(_RECORD, json.dumps({"key": key, "model": model.name, "step": model.facts.step}).encode())

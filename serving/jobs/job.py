@@ -32,17 +32,18 @@ class Order:
     def shape(self) -> str:
         """A key: jobs of equal shape can be sampled in one batch."""
         size = (self.frames, self.width, self.height)
-        return json.dumps([self.model, *size, asdict(self.sampling), self.image], sort_keys=True)
+        return json.dumps([self.model, *size, self.sampling.to_dict(), self.image], sort_keys=True)
 
     def to_json(self) -> str:
         """As stored in the database."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self) | {"sampling": self.sampling.to_dict()})
 
     @classmethod
     def of(cls, text: str) -> "Order":
         """Read the output of :meth:`to_json`."""
         read = json.loads(text)
-        return cls(**{**read, "sampling": Sampling(**read["sampling"]), "warnings": tuple(read["warnings"])})
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in read["sampling"].items()}
+        return cls(**{**read, "sampling": Sampling(**options), "warnings": tuple(read["warnings"])})
 
 
 @dataclass(frozen=True)

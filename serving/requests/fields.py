@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from diffusion.options import Sampling, SamplingChanges
+from diffusion.options import Interval, Sampling, SamplingChanges
 from serving.errors import ApiError, invalid
 from serving.generate.models import ServedModel
 from serving.jobs.job import Order
@@ -211,6 +211,25 @@ def _sampling(request: VideoRequest, model: ServedModel) -> Sampling:
     """The model's sampling options with the request's changes."""
     extra = _extra(request)
     changes = SamplingChanges(
-        request.num_inference_steps, request.guidance_scale, extra.guidance_rescale, extra.eta, extra.spacing
+        steps=request.num_inference_steps,
+        guidance=request.guidance_scale,
+        guidance_rescale=extra.guidance_rescale,
+        eta=extra.eta,
+        spacing=extra.spacing,
+        guidance_interval=_interval(extra, model),
     )
     return changes.of(model.defaults)
+
+
+def _interval(extra: ExtraParams, model: ServedModel) -> Interval:
+    """The noise levels at which guidance is applied; the model's own where the request names none."""
+    low, high = model.defaults.guidance_interval
+    low = low if extra.guidance_from is None else extra.guidance_from
+    high = high if extra.guidance_to is None else extra.guidance_to
+    if low >= high:
+        raise invalid(
+            "extra_params.guidance_from",
+            f"'guidance_from' is {low:g}, 'guidance_to' {high:g}: the first must be below the second.",
+            "contradiction",
+        )
+    return low, high

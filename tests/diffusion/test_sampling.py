@@ -1,11 +1,18 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from base.config import dump, load, to_json
 from base.errors import InputError
-from diffusion.options import Sampling, SamplingChanges, Solver
+from diffusion.flow import Flow
+from diffusion.guidance import guided
+from diffusion.options import Interval, Sampling, SamplingChanges, Solver
+from diffusion.process import Process
 from diffusion.sampling import Conditions, Predict, draw_noise, sample
 from diffusion.schedule import Schedule
 
@@ -34,6 +41,57 @@ def test_both_branches_go_through_the_network_at_once() -> None:
     network = Network()
     sample(network, Schedule(), conditions(3), draw_noise(SHAPE, [1, 2, 3], 0), Sampling(steps=4))
     assert network.calls == [(6, *SHAPE)] * 4
+
+
+# Each process with a solver, and its noise level sigma / (1 + sigma) by hand, of sigma = noise over signal.
+def level_of_schedule(time: float) -> float:
+    a = float(Schedule().alphas_cumprod[int(time)])
+    return (1 - a) ** 0.5 / ((1 - a) ** 0.5 + a**0.5)
+
+
+def level_of_rescaled(time: float) -> float:
+    a, s = float(RESCALED.alphas_cumprod[int(time)]), float(RESCALED.x0_scale[int(time)])
+    sigma = (1 - a) ** 0.5 / (s * a**0.5)
+    return sigma / (1 + sigma)
+
+
+RESCALED = Schedule(rescale=0.7)
+KINDS: dict[str, tuple[Process, Solver, Callable[[float], float]]] = {
+    "ddim": (Schedule(), "ddim", level_of_schedule),
+    "dpm++": (Schedule(), "dpm++", level_of_schedule),
+    "unipc": (Schedule(), "unipc", level_of_schedule),
+    "rescaled": (RESCALED, "ddim", level_of_rescaled),
+    "flow": (Flow(shift=3.0), "ddim", lambda time: time / 1000),
+}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers' making
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("interval", [(0.0, 1.0), (0.3, 0.7), (0.0, 0.5), (0.5, 1.0), (0.0, 1e-6)])
+def test_outside_of_the_guidance_interval_one_branch_is_computed(kind: str, interval: Interval) -> None:
+    """Each step is that of its sampler, for the prediction that guidance or the text alone gives."""
+    process, solver, level = KINDS[kind]
+    options = Sampling(steps=12, solver=solver, guidance_rescale=0.7, guidance_interval=interval)
+    given, noise, network = conditions(3), draw_noise(SHAPE, [1, 2, 3], 0), Network()
+    found = sample(network, process, given, noise, options)
+    sampler = process.sampler(options)
+    inside = [interval[0] <= level(float(time)) <= interval[1] for time in sampler.times]
+    assert network.calls == [(6 if guiding else 3, *SHAPE) for guiding in inside]
+    assert any(inside) == (interval[1] > 0.1)
+    x = noise[0]
+    for number, guiding in enumerate(inside):
+        with_text, without = (Network()(x, x, {"text": text}) for text in (given.text, given.empty_text))
+        x = sampler.step(number, guided(with_text, without, 7.5, 0.7) if guiding else with_text, x, None)
+    assert torch.equal(found, x)
+
+
+@pytest.mark.parametrize("process", [Schedule(zero_terminal_snr=True), Flow(), Flow(shift=1.1), Flow(shift=0.3)])
+def test_noise_levels_end_in_pure_noise(process: Process) -> None:
+    times = torch.linspace(0, 999, 50).long() if isinstance(process, Schedule) else torch.linspace(0, 1000, 50)
+    levels = process.noise_level(times)
+    assert levels[-1] == 1
+    assert torch.equal(levels, levels.sort().values)
+    assert 0 <= levels[0] < 0.05
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
@@ -116,7 +174,11 @@ def test_what_a_solver_does_not_know_is_refused(solver: Solver) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"steps": 0}, {"guidance": -1.0}, {"guidance_rescale": 1.5}, {"eta": 2.0}, {"guidance": float("inf")}]
+    "fields",
+    [
+        *({"steps": 0}, {"guidance": -1.0}, {"guidance_rescale": 1.5}, {"eta": 2.0}, {"guidance": float("inf")}),
+        *({"guidance_interval": given} for given in ((0.5, 0.5), (0.7, 0.2), (-0.1, 1.0), (0.0, 5.4), (0.2, math.nan))),
+    ],
 )
 def test_nonsense_is_refused(fields: dict[str, Any]) -> None:
     for kind in (Sampling, SamplingChanges):
@@ -128,3 +190,17 @@ def test_changes_leave_what_they_do_not_name() -> None:
     own = Sampling(12, 1.5, 0.7, 0.5, "trailing")
     assert SamplingChanges().of(own) == own
     assert SamplingChanges(steps=3, eta=0.0).of(own) == Sampling(3, 1.5, 0.7, 0.0, "trailing")
+    within = SamplingChanges(guidance_interval=(0.2, 0.8)).of(own)
+    assert within == replace(own, guidance_interval=(0.2, 0.8))
+    assert SamplingChanges(steps=3).of(within).guidance_interval == (0.2, 0.8)
+    assert SamplingChanges(guidance_interval=(0, 1)).of(within) == own
+
+
+def test_records_have_no_interval_where_guidance_is_always_applied() -> None:
+    assert to_json(Sampling()) == {"type": "sampling"} | Sampling().to_dict()
+    assert list(Sampling().to_dict()) == ["steps", "guidance", "guidance_rescale", "eta", "spacing", "solver"]
+    limited = Sampling(guidance_interval=(0.2, 0.8))
+    assert to_json(limited) == to_json(Sampling()) | {"guidance_interval": [0.2, 0.8]}
+    assert limited.to_dict() == Sampling().to_dict() | {"guidance_interval": (0.2, 0.8)}
+    for options in (Sampling(), limited):
+        assert load(dump(options)) == options

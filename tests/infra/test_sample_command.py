@@ -102,8 +102,26 @@ def test_a_video_says_what_it_was_made_with(motif: Motif, run: Path, tmp_path: P
         assert (image.n_frames, image.size, image.info["loop"]) == (4, (64, 64), 0)
 
 
+def test_the_whole_interval_of_guidance_is_none(motif: Motif, run: Path, tmp_path: Path) -> None:
+    """Byte for byte; any other one is in the file, as it is given on the command line, and changes the video."""
+    args = ["sample", run, "--image", run.parent / "0.png", "--prompt", "x", "--steps", "3", "--guidance", "15"]
+    for name, interval in (("plain", ()), ("whole", (0, 1)), ("part", (0.2, 0.7))):
+        chosen = ["--guidance-interval", *interval] if interval else []
+        status, _, said = motif(*args, *chosen, "--out", tmp_path / f"{name}.mp4")
+        assert status == 0, said
+    assert (tmp_path / "plain.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    with av.open(tmp_path / "plain.mp4") as plain, av.open(tmp_path / "part.mp4") as part:
+        assert part.metadata["guidance_interval"] == "0.2 0.7"
+        assert "guidance_interval" not in plain.metadata
+        frames = [[frame.to_ndarray() for frame in video.decode(video=0)] for video in (plain, part)]
+    assert not np.array_equal(*frames)
+    status, _, said = motif(*args, "--guidance-interval", 0.7, 0.2, "--out", tmp_path / "a.mp4")
+    assert status == 2
+    assert "guidance_interval 0.7 0.2: must be noise levels from 0 (the clip) to 1 (noise), the lower first." in said
+
+
 def test_a_run_says_how_it_is_sampled(motif: Motif, tmp_path: Path) -> None:
-    samples = replace(TOY.samples, steps=3, guidance=1.25)
+    samples = replace(TOY.samples, steps=3, guidance=1.25, guidance_interval=(0.1, 0.6))
     train_here(toy_job(write_toy(Folder(str(tmp_path / "data"))), tmp_path / "run", steps=1, samples=samples))
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((50, 70, 3), np.uint8))
     args = ["sample", tmp_path / "run", "--image", tmp_path / "a.png", "--prompt", "x"]
@@ -113,7 +131,7 @@ def test_a_run_says_how_it_is_sampled(motif: Motif, tmp_path: Path) -> None:
         with av.open(tmp_path / "a.mp4") as container:
             assert (container.metadata["steps"], container.metadata["guidance"]) == expected
     facts = load_facts(tmp_path / "run" / "checkpoints" / "step-00000001" / "model")
-    assert facts.sampling == Sampling(steps=3, guidance=1.25)
+    assert facts.sampling == Sampling(steps=3, guidance=1.25, guidance_interval=(0.1, 0.6))
 
 
 def test_a_folder_of_pairs_and_a_grid(motif: Motif, run: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from models.videocrafter2.unet import VideoUNet
 from tests.models.videocrafter2.models import conditions, small
 
 
-def latents(network: VideoUNet, steps: int, *, keep: bool) -> tuple[Tensor, int]:
+def latents(network: VideoUNet, steps: int, *, keep: bool, until: float = 0.0) -> tuple[Tensor, int]:
     """Two sampled clips, and the FLOPs that they took."""
     given = conditions(network)
     image = {name: value for name, value in given.items() if name.startswith("image")}
@@ -28,7 +28,7 @@ def latents(network: VideoUNet, steps: int, *, keep: bool) -> tuple[Tensor, int]
             Schedule(rescale=0.7),
             known,
             draw_noise((4, 3, 8, 8), [1, 2], 0),
-            Sampling(steps=steps),
+            Sampling(steps=steps, guidance_interval=(until, 1.0)),
         )
     return found, flops.get_total_flops()
 
@@ -46,6 +46,13 @@ def test_samples_are_the_same_bit_for_bit_for_fewer_flops(image_condition: str) 
             unit(states if unit is not network.resampler else torch.zeros(4, 7, 12))
     assert plain_three[1] - three[1] == 2 * flops.get_total_flops()
     assert flops.get_total_flops() > 0
+
+
+def test_a_step_without_guidance_has_conditions_of_its_own() -> None:
+    network = small(image_condition="both").eval().requires_grad_(False)
+    kept, plain = (latents(network, 6, keep=keep, until=0.5) for keep in (True, False))
+    assert torch.equal(kept[0], plain[0])
+    assert kept[1] < plain[1] < latents(network, 6, keep=False)[1]
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from PIL import Image
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
 LIMITS = {"seconds": 600, "num_frames": 10_000, "fps": 240, "width": 99_999, "height": 99_999}
 SIDES = ("width", "height")
+LEVELS = ("guidance_from", "guidance_to")  # of which the first must be below the second
 
 
 def picture(form: str) -> bytes:
@@ -56,6 +57,8 @@ def models_own(name: str, value: object) -> bool:
     """
     if name in LIMITS and isinstance(value, int | float) and not isinstance(value, bool):
         return 0.1 <= value <= LIMITS[name]
+    if name in LEVELS and isinstance(value, int | float) and not isinstance(value, bool):
+        return 0 <= value <= 1
     if isinstance(value, str) and name in ("size", "model", "spacing"):
         return name == "model" or bool(re.fullmatch("[0-9]{1,5}x[0-9]{1,5}|leading|trailing", value))
     return isinstance(value, str) and name not in ("prompt", "negative_prompt") and bool(NUMBER.fullmatch(value))

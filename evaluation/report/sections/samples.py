@@ -17,6 +17,7 @@ from evaluation.sprites.controls import GROUND_TRUTH
 from evaluation.sprites.evaluate import Evaluation
 
 _RECORD = "prompts.json"
+_OPTIONS = ("seed", "steps", "guidance", "guidance_rescale", "eta", "spacing", "solver", "guidance_interval")
 
 
 @dataclass
@@ -99,8 +100,8 @@ def _by_tags(folder: Folder, name: str) -> str:
     """The command that made a folder of samples, as far as the tags of a video say."""
     tags = read_tags(folder, name)
     words = ["motif", "sample", "MODEL", "--pairs", "PAIRS.csv", "--out", folder.uri]
-    for option in ("seed", "steps", "guidance", "guidance_rescale", "eta", "spacing", "solver"):
-        words += [f"--{option.replace('_', '-')}", tags[option]] if option in tags else []
+    for option in _OPTIONS:
+        words += [f"--{option.replace('_', '-')}", *tags[option].split()] if option in tags else []
     model = f"model {tags['model']}" if "model" in tags else "the model is not known"
     return f"{shlex.join(words)}   (by the tags of {name}; {model} {tags.get('revision', '')}".rstrip() + ")"
 

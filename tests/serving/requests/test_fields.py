@@ -90,6 +90,13 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
         ({"promt": "x"}, "promt", "unknown_parameter", "Did you mean 'prompt'?"),
         ({"extra_params": {"etta": 1}}, "extra_params.etta", "unknown_parameter", "Did you mean 'eta'?"),
         ({"extra_params": {"spacing": "leading"}}, "extra_params.spacing", "unsupported_value", "trailing"),
+        ({"extra_params": {"guidance_to": 2}}, "extra_params.guidance_to", "invalid_value", "a number from 0 to 1, or"),
+        (
+            {"extra_params": {"guidance_from": 0.5, "guidance_to": 0.5}},
+            "extra_params.guidance_from",
+            "contradiction",
+            "'guidance_from' is 0.5, 'guidance_to' 0.5: the first must be below",
+        ),
         (
             {"num_inference_steps": 201},
             "num_inference_steps",
@@ -164,6 +171,25 @@ def test_settings_of_the_sampler() -> None:
     extra = {"guidance_rescale": "0.7", "eta": 1, "spacing": "trailing"}
     found = order(num_inference_steps="20", guidance_scale="3.5", extra_params=extra)
     assert found.sampling == Sampling(20, 3.5, 0.7, 1.0, "trailing")
+    assert "interval" not in found.to_json()  # a worker of an earlier version can read it
+
+
+@pytest.mark.parametrize(
+    ("extra", "interval"),
+    [
+        ({"guidance_from": "0.25", "guidance_to": 0.5}, (0.25, 0.5)),
+        ({"guidance_from": 0}, (0.0, 0.8)),
+        ({"guidance_to": 1}, (0.2, 1.0)),
+        ({}, (0.2, 0.8)),
+    ],
+)
+def test_the_interval_of_guidance(extra: dict[str, Any], interval: tuple[float, float]) -> None:
+    """Where a request says nothing, it is the model's; it comes back from the store, and is part of a batch's shape."""
+    model = replace(MODEL, defaults=Sampling(guidance_interval=(0.2, 0.8)))
+    found = resolve(read_fields(VideoRequest, {"prompt": "p", "extra_params": extra}), model)
+    assert found.sampling == Sampling(guidance_interval=interval)
+    assert type(found).of(found.to_json()) == found
+    assert found.shape() != replace(found, sampling=Sampling()).shape()
 
 
 def test_what_may_look_worse_is_told() -> None:
