@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from base.errors import InputError
+
 InferencePrecision = Literal["float32", "float16", "bfloat16"]
 
 UTILISATION = 0.4
@@ -39,6 +41,13 @@ GPUS = {
         Gpu("4090", 165e12, 1.008e12, 24e9),
     )
 }
+
+
+def named_gpu(name: str) -> Gpu:
+    """The GPU of a name in the table; InputError if there is none."""
+    if name not in GPUS:
+        raise InputError(f"--gpu {name}: must be one of {', '.join(GPUS)}.")
+    return GPUS[name]
 
 
 def find_gpu(device_name: str) -> Gpu | None:

@@ -95,7 +95,11 @@ UNTYPED = {("model-facts", "schedule"): "schedule"}
 """(name of the type, field) -> the type of that field in files that omit it. Historical, too."""
 
 
-LATER = {("samples", "guidance_interval"), ("sampling", "guidance_interval")}
+LATER = {
+    ("hardware", "recompute"),
+    ("samples", "guidance_interval"),
+    ("sampling", "guidance_interval"),
+}
 """(name of the type, field) of fields that a file has only if they differ from their default, so that files from before
 there were such fields are written as they were, byte for byte."""
 

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from base.gpus import Cost, InferencePrecision
 from models.adapters.attach import same_on_meta
-from models.video_model import DataShapes, VideoModel, predict
+from models.video_model import EXPENSIVE, DataShapes, VideoModel, predict
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -41,8 +41,8 @@ class Estimate:
     """Costs of a training step on one device; sizes in bytes.
 
     ``weights`` are held as they are; gradients are float32, as are AdamW's two moments (``optimizer``) and the average
-    (``ema``), of the ``trained`` among the ``parameters``. ``forward_flops`` and ``step_flops`` count a multiply-add
-    as two.
+    (``ema``), of the ``trained`` among the ``parameters``. FLOPs count a multiply-add as two; ``recomputed_flops`` are
+    those of gradient checkpointing, which ``step_flops`` include.
     """
 
     parameters: int
@@ -53,6 +53,7 @@ class Estimate:
     ema: int
     activations: int
     forward_flops: int
+    recomputed_flops: int
     step_flops: int
 
     @property
@@ -70,6 +71,7 @@ def estimate(
     """
     count = trained_parameters(model)
     forward = flops(model, shapes, batch)
+    recomputed = forward if model.recomputes == "all" else 0
     return Estimate(
         parameters=parameters(model),
         trained=count,
@@ -79,7 +81,8 @@ def estimate(
         ema=4 * count if ema else 0,
         activations=activation_bytes(model, shapes, batch, precision),
         forward_flops=forward,
-        step_flops=training_flops(model, forward) + (forward if model.is_gradient_checkpointing else 0),
+        recomputed_flops=recomputed,
+        step_flops=training_flops(model, forward) + recomputed,
     )
 
 
@@ -111,15 +114,19 @@ def training_flops(model: nn.Module, forward: int) -> int:
 def activation_bytes(model: VideoModel, shapes: DataShapes, batch: int, precision: Precision = "bfloat16") -> int:
     """Bytes that forward saves for backward, without weights, but with their copies in autocast's dtype.
 
-    With gradient checkpointing: what is saved between the recomputed units, plus the largest unit (or, if larger, all
-    trained weights in autocast's dtype, which are alive during the forward pass).
+    With gradient checkpointing: what is saved between the recomputed units, and of them if not all is recomputed, plus
+    what the largest unit recomputes (or, if larger, all trained weights in autocast's dtype, which are alive during the
+    forward pass).
     """
     copy = same_on_meta(model).train()
     kept, units = _kept(copy, shapes, batch, precision)
-    if not model.is_gradient_checkpointing:
+    if model.recomputes is None:
         return kept
     copy.enable_gradient_checkpointing()
-    between, _ = _kept(copy, shapes, batch, precision)
+    partly = model.recomputes == "cheap"
+    between, saved = _kept(copy, shapes, batch, precision, outputs=partly)
+    if partly:
+        units = [whole - part for whole, part in zip(units, saved, strict=True)]
     cast = 2 * trained_parameters(model) if precision == "bfloat16" else 0
     return between + max(cast, *units)
 
@@ -131,8 +138,12 @@ def _forward(model: VideoModel, shapes: DataShapes, batch: int) -> Tensor:
     return predict(model, sample, times, given)
 
 
-def _kept(model: VideoModel, shapes: DataShapes, batch: int, precision: Precision) -> tuple[int, list[int]]:
-    """Bytes that forward saves, in total and by each recomputable unit."""
+def _kept(
+    model: VideoModel, shapes: DataShapes, batch: int, precision: Precision, *, outputs: bool = False
+) -> tuple[int, list[int]]:
+    """Bytes that forward saves, in total and by each recomputable unit; with ``outputs`` also those of the expensive
+    operations in units, which is what gradient checkpointing saves that recomputes the cheap ones.
+    """
     own = {tensor.untyped_storage()._cdata for tensor in model.parameters()}
     # The graph keeps the tensors alive, so addresses identify storages.
     stored: dict[int, int] = {}
@@ -144,24 +155,53 @@ def _kept(model: VideoModel, shapes: DataShapes, batch: int, precision: Precisio
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with hooks, _OnGpu(precision), _measured(model, lambda: sum(stored.values())) as units:
+    with (
+        hooks,
+        _OnGpu(precision),
+        _measured(model, lambda: sum(stored.values())) as units,
+        _Expensive(units, keep) if outputs else contextlib.nullcontext(),
+    ):
         out = _forward(model, shapes, batch)
     assert out.requires_grad
-    return sum(stored.values()), units
+    return sum(stored.values()), units.bytes
 
 
 @contextlib.contextmanager
-def _measured(model: VideoModel, stored: Callable[[], int]) -> Iterator[list[int]]:
-    """The growth of ``stored`` in each unit, in the order of the forward pass."""
-    before: list[int] = []
-    units: list[int] = []
+def _measured(model: VideoModel, stored: Callable[[], int]) -> Iterator["_Units"]:
+    """The growth of ``stored`` in each unit."""
+    units = _Units([], [])
     handles = []
     for unit in model.recomputed_units():
-        handles.append(unit.register_forward_pre_hook(lambda *_: before.append(stored())))
-        handles.append(unit.register_forward_hook(lambda *_: units.append(stored() - before.pop())))
+        handles.append(unit.register_forward_pre_hook(lambda *_: units.before.append(stored())))
+        handles.append(unit.register_forward_hook(lambda *_: units.bytes.append(stored() - units.before.pop())))
     yield units
     for handle in handles:
         handle.remove()
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Bytes that are stored in each unit, in the order of the forward pass; ``before`` is not empty within one."""
+
+    before: list[int]
+    bytes: list[int]
+
+
+class _Expensive(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Calls ``keep`` for the outputs of expensive operations in units."""
+
+    def __init__(self, units: _Units, keep: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.units, self.keep = units, keep
+        self.kept: list[Tensor] = []  # so that no other takes their addresses
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if self.units.before and function.overloadpacket in EXPENSIVE:
+            self.kept += [self.keep(leaf) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        return out
 
 
 class _Moved(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -9,12 +9,12 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from base.errors import InputError
 from base.weights import BASE_MODEL
@@ -24,6 +24,22 @@ CONDITIONS = ("text", "fps", "image_latent", "image_clip", "image_tokens")
 """All conditions of networks: text states ``[b l d]``, frames per second ``[b]``, the latent of the first frame
 ``[b c h w]``, the latents of that frame followed by empty ones ``[b c t h w]``, and an image encoder's tokens of it
 ``[b n k]``."""
+
+Recompute = Literal["all", "cheap"]
+"""What gradient checkpointing recomputes of its units: everything, or what takes few FLOPs (:data:`EXPENSIVE`)."""
+
+EXPENSIVE = frozenset(
+    getattr(torch.ops.aten, name)
+    for name in (
+        *("convolution", "mm", "addmm", "bmm", "baddbmm"),
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_cudnn_attention",
+    )
+)
+"""The operations whose outputs are kept if only the cheap rest is recomputed: convolutions, matrix products, attention.
+These are all of a network's FLOPs; norms, activations, sums and casts are the rest."""
 
 
 class VideoModel(nn.Module, ABC):
@@ -82,11 +98,15 @@ class VideoModel(nn.Module, ABC):
         made: VideoModel = super().from_config(config, **options)  # type: ignore[misc]
         return made
 
-    def enable_gradient_checkpointing(self) -> None:
-        """Save only the inputs of the recomputed units for backward, and recompute the rest."""
+    def enable_gradient_checkpointing(self, recompute: Recompute = "all") -> None:
+        """Save only the inputs of the recomputed units for backward, and recompute the rest.
+
+        With ``cheap``, the outputs of :data:`EXPENSIVE` operations are saved as well, and are not recomputed.
+        """
+        self.disable_gradient_checkpointing()
+        contexts: dict[str, Any] = {"context_fn": _expensive_kept} if recompute == "cheap" else {}
         for unit in self.recomputed_units():
-            if "forward" not in vars(unit):
-                unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False)
+            unit.forward = functools.partial(checkpoint, unit.forward, use_reentrant=False, **contexts)
 
     def disable_gradient_checkpointing(self) -> None:
         """Save everything that backward needs."""
@@ -96,7 +116,26 @@ class VideoModel(nn.Module, ABC):
     @property
     def is_gradient_checkpointing(self) -> bool:
         """Whether gradient checkpointing is enabled."""
-        return any("forward" in vars(unit) for unit in self.recomputed_units())
+        return self.recomputes is not None
+
+    @property
+    def recomputes(self) -> Recompute | None:
+        """What gradient checkpointing recomputes; None if it is not enabled."""
+        for unit in self.recomputed_units():
+            if "forward" in vars(unit):
+                return "cheap" if "context_fn" in vars(unit)["forward"].keywords else "all"
+        return None
+
+
+def _expensive_kept() -> Any:
+    """Contexts of forward and recomputation, of which the first keeps the outputs of expensive operations."""
+    return create_selective_checkpoint_contexts(_policy)
+
+
+def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    del context, args, kwargs
+    kept = getattr(operation, "overloadpacket", None) in EXPENSIVE
+    return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 def unwrap(network: nn.Module) -> VideoModel:

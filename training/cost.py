@@ -26,6 +26,11 @@ class RunCost:
         return self.network.step_flops * self.passes
 
     @property
+    def recomputed_flops(self) -> int:
+        """How many of these are computed a second time, to save memory."""
+        return self.network.recomputed_flops * self.passes
+
+    @property
     def memory(self) -> float:
         """Bytes that one worker holds on its GPU."""
         found = self.network
@@ -45,8 +50,8 @@ def run_cost(config: Train, shapes: DataShapes) -> RunCost:
     workers = max(1, hardware.workers)
     at_once = min(hardware.micro_batch, config.batch // workers)
     network = outline(config.network, shapes, config.adapter)
-    if hardware.checkpointing:
-        network.enable_gradient_checkpointing()
+    if hardware.recomputes is not None:
+        network.enable_gradient_checkpointing(hardware.recomputes)
     found = estimate(network, shapes, at_once, hardware.precision, ema=bool(config.optimiser.ema))
     passes = math.ceil(config.batch / workers / hardware.micro_batch)
     return RunCost(workers, passes, at_once, found, hardware.parallel == "fsdp")

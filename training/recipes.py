@@ -16,7 +16,7 @@ from diffusion.schedule import Schedule
 from diffusion.weighting import Weighting
 from models.adapters.lora import Lora
 from models.patches.backbone import Patches
-from models.video_model import Backbone
+from models.video_model import Backbone, Recompute
 from models.videocrafter2.backbone import VideoCrafter2
 from training.data.artifacts import Artifacts
 from training.loop.optimiser import Optimiser
@@ -80,6 +80,9 @@ class Hardware:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     checkpointing: bool = False
     """Gradient checkpointing: recompute activations in the backward pass to save memory."""
+    recompute: Recompute = "all"
+    """With checkpointing: all, or only what is cheap. The latter keeps the outputs of convolutions, matrix products and
+    attention, so no FLOPs are spent twice, for a part of the memory; --dry-run says what each takes."""
     compile: bool = False
     max_restarts: int = 3
     """How often a run resumes from its last checkpoint after a worker died."""
@@ -89,6 +92,16 @@ class Hardware:
         for name, least in (("workers", 0), ("micro_batch", 1), ("max_restarts", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"hardware.{name} {getattr(self, name)}: must be at least {least}")
+        if self.recompute != "all" and not self.checkpointing:
+            raise ValueError(
+                f"hardware.recompute {self.recompute}: nothing is recomputed without gradient checkpointing; set "
+                "hardware.checkpointing, too"
+            )
+
+    @property
+    def recomputes(self) -> Recompute | None:
+        """What is recomputed in the backward pass."""
+        return self.recompute if self.checkpointing else None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from base.errors import InputError
-from base.gpus import GPUS, UTILISATION, Gpu
+from base.gpus import UTILISATION, Gpu, named_gpu
 from infra.estimate.prices import OURS, Prices, read_prices
 from infra.estimate.rows import Row, Total, cores_per_gpu, number, totals
 from infra.options import parse, report
@@ -72,12 +72,11 @@ def _check(options: Options) -> Gpu:
         raise InputError(f"--clips {options.clips:g}: must be a whole number of at least 1.")
     if not 0 < options.utilisation <= 1:
         raise InputError(f"--utilisation {options.utilisation:g}: must be a share above 0, up to 1.")
-    if options.gpu not in GPUS:
-        raise InputError(f"--gpu {options.gpu}: must be one of {', '.join(GPUS)}.")
+    gpu = named_gpu(options.gpu)
     if ":" not in options.recipe:
         known = summaries("pipeline.recipes") | summaries("training.recipes")
         named(options.recipe, dict.fromkeys(known, str), str)
-    return GPUS[options.gpu]
+    return gpu
 
 
 def _recipes(name: str) -> "tuple[Preprocess | None, Train | None]":

@@ -8,6 +8,7 @@ import tyro
 
 from base.config import dump
 from base.errors import InputError
+from base.gpus import Gpu, named_gpu
 from base.storage.folder import Folder
 from base.storage.uri import is_remote
 from dataset.catalog import Catalog
@@ -53,6 +54,8 @@ class Options(Generic[Recipe]):
     """Short for --network.start: the model folder to start from; the same option as in ``motif preprocess``."""
     dry_run: bool = False
     """Check everything, print the resolved recipe and an estimate of memory and time, and stop."""
+    gpu: str | None = None
+    """With --dry-run: the kind of GPU to estimate for: A100 (the default), H100, H200, L40S, L4, A10G, T4 or 4090."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
 
 
@@ -64,6 +67,7 @@ def main(args: list[str]) -> int:
     _check_given(args)
     _check_datasets(args)
     options = _parse(args)
+    gpu = _gpu(options)
     from training.run.job import TrainJob
 
     config = options.recipe
@@ -72,7 +76,7 @@ def main(args: list[str]) -> int:
         from training.run.dry_run import dry_run
 
         print(dump(config))
-        dry_run(job, report)
+        dry_run(job, report, gpu)
         return 0
     if not options.out:
         raise InputError(_NO_OUT)
@@ -87,6 +91,13 @@ def main(args: list[str]) -> int:
         return 130
     print(json.dumps({"run": options.out, "step": progress.step, "epoch": progress.epoch}))
     return 0
+
+
+def _gpu(options: "Options[Train]") -> Gpu:
+    """The kind of GPU to estimate for."""
+    if options.gpu is not None and not options.dry_run:
+        raise InputError(f"--gpu {options.gpu}: it is for the estimate of --dry-run; training takes the GPUs it finds.")
+    return named_gpu(options.gpu or "A100")
 
 
 def read(args: list[str]) -> "Options[Train]":

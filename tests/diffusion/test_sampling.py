@@ -85,6 +85,12 @@ def test_outside_of_the_guidance_interval_one_branch_is_computed(kind: str, inte
     assert torch.equal(found, x)
 
 
+def test_the_passes_that_the_documentation_promises() -> None:
+    network, options = Network(), Sampling(guidance_interval=(0.2, 0.8))
+    sample(network, RESCALED, conditions(1), draw_noise(SHAPE, [1], 0), options)
+    assert (len(network.calls), sum(batch for batch, *_ in network.calls)) == (50, 80)
+
+
 @pytest.mark.parametrize("process", [Schedule(zero_terminal_snr=True), Flow(), Flow(shift=1.1), Flow(shift=0.3)])
 def test_noise_levels_end_in_pure_noise(process: Process) -> None:
     times = torch.linspace(0, 999, 50).long() if isinstance(process, Schedule) else torch.linspace(0, 1000, 50)

@@ -89,6 +89,21 @@ def test_a_dry_run_writes_nothing(motif: Motif, dataset: str, tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_says_what_fits_the_gpu(motif: Motif, dataset: str, tmp_path: Path) -> None:
+    status, _, said = motif(*arguments(dataset, tmp_path / "run", "--dry-run", "--gpu", "L4"))
+    assert status == 0, said
+    lines = said[said.index("fits       L4 with 22 GiB, 4 clips at a time") :].splitlines()
+    assert len(lines) == 4
+    for line, options in zip(lines[1:], ("no-checkpointing", "recompute cheap", "recompute all"), strict=True):
+        assert line.strip().startswith("fits ")
+        assert f"{options}: 0.0 GiB, 0.0 TFLOP" in line
+        assert ("the fastest that fits" in line) == (options == "no-checkpointing")
+    status, _, said = motif(*arguments(dataset, tmp_path / "run", "--dry-run", "--gpu", "H1000"))
+    assert (status, "--gpu H1000: must be one of A100, H100" in said) == (2, True)
+    status, _, said = motif(*arguments(dataset, tmp_path / "run", "--gpu", "L4"))
+    assert (status, "--gpu L4: it is for the estimate of --dry-run" in said) == (2, True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",

@@ -58,8 +58,8 @@ class Worker:
         config, hardware = self.config, self.config.hardware
         network = build_network(config.network, self.sources[0].facts, config.seed, config.adapter)
         network = network.to(self.world.device).train()
-        if hardware.checkpointing:
-            network.enable_gradient_checkpointing()
+        if hardware.recomputes is not None:
+            network.enable_gradient_checkpointing(hardware.recomputes)
         spread = distribute(network, self.world, hardware.parallel, half=self.half)
         if hardware.compile:
             spread.compile()

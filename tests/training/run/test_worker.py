@@ -18,6 +18,8 @@ from base.weights import Weights
 from diffusion.motion_focal import MotionFocal
 from models.folder import find_part, load_facts, load_network
 from models.generator import Generator, Request
+from models.patches.backbone import Patches
+from models.video_model import Backbone, Recompute
 from pipeline.curation.compact import compact
 from tests.training.datasets import TOKENS, Toy, write_toy
 from tests.training.runs import SMALL, TOY, losses, same, toy_job, train_here, weights
@@ -245,6 +247,7 @@ def test_a_corrupt_part_is_named(tmp_path: Path) -> None:
         (lambda: replace(TOY, samples=Samples(steps=2000)), "at most schedule.steps, 1000"),
         (lambda: replace(TOY, hardware=Hardware(workers=0, parallel="fsdp")), "set hardware.workers to 2"),
         (lambda: Hardware(workers=-1), "hardware.workers -1"),
+        (lambda: Hardware(recompute="cheap"), "set hardware.checkpointing, too"),
         (lambda: Samples(num=0), "samples.num 0"),
         (lambda: Samples(guidance=-1), "samples.guidance -1"),
         (lambda: Saves(every=0), "saves.every 0"),
@@ -259,6 +262,23 @@ def test_a_corrupt_part_is_named(tmp_path: Path) -> None:
 def test_nonsense_is_refused_when_it_is_written(made: Callable[[], object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         made()
+
+
+@pytest.mark.parametrize("network", [SMALL, Patches(width=16, depth=2, heads=2)], ids=["unet", "patches"])
+def test_what_is_recomputed_may_change_on_the_way_and_changes_no_digit(
+    toy_dataset: Folder, tmp_path: Path, network: Backbone
+) -> None:
+    changes: list[tuple[Recompute | None, Recompute | None]] = [(None, None), ("all", "cheap"), ("cheap", None)]
+    for number, ways in enumerate(changes):
+        for steps, way in zip((1, 3), ways, strict=True):
+            hardware = replace(TOY.hardware, checkpointing=way is not None, recompute=way or "all", micro_batch=2)
+            train_here(toy_job(toy_dataset, tmp_path / f"{number}", network=network, hardware=hardware, steps=steps))
+    for number in (1, 2):
+        assert losses(tmp_path / f"{number}") == losses(tmp_path / "0")
+        assert same(weights(tmp_path / f"{number}"), weights(tmp_path / "0"))
+    stored = [json.loads((tmp_path / f"{number}/config.json").read_text()) for number in (0, 1)]
+    assert "recompute" not in stored[0]["config"]["hardware"]  # as in runs from before there was a choice
+    assert stored[1]["config"]["hardware"]["recompute"] == "cheap"
 
 
 def test_the_rate_may_be_lowered_on_the_way(toy_dataset: Folder, tmp_path: Path) -> None:
