@@ -9,8 +9,8 @@ by benchmarks.training.
 
 The reference style is how VideoCrafter's own code trains: autocast, every unit computed again in the backward pass, no
 compiler, AdamW as torch gives it. Neither keeps a moving average. Ours is
-:class:`training.loop.train_step.TrainStep` in the ways a recipe can ask for; those that do not fit the memory are
-reported as such.
+:class:`training.loop.train_step.TrainStep` in the ways a recipe can ask for, and with convolutions in the layout
+channels-last; those that do not fit the memory are reported as such.
 MFU counts three forward passes a step, whatever is computed again, over the device's dense bfloat16 peak.
 """
 
@@ -23,12 +23,14 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import nn
 
+from base.device import Kernels, set_kernels
 from benchmarks.report import arguments, report
 from diffusion.motion_focal import MotionFocal
 from diffusion.schedule import Schedule
 from models.estimate import flops
-from models.video_model import DataShapes
+from models.video_model import DataShapes, Recompute
 from models.videocrafter2.unet import VideoUNet
 from training.data.batch import Batch
 from training.data.loader import StepData
@@ -48,21 +50,26 @@ class Way:
 
     name: str
     micro: int
-    checkpointing: bool
-    compiled: bool
-    fused: bool
+    recompute: Recompute | None = None
+    compiled: bool = False
+    fused: bool = True
+    kernels: Kernels = "usual"
+    channels_last: bool = False
 
 
 def ways(batch: int, *, compiled: bool) -> list[Way]:
     """The reference's, and ours; those that are compiled, which takes minutes, come last."""
     sizes = [size for size in (batch, batch // 2, batch // 4, 1) if size >= 1]
-    ours = [Way(f"kept, compiled, {size} at a time", size, False, True, True) for size in dict.fromkeys(sizes)]
+    ours = [Way(f"kept, compiled, {size} at a time", size, compiled=True) for size in dict.fromkeys(sizes)]
     eager = [
-        Way("reference style", batch, True, False, False),
-        Way("recomputed", batch, True, False, True),
-        Way("kept", batch, False, False, True),
+        Way("reference style", batch, "all", fused=False),
+        Way("recomputed", batch, "all"),
+        Way("the cheap recomputed", batch, "cheap"),
+        Way("kept", batch),
+        Way("recomputed, fast kernels", batch, "all", kernels="fast"),
+        Way("recomputed, fast kernels, channels last", batch, "all", kernels="fast", channels_last=True),
     ]
-    return [*eager, Way("recomputed, compiled", batch, True, True, True), *ours] if compiled else eager
+    return [*eager, Way("recomputed, compiled", batch, "all", compiled=True), *ours] if compiled else eager
 
 
 def network(shapes: DataShapes, device: torch.device) -> VideoUNet:
@@ -75,6 +82,17 @@ def network(shapes: DataShapes, device: torch.device) -> VideoUNet:
         made = VideoUNet(block_out_channels=(32, 64), layers_per_block=1, attention_head_dim=16)
     made.train()
     return made
+
+
+def use_channels_last(model: VideoUNet) -> None:
+    """Lay the weights of 2-D convolutions out as cuDNN's fastest kernels read them; results follow that layout.
+
+    Only here, until it is known whether it gains: a recipe cannot ask for it, since FSDP refuses such parameters, and
+    a checkpoint gives AdamW its moments in the usual layout, which its fused kernels do not mix with another.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)
 
 
 def data(shapes: DataShapes, clips: int, way: Way, device: torch.device) -> StepData:
@@ -104,8 +122,11 @@ def measure(way: Way, shapes: DataShapes, clips: int, device: torch.device, roun
     """Seconds of a step (median after two to warm up) and the peak of memory; says so where memory does not suffice."""
     try:
         model = network(shapes, device)
-        if way.checkpointing:
-            model.enable_gradient_checkpointing()
+        set_kernels(device, way.kernels)
+        if way.channels_last:
+            use_channels_last(model)
+        if way.recompute is not None:
+            model.enable_gradient_checkpointing(way.recompute)
         if way.compiled:
             model.compile()
         options = Optimiser(ema=0.0)

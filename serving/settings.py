@@ -72,6 +72,8 @@ class Compute:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network; bfloat16 halves its memory and is several times faster on a GPU."""
+    kernels: Literal["usual", "fast"] = "usual"
+    """On a GPU, fast allows TF32 and has cuDNN choose its kernels by time, so the last digits may change."""
     compile: bool = False
     """Compile the network: the first video takes minutes longer, later ones are faster."""
     loaded: int = 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from base.device import Kernels
 from diffusion.flow import Flow
 from diffusion.motion_focal import MotionFocal
 from diffusion.options import Interval, Sampling
@@ -83,6 +84,8 @@ class Hardware:
     recompute: Recompute = "all"
     """With checkpointing: all, or only what is cheap. The latter keeps the outputs of convolutions, matrix products and
     attention, so no FLOPs are spent twice, for a part of the memory; --dry-run says what each takes."""
+    kernels: Kernels = "usual"
+    """On a GPU, fast allows TF32 and has cuDNN choose its kernels by time. A resumed run may then round differently."""
     compile: bool = False
     max_restarts: int = 3
     """How often a run resumes from its last checkpoint after a worker died."""

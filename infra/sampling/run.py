@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from base.device import find_device
+from base.device import find_device, set_kernels
 from base.errors import InputError
 from base.storage.folder import Folder
 from infra.options import plural, report
@@ -30,6 +30,7 @@ class SamplingRun:
     def __init__(self, options: Options, model: Candidate, target: Folder) -> None:
         self.sampling = checked_sampling(model.facts, options.sampling, model.name)  # before any weights are loaded
         device = find_device(options.device)
+        set_kernels(device, options.kernels)
         self.options, self.model, self.target = options, model, target
         self.generator = Generator.load(model.weights(), device, options.precision, options.compile)
         self.batch = min(options.batch, self.generator.at_once or options.batch)

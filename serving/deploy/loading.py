@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from base.device import find_device
+from base.device import find_device, set_kernels
 from base.storage.folder import Folder
 from models.folder import revision
 from models.generator import Generator
@@ -18,6 +18,7 @@ def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Comp
     """A worker. It sends no heartbeats before its context is entered, and loads models only on demand."""
     by_id = Models(models).by_id
     device = find_device(compute.device)
+    set_kernels(device, compute.kernels)
 
     def load(name: str) -> Loaded:
         place = by_id[name].weights()

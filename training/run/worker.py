@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from base.device import set_kernels
 from dataset.lock import FenceWatch
 from models.estimate import flops, parameters, trained_parameters, training_flops
 from models.video_model import unwrap
@@ -56,6 +57,7 @@ class Worker:
 
     def _build(self) -> TrainState:
         config, hardware = self.config, self.config.hardware
+        set_kernels(self.world.device, hardware.kernels)
         network = build_network(config.network, self.sources[0].facts, config.seed, config.adapter)
         network = network.to(self.world.device).train()
         if hardware.recomputes is not None:
