@@ -7,7 +7,8 @@ Runs, one after the other, each in a process of its own with a time limit:
 
 - raft_gpu: optical flow against torchvision pair by pair; autoencoder and text tower; GPU-hours a million clips.
 - train_gpu: a training step in all ways that fit, against a reference-style loop. The compiled ways come last, and none
-  begins once the eager ones and those before took four minutes.
+  begins once the eager ones and those before took 220 seconds.
+- vae_decode: the autoencoder's decoder in bfloat16 against float32.
 - generation: a video's seconds, together and one by one, against a reference-style sampling loop.
 
 Each ends in its JSON line, which ``--save`` keeps in ``benchmarks/results``. A benchmark that fails or takes too long
@@ -26,15 +27,17 @@ from benchmarks.report import RESULTS, arguments
 # Forking costs nothing: this process neither asks for a GPU nor begins threads.
 _FORK = multiprocessing.get_context("fork")
 # Seconds for each: in all under ten minutes.
-_LIMITS = {"raft_gpu": 120, "train_gpu": 300, "generation": 160}
+_LIMITS = {"raft_gpu": 120, "train_gpu": 280, "vae_decode": 30, "generation": 160}
 _FULL = {
     "raft_gpu": "--device cuda --pairs 128 --rounds 3",
-    "train_gpu": "--device cuda --batch 8 --rounds 5 --within 240",
+    "train_gpu": "--device cuda --batch 8 --rounds 5 --within 220",
+    "vae_decode": "--device cuda --height 320 --width 512 --frames 16",
     "generation": "--full --device cuda --precision bfloat16 --steps 20 --rounds 2",
 }
 _TOY = {
     "raft_gpu": "--device cpu --pairs 1 --height 128 --width 128 --rounds 1 --small",
     "train_gpu": "--device cpu --small --no-compile --batch 1 --rounds 1",
+    "vae_decode": "--device cpu --height 32 --width 32 --frames 1 --rounds 1",
     "generation": "--device cpu --requests 1 --steps 1 --rounds 1",
 }
 

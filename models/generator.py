@@ -74,15 +74,22 @@ class Generator:
 
     @classmethod
     def load(
-        cls, model: Path | Weights, device: torch.device, precision: Precision = "float32", compiled: bool = False
+        cls,
+        model: Path | Weights,
+        device: torch.device,
+        precision: Precision = "float32",
+        compiled: bool = False,
+        decoding: Precision = "float32",
     ) -> "Generator":
         """Load a model folder with its encoders; WeightsError names what is missing.
 
         With ``bfloat16`` the network's weights take half the memory and it runs under autocast; latents, solver steps
-        and encoders stay in float32. ``compiled``: see :meth:`compile`.
+        and encoders stay in float32. ``decoding`` is the precision of the decoder, from latents to frames.
+        ``compiled``: see :meth:`compile`.
         """
         facts = load_facts(model)
-        space = open_latent_space(facts.latents, facts.scaling_factor, _part(model, "vae", facts.latents), device)
+        vae = _part(model, "vae", facts.latents)
+        space = open_latent_space(facts.latents, facts.scaling_factor, vae, device, getattr(torch, decoding))
         text = open_text_encoder(facts.text, _part(model, "text_encoder", facts.text), device)
         image = None
         if facts.image:

@@ -46,6 +46,8 @@ class Options:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network; bfloat16 halves its memory."""
+    decoding: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the autoencoder's decoder; bfloat16 changes frames by about a level of 255 (docs/training.md)."""
     kernels: Literal["usual", "fast"] = "usual"
     """On a GPU, fast allows TF32 and has cuDNN choose its kernels by time, so the last digits may change."""
     compile: bool = False

@@ -32,7 +32,8 @@ class SamplingRun:
         device = find_device(options.device)
         set_kernels(device, options.kernels)
         self.options, self.model, self.target = options, model, target
-        self.generator = Generator.load(model.weights(), device, options.precision, options.compile)
+        weights = model.weights()
+        self.generator = Generator.load(weights, device, options.precision, options.compile, options.decoding)
         self.batch = min(options.batch, self.generator.at_once or options.batch)
         self.metadata = model_tags(model.name, revision(model.weights()), self.sampling)
         self.kept: list[UInt8[np.ndarray, "t h w 3"]] = []

@@ -51,18 +51,23 @@ def base_config(widths: tuple[int, ...] = (128, 256, 512, 512), groups: int = 32
 
 
 class Autoencoder:
-    """A frozen AutoencoderKL on a device."""
+    """A frozen AutoencoderKL on a device. Its decoder may compute in another precision, ``decoding``."""
 
-    def __init__(self, model: "AutoencoderKL", device: Device, dtype: Dtype) -> None:
+    def __init__(self, model: "AutoencoderKL", device: Device, dtype: Dtype, decoding: Dtype | None = None) -> None:
         from torch import nn
 
         self.model = model.eval().requires_grad_(False)
         nn.Module.to(self.model, device, dtype)  # diffusers' own warns, even of an empty list of exceptions
         self.device = device
         self.dtype = dtype
+        self.decoding = decoding or dtype
+        for part in filter(None, (model.post_quant_conv, model.decoder)):
+            part.to(self.decoding)
 
     @classmethod
-    def load(cls, weights: Weights, device: Device, dtype: Dtype | None = None) -> "Autoencoder":
+    def load(
+        cls, weights: Weights, device: Device, dtype: Dtype | None = None, decoding: Dtype | None = None
+    ) -> "Autoencoder":
         """Load from a diffusers folder, a hub id or S3, by default as float32.
 
         WeightsError if the weights are missing.
@@ -71,15 +76,18 @@ class Autoencoder:
         from diffusers import AutoencoderKL
 
         folder = find(weights).folder
-        return cls(AutoencoderKL.from_pretrained(folder, local_files_only=True), device, dtype or torch.float32)
+        model = AutoencoderKL.from_pretrained(folder, local_files_only=True)
+        return cls(model, device, dtype or torch.float32, decoding)
 
     @classmethod
-    def new(cls, config: Mapping[str, Any], device: Device, dtype: Dtype) -> "Autoencoder":
+    def new(
+        cls, config: Mapping[str, Any], device: Device, dtype: Dtype, decoding: Dtype | None = None
+    ) -> "Autoencoder":
         """With random weights on a device, which may be meta; ``config`` as in config.json."""
         from diffusers import AutoencoderKL
 
         with device:
-            return cls(AutoencoderKL.from_config(dict(config)), device, dtype)
+            return cls(AutoencoderKL.from_config(dict(config)), device, dtype, decoding)
 
     @property
     def cell(self) -> int:
@@ -99,7 +107,7 @@ class Autoencoder:
         import torch
 
         with torch.inference_mode():
-            parts = torch.split(latents.to(self.device, self.dtype), at_once)
+            parts = torch.split(latents.to(self.device, self.decoding), at_once)
             return torch.cat([self.model.decode(part).sample.float() for part in parts])
 
 

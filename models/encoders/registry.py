@@ -33,10 +33,15 @@ def has_weights(identity: Mapping[str, Any]) -> bool:
 
 
 def open_latent_space(
-    identity: Mapping[str, Any], scaling_factor: float, weights: Weights | None, device: torch.device
+    identity: Mapping[str, Any],
+    scaling_factor: float,
+    weights: Weights | None,
+    device: torch.device,
+    decoding: torch.dtype = torch.float32,
 ) -> LatentSpace:
     """The latent space of an identity. ``weights`` are an autoencoder's; the pixel codec has none.
 
+    ``decoding`` is the precision of an autoencoder's decoder; it encodes in float32.
     WeightsError if the space is unknown or the weights are missing.
     """
     kind = identity.get("encoder")
@@ -44,7 +49,7 @@ def open_latent_space(
         codec = PixelCodec.of(identity)
         return LatentSpace(codec.cell, scaling_factor, codec.encode, codec.decode)
     if kind == "AutoencoderKL" and weights is not None:
-        autoencoder = Autoencoder.load(weights, device)
+        autoencoder = Autoencoder.load(weights, device, decoding=decoding)
         return LatentSpace(
             autoencoder.cell, scaling_factor, lambda images: autoencoder.posterior(images)[0], autoencoder.images
         )

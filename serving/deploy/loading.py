@@ -22,7 +22,7 @@ def open_worker(settings: Settings, models: Sequence[ServedModel], compute: Comp
 
     def load(name: str) -> Loaded:
         place = by_id[name].weights()
-        generator = Generator.load(place, device, compute.precision, compute.compile)
+        generator = Generator.load(place, device, compute.precision, compute.compile, compute.decoding)
         return Loaded(generator, revision(place))
 
     files = Files(Folder(settings.folder), open_signer(settings))

@@ -24,9 +24,10 @@ def test_each_benchmark_ends_in_a_line_and_a_file(tmp_path: Path) -> None:
     done = python("-m", "benchmarks.gpu", "--device", "cpu", "--toy", "--save", str(tmp_path))
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"benchmark"')]
-    assert [line["benchmark"] for line in lines] == ["raft_gpu", "train_gpu", "generation"]
+    assert [line["benchmark"] for line in lines] == ["raft_gpu", "train_gpu", "vae_decode", "generation"]
     assert [json.loads((tmp_path / f"{line['benchmark']}.json").read_text()) for line in lines] == lines
     assert lines[0]["mean_difference_px"] < 0.01
+    assert 0 < lines[2]["mean_levels"] < lines[2]["most_levels"]
     assert [way["way"] for way in lines[1]["ways"]] == [
         *("reference style", "recomputed", "the cheap recomputed", "kept", "recomputed, fast kernels"),
         "recomputed, fast kernels, channels last",

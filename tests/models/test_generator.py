@@ -161,6 +161,18 @@ def test_half_precision_is_near_and_keeps_half_the_weights(model: Path) -> None:
     assert 0 < np.abs(videos[0] - videos[1]).mean() < 4
 
 
+def test_frames_are_decoded_in_the_precision_that_is_asked_for(tiny_vae: Path, tmp_path: Path) -> None:
+    facts = replace(FACTS, latents={"encoder": "AutoencoderKL"}, scaling_factor=0.18215)
+    card = ModelCard(facts, vae=Weights(str(tiny_vae), subfolder="vae"))
+    save_model(tmp_path / "model", small(image_condition="x-cat"), card)
+    asked: tuple[Precision, ...] = ("float32", "bfloat16")
+    generators = [Generator.load(tmp_path / "model", CPU)]
+    generators += [Generator.load(tmp_path / "model", CPU, decoding=precision) for precision in asked]
+    usual, plain, half = (generator.generate(mixed(1), QUICK).astype(int) for generator in generators)
+    np.testing.assert_array_equal(usual, plain)
+    assert 0 < np.abs(plain - half).mean() < 1
+
+
 def test_the_network_is_compiled_when_asked(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch is only told so: it would take minutes at the first run."""
     told: list[torch.nn.Module] = []

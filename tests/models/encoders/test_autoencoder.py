@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from torch import nn
 
 from base.errors import WeightsError
 from base.weights import Weights
@@ -17,6 +18,21 @@ def test_posterior(tiny_vae: Path) -> None:
     plain = AutoencoderKL.from_pretrained(tiny_vae / "vae").encode(images).latent_dist
     torch.testing.assert_close(mean, plain.mean.detach())
     torch.testing.assert_close(logvar, plain.logvar.detach())
+
+
+def test_the_decoder_alone_may_have_another_precision(tiny_vae: Path) -> None:
+    weights = Weights(str(tiny_vae), subfolder="vae")
+    plain, half = (Autoencoder.load(weights, torch.device("cpu"), decoding=d) for d in (None, torch.bfloat16))
+    images, latents = torch.rand(2, 3, 32, 48) * 2 - 1, torch.randn(5, 4, 4, 6)
+    for one, other in zip(plain.posterior(images), half.posterior(images), strict=True):
+        assert torch.equal(one, other)
+    expected, found = plain.images(latents), half.images(latents, at_once=5)
+    theirs = AutoencoderKL.from_pretrained(tiny_vae / "vae").requires_grad_(False)
+    assert torch.equal(expected, torch.cat([theirs.decode(part).sample for part in latents.split(4)]))
+    nn.Module.to(theirs, torch.bfloat16)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, theirs.decode(latents.bfloat16()).sample.float())
+    assert 0 < (found - expected).abs().mean() < 0.05 * expected.std()
 
 
 def test_config(tiny_vae: Path) -> None:
