@@ -96,6 +96,7 @@ UNTYPED = {("model-facts", "schedule"): "schedule"}
 
 
 LATER = {
+    ("hardware", "compile_optional"),
     ("hardware", "kernels"),
     ("hardware", "recompute"),
     ("samples", "guidance_interval"),

@@ -87,6 +87,8 @@ class Hardware:
     kernels: Kernels = "usual"
     """On a GPU, fast allows TF32 and has cuDNN choose its kernels by time. A resumed run may then round differently."""
     compile: bool = False
+    compile_optional: bool = False
+    """If compiling fails, say so and train without, instead of ending the run."""
     max_restarts: int = 3
     """How often a run resumes from its last checkpoint after a worker died."""
 
@@ -100,6 +102,9 @@ class Hardware:
                 f"hardware.recompute {self.recompute}: nothing is recomputed without gradient checkpointing; set "
                 "hardware.checkpointing, too"
             )
+
+        if self.compile_optional and not self.compile:
+            raise ValueError("hardware.compile_optional: nothing is compiled; set hardware.compile, too")
 
     @property
     def recomputes(self) -> Recompute | None:

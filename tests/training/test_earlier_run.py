@@ -3,17 +3,18 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from base.config import load
+from base.config import dump, load, to_json
 from base.storage.folder import Folder
 from models.card import ModelCard
 from models.folder import load_network
 from models.run_folder import read_description
 from tests.conftest import ROOT
-from tests.training.runs import SMALL, losses, toy_job, train_here
+from tests.training.runs import SMALL, TOY, losses, toy_job, train_here
 from training.loop.optimiser import Optimiser
 from training.recipes import Saves, Train
 from training.run.job import TrainJob
@@ -49,6 +50,24 @@ def test_its_description_and_model_are_read(folder: Path) -> None:
     assert "diffusion.model_folder:ModelCard" in (model / "motif.json").read_text()
     assert isinstance(load((model / "motif.json").read_text()), ModelCard)
     assert sum(weight.numel() for weight in load_network(model).parameters()) > 1000
+
+
+def test_settings_that_came_later_are_stored_only_if_they_are_chosen() -> None:
+    """So that the files of a run that chooses none are those of earlier versions, byte for byte."""
+    usual = replace(TOY, hardware=replace(TOY.hardware, checkpointing=True, compile=True))
+    stored = to_json(usual)
+    assert list(stored["samples"]) == ["type", "every", "num", "steps", "guidance"]
+    hardware = ("workers", "micro_batch", "device", "precision", "parallel", "checkpointing", "compile", "max_restarts")
+    assert list(stored["hardware"]) == ["type", *hardware]
+    later: dict[str, Any] = {"recompute": "cheap", "kernels": "fast", "compile_optional": True}
+    chosen = replace(
+        usual,
+        hardware=replace(usual.hardware, **later),
+        samples=replace(usual.samples, guidance_interval=(0.2, 0.8)),
+    )
+    assert to_json(chosen)["hardware"] == stored["hardware"] | later
+    for config in (usual, chosen):
+        assert load(dump(config)) == config
 
 
 def load_config(run: Path) -> object:

@@ -10,6 +10,7 @@ from models.estimate import flops, parameters, trained_parameters, training_flop
 from models.video_model import unwrap
 from training.data.loader import Batches, BatchPlan, Prefetcher, Share, StepData
 from training.data.source import Source
+from training.loop.compiling import compile_network, compiling_explained
 from training.loop.objective import Objective
 from training.loop.optimiser import Ema, trained
 from training.loop.parallel import World, distribute
@@ -64,7 +65,7 @@ class Worker:
             network.enable_gradient_checkpointing(hardware.recomputes)
         spread = distribute(network, self.world, hardware.parallel, half=self.half)
         if hardware.compile:
-            spread.compile()
+            compile_network(spread, self.report, optional=hardware.compile_optional)
         ema = Ema(trained(spread), config.optimiser.ema) if config.optimiser.ema else None
         return TrainState(spread, config.optimiser.build(spread), ema)
 
@@ -80,6 +81,8 @@ class Worker:
     def run(self) -> Progress:
         """Run all remaining steps. However this ends, the last checkpoint is kept."""
         with ExitStack() as stack:
+            if self.config.hardware.compile:
+                stack.enter_context(compiling_explained())
             trackers = self._trackers(stack)
             if trackers:
                 self.report(legend(self.config))
