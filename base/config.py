@@ -9,25 +9,30 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from base.errors import InputError
-from base.stored_types import LATER, UNTYPED, stored_name, stored_place
+from base.stored_types import UNTYPED, stored_name, stored_place
 
 _TYPE = "type"
+_OMITTED = "omitted by default"
+OMITTED_BY_DEFAULT = {_OMITTED: True}
+"""Metadata of a field that is stored only if it is not its default: files without it stay as they were before it."""
 
 
 def to_json(config: Any) -> Any:
     """A configuration as plain JSON; every dataclass carries its name in :mod:`base.stored_types`."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        name, stored = stored_name(type(config)), {}
-        for field in dataclasses.fields(config):
-            value = getattr(config, field.name)
-            if (name, field.name) not in LATER or value != field.default:
-                stored[field.name] = to_json(value)
-        return {_TYPE: name} | stored
+        kind = type(config)
+        fields = {field.name: to_json(getattr(config, field.name)) for field in _stored_fields(config)}
+        return {_TYPE: stored_name(kind), **fields}
     if isinstance(config, dict):
         return {key: to_json(value) for key, value in config.items()}
     if isinstance(config, tuple | list):
         return [to_json(value) for value in config]
     return config
+
+
+def _stored_fields(config: Any) -> list[dataclasses.Field[Any]]:
+    fields = dataclasses.fields(config)
+    return [one for one in fields if _OMITTED not in one.metadata or getattr(config, one.name) != one.default]
 
 
 def from_json(data: Any, path: str = "") -> Any:

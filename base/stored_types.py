@@ -95,17 +95,6 @@ UNTYPED = {("model-facts", "schedule"): "schedule"}
 """(name of the type, field) -> the type of that field in files that omit it. Historical, too."""
 
 
-LATER = {
-    ("hardware", "compile_optional"),
-    ("hardware", "kernels"),
-    ("hardware", "recompute"),
-    ("samples", "guidance_interval"),
-    ("sampling", "guidance_interval"),
-}
-"""(name of the type, field) of fields that a file has only if they differ from their default, so that files from before
-there were such fields are written as they were, byte for byte."""
-
-
 def stored_name(kind: type[Any]) -> str:
     """The name of a class on disk; for classes outside motif its location."""
     place = f"{kind.__module__}:{kind.__qualname__}"

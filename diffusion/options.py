@@ -1,6 +1,6 @@
 """Sampling options; without torch, so that code that only passes them on need not import it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Spacing = Literal["leading", "trailing"]
@@ -24,7 +24,7 @@ class Sampling:
     eta: float = 0.0
     spacing: Spacing | None = None
     solver: Solver = "ddim"
-    guidance_interval: Interval = (0.0, 1.0)
+    guidance_interval: Interval = field(default=(0.0, 1.0), metadata=OMITTED_BY_DEFAULT)
 
     def __post_init__(self) -> None:
         """Check the options."""

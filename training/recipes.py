@@ -5,9 +5,10 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from base.config import OMITTED_BY_DEFAULT
 from base.device import Kernels
 from diffusion.flow import Flow
 from diffusion.motion_focal import MotionFocal
@@ -48,7 +49,7 @@ class Samples:
     num: int = 4
     steps: int = 50
     guidance: float = 7.5
-    guidance_interval: Interval = (0.0, 1.0)
+    guidance_interval: Interval = field(default=(0.0, 1.0), metadata=OMITTED_BY_DEFAULT)
     """The noise levels at which guidance is applied, from 0 (the clip) to 1 (noise)."""
 
     def __post_init__(self) -> None:

@@ -1,10 +1,10 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
 
-from base.config import dump, from_json, load, to_json
+from base.config import OMITTED_BY_DEFAULT, dump, from_json, load, to_json
 from base.errors import InputError
 from base.weights import Weights
 from models.encoders.pixel_codec import PixelCodec
@@ -31,6 +31,12 @@ class Whole:
     ratio: float = 1.0
 
 
+@dataclass(frozen=True)
+class Later:
+    name: str = "x"
+    added: tuple[float, ...] = field(default=(), metadata=OMITTED_BY_DEFAULT)
+
+
 def own(name: str) -> str:
     return f"{__name__}:{name}"
 
@@ -49,6 +55,12 @@ def own(name: str) -> str:
 def test_a_configuration_is_read_as_it_was_written(config: Any) -> None:
     assert load(dump(config)) == config
     assert from_json(to_json(config)) == config
+
+
+def test_a_field_that_was_added_later_is_stored_where_it_is_set() -> None:
+    assert to_json(Later()) == {"type": own("Later"), "name": "x"}
+    assert to_json(Later(added=(0.5,))) == {"type": own("Later"), "name": "x", "added": [0.5]}
+    assert [load(dump(one)) for one in (Later(), Later(added=(0.5,)))] == [Later(), Later(added=(0.5,))]
 
 
 def test_every_configuration_carries_its_type() -> None:
