@@ -3,10 +3,16 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from base.config import OMITTED_BY_DEFAULT
+
 Spacing = Literal["leading", "trailing"]
 Solver = Literal["ddim", "dpm++", "unipc"]
 Interval = tuple[float, float]
 """Noise levels from the first to the second, both included; 0 is the clip, 1 noise."""
+MOTION_LEVELS = 10
+"""Motion levels, from 1, the stillest, of models that take one."""
+USUAL_MOTION_LEVEL = 5
+"""The level of a video for which none is given, as in LivePhoto."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ class Toy:
     ``shape`` is the latents' c t h w, at least 3 channels; ``text`` and ``image`` are tokens x width. Clips have the
     numbers from ``first`` on, so that two datasets need not share any. ``failed`` holds, for an artifact, the numbers
     that it has not; ``still`` the clips in which nothing moves. ``empty_text`` is there to be left out, as a broken
-    dataset would. With a ``stride`` of n, latents are those of every nth frame.
+    dataset would. With a ``stride`` of n, latents are those of every nth frame. With ``ssim`` heatmaps have a made up
+    mean SSIM, lower from clip to clip.
     """
 
     clips: int = 12
@@ -52,6 +53,7 @@ class Toy:
     without: frozenset[str] = frozenset()
     scaling_factor: float = 1.0
     stride: int = 1
+    ssim: bool = False
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -65,7 +67,8 @@ class Toy:
         latent = (channels, (frames - 1) // self.stride + 1, *cells)
         mean, logvar = (Column(name, "float16", latent, "c t h w") for name in ("mean", "logvar"))
         intensity = Column("intensity", "float16", grid, "t h w")
-        scores = (Column("mean_intensity", "float32"), Column("moving_share", "float32"))
+        names = ("mean_intensity", "moving_share", *(["mean_ssim"] if self.ssim else []))
+        scores = tuple(Column(name, "float32") for name in names)
         found = {
             "latents": (mean, logvar) if self.logvar else (mean,),
             "heatmaps": (Column("heatmap", "uint8", grid, "t h w", 1 / 255), intensity, *scores),
@@ -91,6 +94,7 @@ class Toy:
             "intensity": pixels.astype(np.float16),
             "mean_intensity": np.array(pixels.mean(), np.float32),
             "moving_share": np.array((heatmap > 0.5).mean(), np.float32),
+            "mean_ssim": np.array(1 - number / 1000, np.float32),
         }
         if self.image:
             values["tokens"] = rng.standard_normal(self.image).astype(np.float16)

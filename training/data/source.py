@@ -20,6 +20,7 @@ from dataset.view import View, count_lacking
 from models.card import Part
 from models.video_model import DataShapes
 from training.data.artifacts import Artifacts
+from training.data.motion import SSIM, find_ssim, read_ssim
 from training.data.order import Place
 
 _KEPT_GROUPS = 24
@@ -53,17 +54,28 @@ class SourceFacts:
 class Source:
     """Clips of a dataset folder, or of a view saved by ``motif dataset filter``.
 
-    Frame rates are capped at ``fps_max``; ``rates`` are the rates of the usable clips.
+    Frame rates are capped at ``fps_max``; ``rates`` are the rates of the usable clips, and with ``motion`` ``ssim``
+    their mean SSIM.
     InputError if an artifact is missing, heatmap and latent grids differ, or no clip is left.
     """
 
-    def __init__(self, uri: str, artifacts: Artifacts, *, image: bool = False, fps_max: float | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        artifacts: Artifacts,
+        *,
+        image: bool = False,
+        motion: bool = False,
+        fps_max: float | None = None,
+    ) -> None:
         view = open_view(uri)
         self.uri = uri
         self.weight = view.weight
         self.dataset = Folder(view.dataset)
         self.catalog = Catalog.require(self.dataset)
         self.names = self._choose(artifacts, view.artifacts, image=image)
+        if motion:
+            self.names["motion"] = find_ssim(uri, self.catalog, self.names["heatmaps"])
         self.stride = int(self.catalog.artifacts[self.names["latents"]].facts.get("stride", 1))
         self.normalisation = artifacts.normalisation or self._own_normalisation()
         self.facts = self._facts()
@@ -79,6 +91,8 @@ class Source:
         wanted = {latents: ["mean", *variance], heatmaps: cells if self.normalisation else ["heatmap"]}
         if image:
             wanted[self.names["image"]] = ["tokens"]
+        if motion:
+            wanted.setdefault(self.names["motion"], []).append(SSIM)
         self.reader = FeatureReader(self.dataset, wanted, ("text_id", "fps", "caption"))
         self.text = TextReader(self.dataset, self.names["text"])
         if text_id("") not in self.text:
@@ -88,7 +102,7 @@ class Source:
             )
         self.empty_text = self._states(text_id(""))
         self.fps_max = fps_max or np.inf
-        self.rows, self.rates = self._usable(view)
+        self.rows, self.rates, self.ssim = self._usable(view)
         self.kept_groups = _KEPT_GROUPS
         """Number of row groups held in memory (least recently used ones are dropped)."""
         self._groups: OrderedDict[int, dict[int, Sample]] = OrderedDict()
@@ -150,8 +164,8 @@ class Source:
             encoders={kind: found for kind in kinds if kind in ENCODERS and (found := Weights.of(kinds[kind].facts))},
         )
 
-    def _usable(self, view: View) -> tuple[list[np.ndarray], np.ndarray]:
-        """The rows to use of each row group: clips with every artifact that pass the view; and their frame rates."""
+    def _usable(self, view: View) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """The rows to use of each row group: clips with every artifact that pass the view; their rates and SSIM."""
         chosen = tuple(name for kind, name in self.names.items() if kind != "text")
         whole = View(view.dataset, (*view.artifacts, *chosen), view.where, view.ids)
         table = whole.clips(("text_id", "fps"))
@@ -170,7 +184,8 @@ class Source:
             raise InputError(
                 f"{self.uri}: no clip is left{' that passes ' + ', '.join(view.where) if view.where else ''}."
             )
-        return rows, np.minimum(table.column("fps").to_numpy(), self.fps_max)
+        ssim = read_ssim(self.dataset, self.names["motion"], wanted) if "motion" in self.names else np.empty(0)
+        return rows, np.minimum(table.column("fps").to_numpy(), self.fps_max), ssim
 
     def lack(self) -> str | None:
         """A line about clips left out because they lack an artifact, with a remedy; None if there are none.
@@ -214,7 +229,10 @@ class Source:
         return max(1, clips // largest) if clips else 0
 
     def read(self, place: Place) -> Sample:
-        """A clip: ``mean``, ``logvar`` (if stored), ``heatmap`` in 0 to 1, ``text``, ``fps``, ``clip_id``."""
+        """A clip: ``mean``, ``logvar`` (if stored), ``heatmap`` in 0 to 1, ``text``, ``fps``, ``clip_id``.
+
+        And ``tokens`` and ``ssim`` if the source was opened with ``image`` and ``motion``.
+        """
         raw = self._group(place.group)[place.row]
         sample = {name: raw[name] for name in ("clip_id", "caption", "fps", "text")}
         sample["fps"] = min(sample["fps"], self.fps_max)
@@ -223,6 +241,8 @@ class Source:
         sample |= {"heatmap": self._heatmap(raw)}
         if "image" in self.names:
             sample["tokens"] = raw[f"{self.names['image']}/tokens"]
+        if "motion" in self.names:
+            sample["ssim"] = float(raw[f"{self.names['motion']}/{SSIM}"])
         return sample
 
     def _group(self, number: int) -> dict[int, Sample]:
