@@ -19,12 +19,12 @@ OnStep = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions of samples. ``image`` has image conditions by name, used in both branches of guidance."""
+    """The conditions of samples. ``others`` has those by name that are the same in both branches of guidance."""
 
     text: Float[Tensor, "b l d"]
     empty_text: Float[Tensor, "b l d"]
     fps: Float[Tensor, " b"]
-    image: dict[str, Tensor]
+    others: dict[str, Tensor]
 
 
 Predict = Callable[[Tensor, Tensor, dict[str, Tensor]], Tensor]
@@ -47,9 +47,9 @@ def sample(
     sampler = process.sampler(options)
     device = given.text.device
     x = noise[0].to(device)
-    alone = {"text": given.text, "fps": given.fps, **given.image}
+    alone = {"text": given.text, "fps": given.fps, **given.others}
     both = {"text": torch.cat([given.text, given.empty_text]), "fps": given.fps.repeat(2)}
-    both |= {name: torch.cat([value, value]) for name, value in given.image.items()}
+    both |= {name: torch.cat([value, value]) for name, value in given.others.items()}
     for number, (time, is_guided) in enumerate(zip(sampler.times, _guided_at(process, sampler, options), strict=True)):
         times = time.to(device).expand((1 + is_guided) * len(x))
         if is_guided:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from base.config import OMITTED_BY_DEFAULT
 from base.errors import InputError
 from base.weights import Weights
-from diffusion.options import Sampling, SamplingChanges
+from diffusion.options import USUAL_MOTION_LEVEL, Sampling, SamplingChanges
 from diffusion.process import Process
 
 Part = Literal["vae", "text_encoder", "image_encoder"]
@@ -21,7 +22,8 @@ class ModelFacts:
     ``width`` are the grid of latents;
     ``fps`` the range of frame rates (of training: 5th to 95th percentile of the clips) and ``usual_fps`` their median,
     which models of earlier versions lack; ``step`` the training step; ``origin`` a line on where the weights come from;
-    ``sampling`` the default sampling options.
+    ``sampling`` the default sampling options; ``motion_bounds``, of a model that takes a motion level, the lowest mean
+    SSIM of neighbouring frames among clips of levels 1 to 9.
     """
 
     latents: dict[str, Any]
@@ -37,11 +39,17 @@ class ModelFacts:
     usual_fps: float | None = None
     sampling: Sampling = Sampling()
     image: dict[str, Any] = field(default_factory=dict)
+    motion_bounds: tuple[float, ...] = field(default=(), metadata=OMITTED_BY_DEFAULT)
 
     @property
     def default_fps(self) -> float:
         """The default frame rate of a video: the median of the training's, or the middle of the range."""
         return sum(self.fps) / 2 if self.usual_fps is None else self.usual_fps
+
+    @property
+    def default_motion_level(self) -> int | None:
+        """The default motion level of a video; None for a model that takes none."""
+        return USUAL_MOTION_LEVEL if self.motion_bounds else None
 
 
 @dataclass(frozen=True)

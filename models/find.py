@@ -35,6 +35,10 @@ class Candidate:
         """Whether its videos begin with a picture; those of a text-to-video model do not."""
         return takes_image(self.weights())
 
+    def takes_motion_level(self) -> bool:
+        """Whether its videos are asked for with a motion level."""
+        return self.facts.default_motion_level is not None
+
     def load(self) -> VideoModel:
         """The network, float32, on the CPU, in evaluation mode."""
         return load_network(self.weights())

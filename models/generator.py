@@ -13,7 +13,7 @@ from torch import Tensor
 
 from base.errors import InputError, WeightsError
 from base.weights import Weights
-from diffusion.options import Sampling
+from diffusion.options import MOTION_LEVELS, USUAL_MOTION_LEVEL, Sampling
 from diffusion.sampling import Conditions, OnStep, draw_noise, sample, to_frames
 from media.picture import fit
 from models.card import ModelFacts, Part
@@ -28,7 +28,7 @@ from models.encoders.registry import (
 )
 from models.folder import find_part, load_facts, load_network
 from models.kept_conditions import conditions_kept
-from models.misfits import superfluous_image
+from models.misfits import superfluous_image, superfluous_level
 from models.video_model import VideoModel, predict, with_given_frames
 
 Precision = Literal["float32", "bfloat16"]
@@ -39,7 +39,8 @@ class Request:
     """A request for one video; ``image`` is its first frame, None for a text-to-video model.
 
     ``fps`` is the frame rate to condition on; by default the median of its training's. ``negative`` is the negative
-    prompt, which replaces the empty text in guidance.
+    prompt, which replaces the empty text in guidance. ``motion_level`` is how much moves, from 1 to 10, for models that
+    take it; by default 5.
     """
 
     image: UInt8[np.ndarray, "height width 3"] | None
@@ -47,6 +48,7 @@ class Request:
     seed: int = 0
     fps: float | None = None
     negative: str = ""
+    motion_level: int | None = None
 
 
 class Generator:
@@ -126,7 +128,8 @@ class Generator:
     ) -> UInt8[np.ndarray, "b t h w 3"]:
         """Videos of the requests; RGB, 0 to 255. The first frame is the image, if any, as reconstructed by the model.
 
-        InputError if a request lacks the image that the model needs, or has one that it does not take.
+        InputError if a request lacks the image that the model needs, or has an image or a motion level that it does not
+        take.
 
         ``options`` default to the model's own (``facts.sampling``).
         ``frames`` per video, from 1 to the model's own number, which is the default; InputError otherwise.
@@ -150,14 +153,14 @@ class Generator:
     ) -> UInt8[np.ndarray, "b t h w 3"]:
         images = (request.image for request in requests if request.image is not None)
         pictures = [torch.from_numpy(fit(image, *self.size)).to(self.device) for image in images]
-        condition = self._condition(pictures)
+        condition = self._condition(pictures) | self._levels(requests)
         texts = [(request.prompt, request.negative) for request in requests]
         states = {text: self.text([text]) for text in sorted({text for pair in texts for text in pair})}
         given = Conditions(
             text=torch.cat([states[prompt] for prompt, _ in texts]),
             empty_text=torch.cat([states[negative] for _, negative in texts]),
             fps=torch.tensor([self.rate(request) for request in requests], device=self.device),
-            image=condition,
+            others=condition,
         )
         shape = (self.network.latent_channels, frames, self.facts.height, self.facts.width)
         noise = draw_noise(shape, [request.seed for request in requests], options.steps if options.eta else 0)
@@ -172,11 +175,24 @@ class Generator:
             return predict(self.network, sample, timestep, given)
 
     def _check(self, request: Request) -> None:
-        """InputError if the request and the network disagree about a picture."""
+        """InputError if the request and the network disagree about a picture or a motion level."""
         if self.network.takes_image and request.image is None:
             raise InputError("this model begins its videos with a picture: give one.")
         if request.image is not None and not self.network.takes_image:
             raise InputError(superfluous_image("this model"))
+        if request.motion_level is None:
+            return
+        if "motion_level" not in self.network.conditions:
+            raise InputError(superfluous_level("this model"))
+        if not 1 <= request.motion_level <= MOTION_LEVELS:
+            raise InputError(f"motion_level {request.motion_level}: must be from 1 to {MOTION_LEVELS}.")
+
+    def _levels(self, requests: Sequence[Request]) -> dict[str, Tensor]:
+        """The motion levels of the requests, if the network takes them."""
+        if "motion_level" not in self.network.conditions:
+            return {}
+        levels = [USUAL_MOTION_LEVEL if one.motion_level is None else one.motion_level for one in requests]
+        return {"motion_level": torch.tensor(levels, dtype=torch.float32, device=self.device)}
 
     def _condition(self, pictures: Sequence[UInt8[Tensor, "height width 3"]]) -> dict[str, Tensor]:
         """The network's image conditions, with each picture encoded separately; none for a text-to-video model."""

@@ -1,4 +1,4 @@
-"""Describes what does not fit a model: tensors of other shapes, or a picture. Loads no torch."""
+"""Describes what does not fit a model: tensors of other shapes, a picture, or a motion level. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,6 +16,11 @@ def misfits(expected: Mapping[str, Sequence[int]], found: Mapping[str, Sequence[
     ]
     more = len(lines) - _NAMED
     return ", ".join(lines[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def superfluous_level(model: str) -> str:
+    """The message for a motion level that a model without them is given."""
+    return f"{model} takes no motion level: leave it out."
 
 
 def superfluous_image(model: str) -> str:

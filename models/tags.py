@@ -20,4 +20,5 @@ def _text(value: object) -> str:
 def request_tags(request: Request, fps: float) -> dict[str, str]:
     """Metadata of one video; ``fps`` is its frame rate, which a request may omit."""
     tags = {"prompt": request.prompt, "negative_prompt": request.negative, "seed": str(request.seed)}
-    return tags | {"fps": f"{fps:g}"}
+    level = {} if request.motion_level is None else {"motion_level": str(request.motion_level)}
+    return tags | {"fps": f"{fps:g}"} | level

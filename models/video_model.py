@@ -20,10 +20,10 @@ from base.errors import InputError
 from base.weights import BASE_MODEL
 from models.adapters.lora import Lora
 
-CONDITIONS = ("text", "fps", "image_latent", "image_clip", "image_tokens")
+CONDITIONS = ("text", "fps", "image_latent", "image_clip", "image_tokens", "motion_level")
 """All conditions of networks: text states ``[b l d]``, frames per second ``[b]``, the latent of the first frame
-``[b c h w]``, the latents of that frame followed by empty ones ``[b c t h w]``, and an image encoder's tokens of it
-``[b n k]``."""
+``[b c h w]``, the latents of that frame followed by empty ones ``[b c t h w]``, an image encoder's tokens of it
+``[b n k]``, and how much moves, from 1 to 10 ``[b]``."""
 
 Recompute = Literal["all", "cheap"]
 """What gradient checkpointing recomputes of its units: everything, or what takes few FLOPs (:data:`EXPENSIVE`)."""
@@ -182,7 +182,7 @@ class DataShapes:
         channels, _, height, width = self.latent
         image: dict[str, tuple[int, ...]] = {} if self.image is None else {"image_tokens": (batch, *self.image)}
         image |= {"image_latent": (batch, channels, height, width), "image_clip": (batch, *self.latent)}
-        return {"text": (batch, *self.text), "fps": (batch,), **image}
+        return {"text": (batch, *self.text), "fps": (batch,), **image, "motion_level": (batch,)}
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,11 @@ class Backbone(ABC):
     @property
     def takes_image_tokens(self) -> bool:
         """Whether the dataset must have image tokens."""
+        return False
+
+    @property
+    def takes_motion_level(self) -> bool:
+        """Whether the dataset must have each clip's mean SSIM, of which motion levels are made."""
         return False
 
     def check(self, shapes: DataShapes) -> None:  # noqa: B027 - most sizes fit any data

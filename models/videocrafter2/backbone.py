@@ -1,9 +1,10 @@
 """VideoCrafter2's U-Net as the backbone of a recipe."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+from base.config import OMITTED_BY_DEFAULT
 from models.video_model import Backbone, DataShapes, VideoModel
 
 if TYPE_CHECKING:  # diffusers takes many seconds to import
@@ -18,7 +19,7 @@ class VideoCrafter2(Backbone):
 
     ``image_condition``: ``x-cat`` concatenates the first frame's latent to every frame (as in MotiF), ``cx-attn`` adds
     cross-attention to tokens of the first frame, ``both`` does both; with ``none`` it is given no picture, and makes
-    videos from text alone.
+    videos from text alone. ``motion_level``: it is given how much moves, from 1 to 10, as in LivePhoto.
     """
 
     name: ClassVar[str] = "videocrafter2"
@@ -29,6 +30,7 @@ class VideoCrafter2(Backbone):
     attention_head_dim: int = 64
     norm_num_groups: int = 32
     dropout: float = 0.0
+    motion_level: bool = field(default=False, metadata=OMITTED_BY_DEFAULT)
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -48,6 +50,11 @@ class VideoCrafter2(Backbone):
         """Whether it uses image tokens."""
         return self.image_condition in ("cx-attn", "both")
 
+    @property
+    def takes_motion_level(self) -> bool:
+        """Whether it uses motion levels."""
+        return self.motion_level
+
     def new(self, shapes: DataShapes) -> VideoModel:
         """A U-Net with random weights."""
         from models.videocrafter2.unet import VideoUNet
@@ -63,32 +70,41 @@ class VideoCrafter2(Backbone):
             dropout=self.dropout,
             image_condition=self.image_condition,
             image_token_width=shapes.image[1] if shapes.image else _TOKEN_WIDTH,
+            motion_level=self.motion_level,
         )
         return made
 
     def adapt(self, loaded: VideoModel, shapes: DataShapes) -> VideoModel:
-        """The same network with this dropout, or a text-to-video model with the image condition added."""
+        """The same network with this dropout, or one that begins with it and has the conditions that it lacks."""
         from models.videocrafter2.unet import VideoUNet
 
         unet = cast("VideoUNet", loaded)
-        if unet.config.image_condition == self.image_condition:
-            unet.set_dropout(self.dropout)
-            return unet
-        width = shapes.image[1] if shapes.image else _TOKEN_WIDTH
-        grown: VideoUNet = VideoUNet.from_text_to_video(
-            unet, self.image_condition, image_token_width=width, dropout=self.dropout
-        )
-        return grown
+        changes: dict[str, Any] = {"dropout": self.dropout, "motion_level": self.motion_level}
+        if unet.config.image_condition != self.image_condition:
+            width = shapes.image[1] if shapes.image else _TOKEN_WIDTH
+            grown: VideoUNet = VideoUNet.from_text_to_video(
+                unet, self.image_condition, image_token_width=width, **changes
+            )
+            return grown
+        if unet.takes_motion_level != self.motion_level:
+            return VideoUNet.grown(unet, **changes)
+        unet.set_dropout(self.dropout)
+        return unet
 
     def misfit(self, config: Mapping[str, Any]) -> str:
-        """A message for a model that was trained with another image condition."""
+        """A message for a model that was trained with another image condition, or with motion levels against these."""
         had = config.get("image_condition", "none")
-        if had in ("none", self.image_condition):
-            return ""
-        return (
-            f"network.image_condition {self.image_condition}: the model in {self.start} was trained with {had}. "
-            "Set it to that, or start from a text-to-video model."
-        )
+        if had not in ("none", self.image_condition):
+            return (
+                f"network.image_condition {self.image_condition}: the model in {self.start} was trained with {had}. "
+                "Set it to that, or start from a text-to-video model."
+            )
+        if config.get("motion_level") and not self.motion_level:
+            return (
+                f"network.motion_level {self.motion_level}: the model in {self.start} was trained with motion levels. "
+                "Give --network.motion-level, or start from another model."
+            )
+        return ""
 
     @classmethod
     def takes_image(cls, config: Mapping[str, Any]) -> bool:
@@ -96,5 +112,6 @@ class VideoCrafter2(Backbone):
         return bool(config.get("image_condition") != "none")
 
     def summary(self) -> str:
-        """The image condition."""
-        return "text to video" if self.image_condition == "none" else self.image_condition
+        """The image condition, and whether it is given a motion level."""
+        image = "text to video" if self.image_condition == "none" else self.image_condition
+        return f"{image}, motion level" if self.motion_level else image

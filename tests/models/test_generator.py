@@ -249,6 +249,25 @@ def test_a_text_to_video_model_generates_the_first_frame_as_any_other(tmp_path: 
         Generator.load(model, CPU).generate([Request(picture(0), "a"), first], QUICK)
 
 
+def test_a_motion_level_is_followed_by_models_that_take_it(tmp_path: Path, model: Path) -> None:
+    facts = replace(FACTS, motion_bounds=tuple(1 - number / 10 for number in range(9)))
+    save_model(tmp_path / "model", small(motion_level=True), ModelCard(facts))
+    generator = Generator.load(tmp_path / "model", CPU)
+    first = Request(picture(0), "a red square moves")
+    levels = [replace(first, motion_level=level) for level in (5, 1, 10)]
+    usual, five, least, most = generator.generate([first, *levels], QUICK)
+    np.testing.assert_array_equal(usual, five)
+    assert (least != five).any()
+    assert (most != five).any()
+    assert (least != most).any()
+    np.testing.assert_array_equal(generator.generate(levels[2:], QUICK)[0], most)
+    for level in (0, 11):
+        with pytest.raises(InputError, match=rf"^motion_level {level}: must be from 1 to 10\.$"):
+            generator.generate([replace(first, motion_level=level)], QUICK)
+    with pytest.raises(InputError, match=r"^this model takes no motion level: leave it out\.$"):
+        Generator.load(model, CPU).generate([first, levels[0]], QUICK)
+
+
 def test_what_a_model_lacks_is_named(tmp_path: Path, model: Path) -> None:
     save_model(
         tmp_path / "a", small(image_condition="x-cat"), ModelCard(replace(FACTS, latents={"encoder": "AutoencoderKL"}))

@@ -41,6 +41,8 @@ def conditions(model: VideoUNet, batch: int = 2, frames: int = 3) -> dict[str, T
         given["image_latent"] = torch.randn(batch, 4, 8, 8, generator=draw)
     if model.resampler is not None:
         given["image_tokens"] = torch.randn(batch, 7, 12, generator=draw)
+    if model.takes_motion_level:
+        given["motion_level"] = torch.tensor([2.0, 9.0])[:batch]
     return given
 
 

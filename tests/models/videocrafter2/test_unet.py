@@ -1,4 +1,5 @@
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -87,9 +88,10 @@ def test_dropout_acts_in_training_alone() -> None:
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_every_parameter_gets_a_gradient(condition: ImageCondition) -> None:
+@pytest.mark.parametrize("level", [False, True])
+def test_every_parameter_gets_a_gradient(condition: ImageCondition, level: bool) -> None:
     """Else distributed training stops at the first step; and every condition reaches the output."""
-    model = small(image_condition=condition)
+    model = small(image_condition=condition, motion_level=level)
     given = conditions(model)
     assert model(**given).shape == given["sample"].shape
     for tensor in given.values():
@@ -125,6 +127,56 @@ def test_a_grown_model_starts_as_the_model_that_it_grew_from() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("had", "grown"),
+    [
+        ({"image_condition": "none"}, {"motion_level": True}),
+        ({"image_condition": "none"}, {"motion_level": True, "image_condition": "x-cat"}),
+        ({"image_condition": "none", "motion_level": True}, {"image_condition": "x-cat"}),
+        ({"image_condition": "x-cat"}, {"motion_level": True}),
+        ({"image_condition": "cx-attn"}, {"motion_level": True}),
+        ({"image_condition": "both"}, {"motion_level": True}),
+    ],
+)
+def test_conditions_that_are_added_change_nothing_at_first(had: dict[str, Any], grown: dict[str, Any]) -> None:
+    """Bit for bit, whichever was there before; what was learned of a condition stays with it."""
+    base = small(**had).eval()
+    model = VideoUNet.grown(base, **grown)
+    given = conditions(model)
+    of_base = {name: given[name] for name in ("sample", "timestep", *base.conditions)}
+    assert set(given) > set(of_base)
+    assert torch.equal(model(**given), base(**of_base))
+    assert model.conv_in.in_channels == 4 + 4 * model.concatenates + 2
+    changed = of_base | {"motion_level": 11 - given["motion_level"]}
+    model.conv_in.weight[:, -2:] += 0 if base.takes_motion_level else 1  # else it has weights already
+    assert not torch.equal(model(**given | changed), model(**given))
+
+
+@torch.no_grad()
+def test_the_level_and_the_frames_places_are_channels() -> None:
+    model = small(motion_level=True)
+    seen: list[Tensor] = []
+    model.conv_in.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    given = conditions(model, batch=2, frames=5)
+    model(**given | {"motion_level": torch.tensor([1, 10])})
+    maps = seen[0].unflatten(0, (2, 5))[:, :, -2:]
+    assert torch.equal(maps[0, :, 0], torch.full((5, 8, 8), -1.0))
+    assert torch.equal(maps[1, :, 0], torch.full((5, 8, 8), 1.0))
+    for clip in maps[:, :, 1]:
+        assert torch.equal(clip, torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])[:, None, None].expand(5, 8, 8))
+
+
+def test_a_config_without_motion_levels_is_that_of_earlier_versions() -> None:
+    """By it the revision of a model is computed."""
+    assert "motion_level" not in json.loads(small().to_json_string())
+    assert "motion_level" not in json.loads(VideoUNet.grown(small(), motion_level=False).to_json_string())
+    assert json.loads(small(motion_level=True).to_json_string())["motion_level"] is True
+    again = VideoUNet.from_config(small(motion_level=True).config)
+    assert again.takes_motion_level
+    assert again.conv_in.in_channels == 10
+
+
+@torch.no_grad()
 def test_image_tokens_start_without_content_of_their_own() -> None:
     base = small(image_condition="none").eval()
     model = VideoUNet.from_text_to_video(base, "both")
@@ -151,6 +203,7 @@ def test_what_cannot_grow_is_refused() -> None:
         ("cx-attn", {"image_tokens": None}, "image_tokens is missing"),
         ("none", {"image_latent": torch.zeros(2, 4, 8, 8)}, "image_latent is given"),
         ("x-cat", {"image_tokens": torch.zeros(2, 7, 12)}, "image_tokens is given"),
+        ("x-cat", {"motion_level": torch.ones(2)}, "motion_level is given"),
     ],
 )
 def test_a_condition_too_few_or_too_many(condition: ImageCondition, change: dict[str, Any], said: str) -> None:

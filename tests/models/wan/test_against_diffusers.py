@@ -88,7 +88,7 @@ def test_a_video_is_that_of_the_pipeline(kind: ImageCondition) -> None:
     image = {"image_latent": condition[:, :, 0]} if clamps else {"image_clip": condition[:, 4:]}
     given = Conditions(text, empty, torch.ones(1), image | {"image_tokens": tokens})
     ours = sample(partial(predict, network), Flow(shift=5.0), given, noise, Sampling(steps=4, guidance=3.0))
-    ours = with_given_frames(network, ours, given.image)
+    ours = with_given_frames(network, ours, given.others)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     assert (theirs - noise[0]).abs().mean() > 0.1
     if clamps:
