@@ -229,6 +229,14 @@ def t2v_motif() -> Train:
     return replace(motif(), network=VideoCrafter2(image_condition="none"))
 
 
+def motif_level() -> Train:
+    """The paper's run with a motion level, as in LivePhoto: a number from 1 to 10 says how much moves.
+
+    It may also start from a model of ``motif``, whose videos it makes until its first step.
+    """
+    return replace(motif(), network=VideoCrafter2(motion_level=True))
+
+
 def one_gpu() -> Train:
     """The paper's run on one 80 GB GPU: the same global batch by gradient accumulation, with gradient checkpointing.
 
@@ -269,6 +277,11 @@ def sprites_t2v() -> Train:
     return replace(sprites(), network=replace(SPRITES, image_condition="none"))
 
 
+def sprites_level() -> Train:
+    """As ``sprites``, with a motion level."""
+    return replace(sprites(), network=replace(SPRITES, motion_level=True))
+
+
 def sprites_patches() -> Train:
     """As ``sprites``, with the other backbone and process: a transformer over patches, rectified flow."""
     return replace(sprites(), network=Patches(), schedule=Flow())
@@ -287,10 +300,12 @@ RECIPES: dict[str, Callable[[], Train]] = {
         cx_attn,
         xcat_cxattn,
         t2v_motif,
+        motif_level,
         one_gpu,
         sprites,
         sprites_masks,
         sprites_t2v,
+        sprites_level,
         sprites_patches,
     )
 }

@@ -31,9 +31,11 @@ def measured_errors(study: Study, model: Candidate, file: Path, report: Callable
     if file.is_file():
         return read_errors(file)
     how = options(study)
-    source = Source(str(study.held_out), how.artifacts, image=model.takes_image_tokens())
+    image, motion, facts = model.takes_image_tokens(), model.takes_motion_level(), model.facts
+    source = Source(str(study.held_out), how.artifacts, image=image, motion=motion)
     clips = HeldOut.choose(source, how.limit, how.seed)
-    found = measure(model.load().to(find_device(how.device)), model.facts.schedule, clips, how, report)
+    network = model.load().to(find_device(how.device))
+    found = measure(network, facts.schedule, clips, how, report, facts.motion_bounds)
     arrays = {name: getattr(found, name) for name in _ARRAYS}
     part = file.with_suffix(".part.npz")
     np.savez(part, clip_ids=np.array(found.clip_ids), timesteps=np.array(found.timesteps), **arrays)

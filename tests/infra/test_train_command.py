@@ -107,7 +107,10 @@ def test_a_dry_run_says_what_fits_the_gpu(motif: Motif, dataset: str, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
-    ["motif", "no_motif", "inverse_motif", "motif_sam2", "lambda_5", "cx_attn", "xcat_cxattn", "t2v_motif", "one_gpu"],
+    [
+        *("motif", "no_motif", "inverse_motif", "motif_sam2", "lambda_5", "cx_attn", "xcat_cxattn"),
+        *("t2v_motif", "motif_level", "one_gpu"),
+    ],
 )
 def test_the_full_size_is_estimated_anywhere(motif: Motif, recipe: str) -> None:
     status, _, said = motif("train", recipe, "--dry-run")
@@ -124,6 +127,10 @@ def test_the_full_size_is_estimated_anywhere(motif: Motif, recipe: str) -> None:
         (["--artifacts.heatmaps", "other"], "artifact 'other' is not in the dataset"),
         (["--network.start", "/nowhere/model"], "there is no such folder"),
         (["--loss.wieght", "1"], "loss.weight"),
+        (
+            ["--network.motion-level"],
+            "nothing in it holds mean_ssim, of which motion levels are made. Add the heatmaps",
+        ),
     ],
 )
 def test_wrong_options_are_told_in_one_sentence(

@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from training.data.draws import Draws
+from training.data.motion import level_of
 
 # The clamping range of diffusers: exponentials of larger log-variances overflow float32.
 _LOGVAR = (-30.0, 20.0)
@@ -20,7 +21,7 @@ class Batch:
     """Clips ready for the network, float32.
 
     ``latents`` are a scaled sample of the posterior; ``text`` is the empty prompt if the caption was dropped;
-    ``image_tokens`` is None if the model takes no image tokens.
+    ``image_tokens`` and ``motion_level`` (1 to 10) are None if the model does not take them.
     """
 
     latents: Float[Tensor, "b c t h w"]
@@ -31,6 +32,7 @@ class Batch:
     timestep: Shaped[Tensor, " b"]
     image_tokens: Float[Tensor, "b n k"] | None
     clip_ids: tuple[str, ...]
+    motion_level: Float[Tensor, " b"] | None = None
 
     @property
     def conditions(self) -> dict[str, Tensor | None]:
@@ -40,6 +42,7 @@ class Batch:
             "fps": self.fps,
             "image_latent": self.latents[:, :, 0],
             "image_tokens": self.image_tokens,
+            "motion_level": self.motion_level,
         }
 
     def __len__(self) -> int:
@@ -65,8 +68,13 @@ def collate(
     draws: Sequence[Draws],
     empty_text: Float[np.ndarray, "l d"],
     scaling_factor: float,
+    motion_bounds: Sequence[float] = (),
 ) -> Batch:
-    """A batch of clips as returned by :meth:`training.data.source.Source.read`, each with its draws."""
+    """A batch of clips as returned by :meth:`training.data.source.Source.read`, each with its draws.
+
+    ``motion_bounds`` are those of the model's motion levels; none: it takes no level.
+    """
+    levels = [level_of(sample["ssim"], motion_bounds) for sample in samples] if motion_bounds else None
     text = [empty_text if draw.drop_text else sample["text"] for sample, draw in zip(samples, draws, strict=True)]
     tokens = [sample["tokens"] for sample in samples if "tokens" in sample]
     return Batch(
@@ -80,6 +88,7 @@ def collate(
         timestep=torch.tensor([draw.timestep for draw in draws]),
         image_tokens=_stack(tokens) if tokens else None,
         clip_ids=tuple(sample["clip_id"] for sample in samples),
+        motion_level=None if levels is None else torch.tensor(levels, dtype=torch.float32),
     )
 
 

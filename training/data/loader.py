@@ -38,6 +38,8 @@ class BatchPlan:
     text_dropout: float = 0.1
     window: int = 2048
     """Clips of each dataset that all workers hold in total (with several workers up to half more); 0: the old order."""
+    motion_bounds: tuple[float, ...] = ()
+    """Of the motion levels of clips; none: the model takes no level."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Batches:
             draw((plan.seed, step, pick.at), source.facts.shape, plan.process, plan.text_dropout)
             for _, _, pick in clips
         ]
-        return collate(samples, draws, source.empty_text, source.facts.scaling_factor)
+        return collate(samples, draws, source.empty_text, source.facts.scaling_factor, plan.motion_bounds)
 
 
 def groups_of_a_worker(held: int, world: int, weight: float) -> int:

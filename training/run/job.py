@@ -18,6 +18,7 @@ from models.card import Base, ModelCard, ModelFacts
 from models.encoders.same_weights import WEIGHTS, Recorded, same_weights, unlike_settings
 from models.folder import describe_base
 from models.run_folder import CONFIG, read_description
+from training.data.motion import find_bounds
 from training.data.source import ENCODERS, Source, SourceFacts
 from training.loop.train_loop import Progress
 from training.network import start_model
@@ -26,6 +27,7 @@ from training.run.checkpoints import Checkpoints
 from training.run.encoders import find_encoder
 
 LAUNCHES = "launches.jsonl"
+_BOUNDS = "motion_bounds"
 # Settings that may change when a run is resumed. Hardware only affects rounding and the network's own dropout; the
 # learning rate may have to be lowered after a run diverged.
 _MAY_CHANGE = (
@@ -83,8 +85,9 @@ def open_sources(job: TrainJob) -> list[Source]:
         raise InputError(
             f"--data {' '.join(job.data)}: give each dataset once; use a view's weight for a larger share."
         )
-    image = job.config.network.takes_image_tokens
-    sources = [Source(uri, job.config.artifacts, image=image, fps_max=job.config.fps_max) for uri in job.data]
+    config, network = job.config, job.config.network
+    options: dict[str, Any] = {"image": network.takes_image_tokens, "motion": network.takes_motion_level}
+    sources = [Source(uri, config.artifacts, fps_max=config.fps_max, **options) for uri in job.data]
     for source in sources[1:]:
         for field, first, other in _unlike(sources[0].facts, source.facts):
             raise InputError(
@@ -156,7 +159,23 @@ def describe(job: TrainJob, sources: Sequence[Source]) -> dict[str, Any]:
         f"{number}": {"uri": source.uri, "clips": len(source), "digest": source.digest()}
         for number, source in enumerate(sources)
     }
-    return {"config": to_json(job.config), "data": data} | _describe_base(job.config)
+    bounds = motion_bounds(job, sources)
+    motion = {_BOUNDS: list(bounds)} if bounds else {}
+    return {"config": to_json(job.config), "data": data} | _describe_base(job.config) | motion
+
+
+def motion_bounds(job: TrainJob, sources: Sequence[Source]) -> tuple[float, ...]:
+    """The bounds of a run's motion levels; none if its network takes no level.
+
+    A run that has a checkpoint keeps those that it began with; else they are the deciles of its datasets.
+    """
+    if not job.config.network.takes_motion_level:
+        return ()
+    if job.out.uri and job.out.exists(CONFIG) and Checkpoints(job.out, 1).latest() is not None:
+        begun = read_description(job.out).get(_BOUNDS)
+        if begun:
+            return tuple(begun)
+    return find_bounds([source.ssim for source in sources], [source.weight for source in sources])
 
 
 def _describe_base(config: Train) -> dict[str, Any]:
@@ -181,8 +200,8 @@ def _named(value: Any) -> Any:
     return value.get("type", value) if isinstance(value, dict) else value
 
 
-def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
-    """The card of a run's model: its data settings and frozen encoders."""
+def model_card(config: Train, sources: Sequence[Source], bounds: tuple[float, ...] = ()) -> ModelCard:
+    """The card of a run's model: its data settings, the bounds of its motion levels, and frozen encoders."""
     source = sources[0]
     facts, start = source.facts, config.network.start
     slowest, usual, fastest = frame_rates(sources)
@@ -200,6 +219,7 @@ def model_card(config: Train, sources: Sequence[Source]) -> ModelCard:
         usual_fps=usual,
         image=facts.image,
         sampling=config.samples.sampling(),
+        motion_bounds=bounds,
     )
     image = find_encoder("image_encoder", start, source) if facts.image else None
     vae, text = find_encoder("vae", start, source), find_encoder("text_encoder", start, source)

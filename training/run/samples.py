@@ -34,11 +34,19 @@ _LINE_EVERY_S = 5.0
 class Sampler:
     """Samples ``samples.num`` clips of a run's first dataset; which ones depends only on the seed.
 
-    WeightsError immediately if their latents cannot be decoded. ``report`` takes lines for the user.
+    WeightsError immediately if their latents cannot be decoded. ``report`` takes lines for the user. Where the network
+    takes a motion level, which ``motion_bounds`` are of, it is given each clip's own.
     """
 
-    def __init__(self, config: Train, source: Source, world: World, report: Callable[[str], None]) -> None:
-        self.config, self.source, self.world = config, source, world
+    def __init__(
+        self,
+        config: Train,
+        source: Source,
+        world: World,
+        report: Callable[[str], None],
+        motion_bounds: tuple[float, ...] = (),
+    ) -> None:
+        self.config, self.source, self.world, self.motion_bounds = config, source, world, motion_bounds
         self.report = report if world.first else _unsaid
         self.space = find_latent_space(config.network.start, source, world.device) if world.first else None
         # Read now: later another thread reads from the source.
@@ -74,24 +82,24 @@ class Sampler:
         order = make_order(self.source.rows, self.config.seed, _NO_DATASET, held)
         clips = [self.source.read(order[n]) for n in range(min(self.config.samples.num, len(self.source)))]
         draws = [draw((self.config.seed, _NO_STEP, at), facts.shape, process, 0.0) for at in range(len(clips))]
-        batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor)
+        batch = collate(clips, draws, self.source.empty_text, facts.scaling_factor, self.motion_bounds)
         return batch, [clip["caption"] for clip in clips]
 
     def _sample(self, network: nn.Module, batch: Batch, passes: "Passes") -> Float[Tensor, "b c t h w"]:
-        """Latents for texts, and for first frames where the network takes them."""
+        """Latents for texts, and for first frames and motion levels where the network takes them."""
         seeds = [self.config.seed + number for number in range(len(batch))]
         empty = torch.from_numpy(np.asarray(self.source.empty_text, np.float32)).to(batch.text).expand_as(batch.text)
-        taken = [name for name in unwrap(network).conditions if name.startswith("image_")]
-        image = {name: value for name, value in batch.conditions.items() if name in taken and value is not None}
+        taken = set(unwrap(network).conditions) - {"text", "fps"}
+        others = {name: value for name, value in batch.conditions.items() if name in taken and value is not None}
         sampled = sample(
             partial(predict, network),
             self.config.schedule,
-            Conditions(batch.text, empty, batch.fps, image),
+            Conditions(batch.text, empty, batch.fps, others),
             draw_noise(tuple(batch.latents.shape[1:]), seeds, 0),
             self.config.samples.sampling(),
             passes,
         )
-        return with_given_frames(network, sampled, image)
+        return with_given_frames(network, sampled, others)
 
 
 class Passes:

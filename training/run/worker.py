@@ -20,7 +20,7 @@ from training.loop.train_step import StepResult, TrainState, TrainStep
 from training.network import build_network
 from training.recipes import Train
 from training.run.checkpoints import Checkpoints
-from training.run.job import TrainJob, check_resume, describe, model_card, open_sources
+from training.run.job import TrainJob, check_resume, describe, model_card, motion_bounds, open_sources
 from training.run.samples import Sampler
 from training.run.tracking import Metrics, Tracker, open_trackers
 
@@ -48,13 +48,19 @@ class Worker:
         self.pace = Pace()
         self.checkpoints = Checkpoints(job.out, job.config.saves.keep, job.fence)
         self.lock = FenceWatch(job.fence)
-        self.card = model_card(job.config, self.sources)
-        self.sampler = Sampler(job.config, self.sources[0], world, report) if job.config.samples.every else None
+        self.bounds = motion_bounds(job, self.sources)
+        self.card = model_card(job.config, self.sources, self.bounds)
+        self.sampler = self._sampler()
         self.state = self._build()
         if start.step:
             self.checkpoints.restore(start, self.state)
             report(f"resuming from step {start.step} of {job.out.uri}")
         self.loop = self._loop(start)
+
+    def _sampler(self) -> Sampler | None:
+        if not self.config.samples.every:
+            return None
+        return Sampler(self.config, self.sources[0], self.world, self.report, self.bounds)
 
     def _build(self) -> TrainState:
         config, hardware = self.config, self.config.hardware
@@ -98,7 +104,7 @@ class Worker:
     def batches(self) -> Prefetcher:
         """The data of the remaining steps."""
         config = self.config
-        plan = BatchPlan(config.batch, config.seed, config.schedule, config.text_dropout, config.window)
+        plan = BatchPlan(config.batch, config.seed, config.schedule, config.text_dropout, config.window, self.bounds)
         share = Share(self.world.rank, self.world.size, config.hardware.micro_batch)
         start = self.loop.progress
         batches = Batches(self.sources, plan, share, start.cursor)

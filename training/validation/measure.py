@@ -1,7 +1,7 @@
 """Squared errors of a network on held-out clips, at chosen timesteps, with the same noise for every run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,10 +59,16 @@ def held_out_draws(seed: int, clip_id: str, timestep: int, shape: tuple[int, ...
 
 @torch.inference_mode()
 def measure(
-    network: nn.Module, process: Process, clips: HeldOut, options: Options, report: Callable[[str], None]
+    network: nn.Module,
+    process: Process,
+    clips: HeldOut,
+    options: Options,
+    report: Callable[[str], None],
+    motion_bounds: Sequence[float] = (),
 ) -> ClipErrors:
     """Measure the errors of a network in evaluation mode on the options' device.
 
+    ``motion_bounds`` are those of its motion levels; none: it takes no level.
     NotFinite if a prediction is not finite.
     """
     device = find_device(options.device)
@@ -70,7 +76,7 @@ def measure(
     sums: list[Tensor] = []
     total = len(clips.places) * len(options.timesteps)
     last_line = time.monotonic()
-    for batch in _batches(clips, options):
+    for batch in _batches(clips, options, motion_bounds):
         on_device = batch.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             squared = objective.errors(network, on_device) ** 2
@@ -91,7 +97,7 @@ def measure(
     return ClipErrors(clips.clip_ids, options.timesteps, inside, overall, cells_inside, cells)
 
 
-def _batches(clips: HeldOut, options: Options) -> Iterator[Batch]:
+def _batches(clips: HeldOut, options: Options, motion_bounds: Sequence[float]) -> Iterator[Batch]:
     """Pairs of clip and timestep, clip by clip."""
     source = clips.source
     pairs = [(place, timestep) for place in clips.places for timestep in options.timesteps]
@@ -100,7 +106,7 @@ def _batches(clips: HeldOut, options: Options) -> Iterator[Batch]:
         for place, timestep in pairs[first : first + options.batch]:
             samples.append(source.read(place))
             draws.append(held_out_draws(options.seed, samples[-1]["clip_id"], timestep, source.facts.shape))
-        yield collate(samples, draws, source.empty_text, source.facts.scaling_factor)
+        yield collate(samples, draws, source.empty_text, source.facts.scaling_factor, motion_bounds)
 
 
 def _sums(squared: Float[Tensor, "b c t h w"], mask: Bool[Tensor, "b t h w"]) -> Float[Tensor, "b 4"]:

@@ -47,7 +47,12 @@ def validate(job: ValidationJob, report: Callable[[str], None]) -> Validation:
     started = time.monotonic()
     candidates = find_comparable(job.runs)
     device = find_device(job.options.device)
-    source = Source(job.data, job.options.artifacts, image=any(c.takes_image_tokens() for c in candidates))
+    source = Source(
+        job.data,
+        job.options.artifacts,
+        image=any(c.takes_image_tokens() for c in candidates),
+        motion=any(c.takes_motion_level() for c in candidates),
+    )
     clips = HeldOut.choose(source, job.options.limit, job.options.seed)
     check_fit(candidates, clips, job.options.timesteps)
     if not job.allow_training_data:
@@ -57,7 +62,8 @@ def validate(job: ValidationJob, report: Callable[[str], None]) -> Validation:
     for candidate in candidates:
         report(f"{candidate.name}, step {candidate.facts.step}")
         network = candidate.load().to(device)
-        errors = measure(network, candidate.facts.schedule, clips, job.options, report)
+        facts = candidate.facts
+        errors = measure(network, facts.schedule, clips, job.options, report, facts.motion_bounds)
         measured.append((candidate.name, errors))
         del network  # before the next one is loaded
     moving = int(measured[0][1].moving.sum())
