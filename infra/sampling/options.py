@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from base.errors import InputError
-from diffusion.options import SamplingChanges
+from diffusion.options import MOTION_LEVELS, SamplingChanges
 
 FORMATS = (".mp4", ".gif")
 NO_IMAGE = "give --image and --prompt, or --pairs with a CSV file or a folder of both"
@@ -41,6 +41,8 @@ class Options:
     """Frame rate that the model is conditioned on; by default the usual rate of its training data."""
     frames: int | None = None
     """Frames per video, at most the model's own number, which is the default."""
+    motion_level: int | None = None
+    """How much moves, from 1 to 10, for models that take it; by default 5."""
     batch: int = 4
     """Videos sampled together on a GPU; a CPU takes one at a time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -59,11 +61,7 @@ def check(options: Options) -> None:
     """InputError if options are missing or contradict each other."""
     if not options.out:
         raise InputError("--out is missing: give an .mp4 or .gif file, or a folder.")
-    for name in ("num", "batch"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)}: must be at least 1.")
-    if options.fps is not None and not 0 < options.fps <= 240:
-        raise InputError(f"--fps {options.fps:g}: must be above 0 and at most 240.")
+    _check_numbers(options)
     if options.image and options.pairs:
         raise InputError(f"{NO_IMAGE}.")
     if options.prompt is None and not (options.image or options.pairs):
@@ -78,3 +76,13 @@ def check(options: Options) -> None:
         suffix = Path(place).suffix.lower()
         if suffix in _OTHER_FORMATS or (name == "grid" and place and suffix not in FORMATS):
             raise InputError(f"--{name} {place}: videos are written as .mp4 or .gif.")
+
+
+def _check_numbers(options: Options) -> None:
+    for name in ("num", "batch"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: must be at least 1.")
+    if options.fps is not None and not 0 < options.fps <= 240:
+        raise InputError(f"--fps {options.fps:g}: must be above 0 and at most 240.")
+    if options.motion_level is not None and not 1 <= options.motion_level <= MOTION_LEVELS:
+        raise InputError(f"--motion-level {options.motion_level}: must be from 1 to {MOTION_LEVELS}.")

@@ -9,7 +9,7 @@ from infra.sampling.options import FORMATS, NO_IMAGE, Options
 from media.pairs import Pair, read_pairs
 from media.picture import read_image
 from models.find import Candidate
-from models.misfits import superfluous_image
+from models.misfits import superfluous_image, superfluous_level
 
 _SEEDS = 2**63  # torch generators accept no larger ones
 
@@ -27,8 +27,10 @@ class Video:
 def plan(options: Options, model: Candidate) -> tuple[Folder, list[Video]]:
     """Where to write which videos; reads every image once, so that errors show before sampling.
 
-    InputError if images are missing, or the model takes none.
+    InputError if images are missing, or the model takes none; or if it takes no motion level.
     """
+    if options.motion_level is not None and not model.takes_motion_level():
+        raise InputError(superfluous_level(model.name))
     pairs = _pairs(options, model)
     first = [(pair, options.seed if pair.seed is None else pair.seed) for pair in pairs]
     for seed in {seed for _, seed in first}:

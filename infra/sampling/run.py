@@ -73,9 +73,10 @@ class SamplingRun:
     def _requests(self, videos: Sequence[Video]) -> list[Request]:
         images = {video.image for video in videos}
         pictures = {image: read_image(image, self.generator.size) if image else None for image in images}
-        options = self.options
+        options, level = self.options, self.options.motion_level
+        level = self.model.facts.default_motion_level if level is None else level
         return [
-            Request(pictures[video.image], video.prompt, video.seed, options.fps, options.negative_prompt)
+            Request(pictures[video.image], video.prompt, video.seed, options.fps, options.negative_prompt, level)
             for video in videos
         ]
 

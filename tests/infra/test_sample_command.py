@@ -18,8 +18,8 @@ from base.storage.folder import Folder
 from diffusion.options import Sampling
 from models.folder import load_facts, revision
 from models.misfits import superfluous_image
-from tests.training.datasets import write_toy
-from tests.training.runs import TOY, toy_job, train_here
+from tests.training.datasets import Toy, write_toy
+from tests.training.runs import SMALL, TOY, toy_job, train_here
 
 Motif = Callable[..., tuple[int, str, str]]
 
@@ -295,3 +295,38 @@ def test_a_model_that_is_not_there(motif: Motif, run: Path, tmp_path: Path) -> N
     status, _, said = motif("sample", tmp_path / "nothing", *args)
     assert status == 2
     assert "neither a run nor a model" in said
+
+
+@pytest.fixture(scope="module")
+def leveled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a motion level."""
+    folder = tmp_path_factory.mktemp("leveled")
+    data = write_toy(Folder(str(folder / "data")), Toy(ssim=True))
+    train_here(toy_job(data, folder / "run", network=replace(SMALL, motion_level=True), steps=2))
+    return folder / "run"
+
+
+def test_a_motion_level(motif: Motif, run: Path, leveled: Path, tmp_path: Path) -> None:
+    """Left out it is 5, to the last byte of the file."""
+    args = ["--image", run.parent / "0.png", "--prompt", "square number 1", "--steps", "2", "--out"]
+    for name, more in (("usual", []), ("5", ["--motion-level", "5"]), ("9", ["--motion-level", "9"])):
+        status, _, said = motif("sample", leveled, *args, tmp_path / f"{name}.mp4", *more)
+        assert status == 0, said
+    assert (tmp_path / "usual.mp4").read_bytes() == (tmp_path / "5.mp4").read_bytes()
+    assert not np.array_equal(frames(tmp_path / "5.mp4"), frames(tmp_path / "9.mp4"))
+    with av.open(tmp_path / "9.mp4") as video:
+        assert video.metadata["motion_level"] == "9"
+
+
+def test_a_motion_level_that_cannot_be(motif: Motif, run: Path, leveled: Path, tmp_path: Path) -> None:
+    args = ["--image", run.parent / "0.png", "--prompt", "x", "--out", tmp_path / "a.mp4", "--motion-level"]
+    for model, level, told in (
+        (leveled, "0", "--motion-level 0: must be from 1 to 10."),
+        (leveled, "11", "--motion-level 11: must be from 1 to 10."),
+        (run, "5", "run takes no motion level: leave it out."),
+    ):
+        status, out, said = motif("sample", model, *args, level)
+        assert (status, out) == (2, "")
+        assert told in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "a.mp4").exists()
