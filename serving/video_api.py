@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypedDict
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from diffusion.options import MOTION_LEVELS
+
 MAX_SEED = 2**63 - 1
 MAX_TEXT = 32_000  # characters
 MAX_FRAMES = 10_000  # for any model
@@ -79,6 +81,7 @@ class VideoRequest(BaseModel):
     num_inference_steps: Annotated[int, Field(ge=1, le=MAX_STEPS), Number] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=MAX_GUIDANCE), Number] | None = None
     negative_prompt: Words | None = None
+    motion_level: Annotated[int, Field(ge=1, le=MOTION_LEVELS), Number] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED), Number] | None = None
     extra_params: ExtraParams | None = None
     user: Words | None = None
@@ -109,6 +112,7 @@ class VideoSettings(TypedDict, total=False):
     num_inference_steps: int | None
     guidance_scale: float | None
     negative_prompt: str | None
+    motion_level: int | None
     extra_params: Mapping[str, object] | None
     idempotency_key: str | None
 
@@ -156,6 +160,7 @@ class Video:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     negative_prompt: str | None = None
+    motion_level: int | None = None
 
     @property
     def done(self) -> bool:

@@ -55,6 +55,8 @@ class Options:
     """Classifier-free guidance scale; larger values follow the prompt more closely."""
     negative_prompt: str | None = None
     """What should not appear."""
+    motion_level: int | None = None
+    """How much moves, from 1 to 10, for models that take it."""
     key: str = ""
     """The server's API key, if it requires one; MOTIF_API_KEY is safer, as process lists do not show it."""
 
@@ -135,6 +137,7 @@ def _ask(client: Client, options: Options, jobs: "_Jobs") -> None:
                 num_inference_steps=options.steps,
                 guidance_scale=options.guidance,
                 negative_prompt=options.negative_prompt,
+                motion_level=options.motion_level,
             )
         except RefusedError as error:
             if image is None and error.param == "input_reference":  # only the server knows what its models take

@@ -52,6 +52,7 @@ def describe(name: str, uri: str, changes: SamplingChanges | None = None) -> Ser
         defaults=defaults,
         takes_eta=_takes_eta(facts.schedule, defaults),
         takes_image=takes_image(place),
+        default_motion_level=facts.default_motion_level,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from base.storage.folder import Folder
 from base.weights import Weights
-from diffusion.options import Sampling
+from diffusion.options import MOTION_LEVELS, Sampling
 from serving.errors import ApiError
 from serving.video_api import MAX_GUIDANCE
 
@@ -33,6 +33,13 @@ class ServedModel:
     """Whether sampling may add noise (eta > 0), which not every process and solver supports."""
     takes_image: bool = True
     """Whether its videos begin with a picture; those of a text-to-video model do not."""
+    default_motion_level: int | None = None
+    """None: it takes no motion level."""
+
+    @property
+    def takes_motion_level(self) -> bool:
+        """Whether a request may say how much moves."""
+        return self.default_motion_level is not None
 
     @property
     def default_fps(self) -> float:
@@ -58,12 +65,14 @@ class ServedModel:
             "max_inference_steps": self.max_steps,
             "max_guidance_scale": MAX_GUIDANCE,
             "input_reference": self.input_reference,
+            "motion_level": [1, MOTION_LEVELS] if self.takes_motion_level else None,
             "max_image_bytes": max_image_bytes,
             "default": {
                 "num_frames": self.frames,
                 "fps": self.default_fps,
                 "num_inference_steps": self.defaults.steps,
                 "guidance_scale": self.defaults.guidance,
+                "motion_level": self.default_motion_level,
             },
         }
         return {"id": self.id, "object": "model", "created": 0, "owned_by": "motif", "capabilities": capabilities}
@@ -82,6 +91,11 @@ class Models:
         """Whether requests need a picture; ``optional`` if that depends on the model."""
         needs = {model.input_reference for model in self.by_id.values()}
         return needs.pop() if len(needs) == 1 else "optional"
+
+    @property
+    def takes_motion_level(self) -> bool:
+        """Whether any of them takes a motion level."""
+        return any(model.takes_motion_level for model in self.by_id.values())
 
     def find(self, name: str | None) -> ServedModel:
         """The model of this name, by default the first; 404 if there is none."""

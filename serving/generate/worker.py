@@ -191,7 +191,8 @@ class Worker:
                 self.store.queue.fail(self.name, [job.id], *_STORAGE)  # no effect on a deleted job
                 continue
             if job.id in wanted:
-                found[job.id] = Request(picture, order.prompt, order.seed, order.fps, order.negative)
+                level = order.motion_level
+                found[job.id] = Request(picture, order.prompt, order.seed, order.fps, order.negative, level)
         return found
 
     def _keep(

@@ -106,7 +106,7 @@ def _add_unsupported(app: FastAPI) -> None:
 
 def _add_videos(app: FastAPI, videos: Videos, creation: Creation) -> None:
     created: dict[int | str, dict[str, Any]] = {200: {"model": Video}}
-    needed = create_body(videos.models.input_reference)
+    needed = create_body(videos.models)
 
     @app.post("/v1/videos", responses=created, openapi_extra=needed)
     async def create(request: Request, who: Who) -> Response:
@@ -178,7 +178,7 @@ async def _follow(videos: Videos, who: Caller, video_id: str) -> AsyncIterator[s
 
 def _add_sync(app: FastAPI, videos: Videos, creation: Creation) -> None:
     kinds: dict[int | str, dict[str, Any]] = {200: {"content": {"video/mp4": {}}}}
-    needed = create_body(videos.models.input_reference)
+    needed = create_body(videos.models)
 
     @app.post("/v1/videos/sync", response_class=Response, responses=kinds, openapi_extra=needed)
     async def sync(request: Request, who: Who) -> Response:

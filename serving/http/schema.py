@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from serving.generate.models import Need
+from serving.generate.models import Models, Need
 from serving.video_api import NUMBER_AS_TEXT, RemixRequest, VideoRequest
 
 # The rule of serving.requests.fields._size. In JSON, null is the same as a missing field.
@@ -41,9 +41,11 @@ class DeletedAnswer(BaseModel):
     deleted: Literal[True]
 
 
-def create_body(need: Need) -> dict[str, Any]:
-    """The ``requestBody`` of creating a video, as multipart and as JSON; ``need`` is that of a picture."""
+def create_body(models: Models) -> dict[str, Any]:
+    """The ``requestBody`` of creating a video by one of the models, as multipart and as JSON."""
     fields = VideoRequest.model_json_schema()
+    if not models.takes_motion_level:
+        del fields["properties"]["motion_level"]
     extra = fields.pop("$defs")["ExtraParams"]
     _take_text(fields)
     _take_text(extra)
@@ -54,6 +56,7 @@ def create_body(need: Need) -> dict[str, Any]:
         "required": ["image_url"],
         "additionalProperties": False,
     }
+    need = models.input_reference
     as_json = _with(fields, url, need) | _SIDES_TOGETHER
     picture = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP file"}
     as_form = _with(_without_null(fields), picture, need) | _FORM_SIDES_TOGETHER

@@ -15,6 +15,7 @@ class Order:
     """What a job generates, with all defaults filled in.
 
     ``image``: it begins with a picture, which is among the job's files; all orders of earlier versions do.
+    ``motion_level`` is None for models that take none.
     """
 
     model: str
@@ -28,6 +29,7 @@ class Order:
     negative: str = ""
     warnings: tuple[str, ...] = ()
     image: bool = True
+    motion_level: int | None = None
 
     def shape(self) -> str:
         """A key: jobs of equal shape can be sampled in one batch."""
@@ -108,4 +110,5 @@ def video_object(job: Job) -> Video:
         num_inference_steps=order.sampling.steps,
         guidance_scale=order.sampling.guidance,
         negative_prompt=order.negative,
+        motion_level=order.motion_level,
     )

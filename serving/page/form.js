@@ -4,7 +4,7 @@ import { byId, element, grow, secondsText, setShape, show, unfold } from "./dom.
 import { image, setLargest } from "./image.js";
 import { clearProblem, setFieldError, showProblem } from "./problem.js";
 
-const NUMBERS = ["num_inference_steps", "guidance_scale", "num_frames", "fps"];
+const NUMBERS = ["num_inference_steps", "guidance_scale", "num_frames", "fps", "motion_level"];
 const WORDS = ["prompt", "negative_prompt", "seed"];
 const FIELDS = ["input_reference", ...WORDS, "model", "size", ...NUMBERS];
 
@@ -62,6 +62,7 @@ function setModel() {
   limit("guidance_scale", [0, can.max_guidance_scale]);
   limit("num_frames", [1, can.max_frames]);
   limit("fps", can.fps ?? []);
+  limit("motion_level", can.motion_level ?? []);
   setNumbers();
   const before = typed.get(fieldsOf) ?? {};
   for (const id of ["size", ...NUMBERS]) byId(id).value = before[id] ?? byId(id).value;
@@ -90,6 +91,7 @@ function showShape() {
   if (byId("size").value) setShape(document.body, byId("size").value); // show the image as the model will see it
   const length = byId("num_frames").value / byId("fps").value;
   byId("length").textContent = Number.isFinite(length) && length > 0 ? `The video lasts ${secondsText(length)}.` : "";
+  byId("motion_level-value").textContent = byId("motion_level").value;
 }
 
 /** Remember a seed, to offer it again. */
@@ -100,9 +102,10 @@ export function offerSeed(seed) {
   show(byId("last-seed"), true);
 }
 
-/** What is in the fields, by the parameters' names. */
+/** What is in the fields, by the parameters' names; a slider has a value even if the model does not take it. */
 export function values() {
-  return Object.fromEntries([...WORDS, "model", "size", ...NUMBERS].map((id) => [id, byId(id).value.trim()]));
+  const ids = [...WORDS, "model", "size", ...NUMBERS].filter((id) => id !== "motion_level" || isShown(id));
+  return Object.fromEntries(ids.map((id) => [id, byId(id).value.trim()]));
 }
 
 /** Put what a job was made of into the fields. */

@@ -135,6 +135,7 @@ function showFacts(job) {
     Length: job.seconds && secondsText(Number(job.seconds)),
     Steps: job.num_inference_steps,
     Guidance: job.guidance_scale,
+    Motion: job.motion_level,
     Took: job.inference_time_s && secondsText(job.inference_time_s),
     Model: job.model,
     "Kept until": job.expires_at && timeText(job.expires_at),

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from diffusion.options import Interval, Sampling, SamplingChanges
+from models.misfits import superfluous_level
 from serving.errors import ApiError, invalid
 from serving.generate.models import ServedModel
 from serving.jobs.job import Order
@@ -24,6 +25,7 @@ _ELSEWHERE = {  # other names of a field, such as the command line's
     "image": "input_reference",
     "negative": "negative_prompt",
     "frames": "num_frames",
+    "level": "motion_level",
 }
 _RULES = {  # with what pydantic tells of the field
     "string_type": "text",
@@ -119,6 +121,7 @@ def resolve(request: VideoRequest, model: ServedModel) -> Order:
         negative=request.negative_prompt or "",
         warnings=tuple(warnings),
         image=model.takes_image,
+        motion_level=model.default_motion_level if request.motion_level is None else request.motion_level,
     )
 
 
@@ -136,6 +139,8 @@ def _check_model(request: VideoRequest, model: ServedModel) -> None:
     if _extra(request).eta and not model.takes_eta:
         message = f"'eta': {model.id} does not support noise during sampling: leave it out."
         raise invalid("extra_params.eta", message, "unsupported_value")
+    if request.motion_level is not None and not model.takes_motion_level:
+        raise invalid("motion_level", superfluous_level(model.id), "unsupported_value")
     if steps is not None and steps > model.max_steps:
         raise invalid(
             "num_inference_steps",

@@ -18,7 +18,7 @@ from serving.errors import ApiError, invalid, not_found
 from serving.generate.files import Files, Variant
 from serving.generate.models import Models, ServedModel
 from serving.jobs.counters import count
-from serving.jobs.job import Job, NewJob, video_object
+from serving.jobs.job import Job, NewJob, Order, video_object
 from serving.jobs.leftovers import Leftovers
 from serving.jobs.store import JobStore, QueueFull
 from serving.requests.bodies import Body
@@ -72,8 +72,7 @@ class Videos:
         order = resolve(request, model)
         if body.has_picture and not order.image:
             raise invalid("input_reference", superfluous_image(model.id), "unsupported_value")
-        content = {"fields": request.model_dump(mode="json", exclude={"user"}), "url": body.url}
-        fingerprint = _fingerprint(content, body.picture)
+        fingerprint = _fingerprint({"fields": _told(request), "url": body.url}, body.picture)
         if same := self._admit(caller, fingerprint):
             return same
         new = NewJob(caller.owner, order, fingerprint, caller.idempotency_key)
@@ -94,7 +93,7 @@ class Videos:
             raise invalid("input_reference", message, "unknown_parameter")
         source = self.find(caller, video_id)
         model = self.models.find(source.order.model)
-        if source.order.image != model.takes_image:  # another one has its name now
+        if not _made_by(model, source.order):  # another one has its name now
             message = f"{model.id} is not the model that made this video: create a new one."
             raise invalid(None, message, "unsupported_value")
         fingerprint = _fingerprint({"remix": source.id, "prompt": request.prompt}, None)
@@ -254,6 +253,17 @@ class Videos:
             return self.decoder.first_frame(data, model.height, model.width)
         except PictureError as error:
             raise invalid("input_reference", f"'input_reference': {error}", error.code) from None
+
+
+def _made_by(model: ServedModel, order: Order) -> bool:
+    """Whether a model takes what an order gives it."""
+    return (order.image, order.motion_level is not None) == (model.takes_image, model.takes_motion_level)
+
+
+def _told(request: VideoRequest) -> dict[str, Any]:
+    """The fields that tell requests apart; without a motion level as in earlier versions, whose requests are known."""
+    ignored = {"user"} if request.motion_level is not None else {"user", "motion_level"}
+    return request.model_dump(mode="json", exclude=ignored)
 
 
 def _nothing() -> None:

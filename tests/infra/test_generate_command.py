@@ -21,7 +21,7 @@ from models.misfits import superfluous_image
 from serving.generate.models import ServedModel
 from serving.settings import Settings, key_hash
 from tests.serving.calls import picture
-from tests.serving.conftest import both, settings, tiny, words  # noqa: F401 - fixtures
+from tests.serving.conftest import both, leveled, settings, tiny, words  # noqa: F401 - fixtures
 from tests.serving.scripted import Answer, scripted, video
 from tests.serving.server import Server, serve
 
@@ -81,6 +81,28 @@ def test_of_text_alone(motif: Motif, both: Server, star: Path, tmp_path: Path) -
     ):
         status, told, said = motif(*asked, tmp_path / "b.mp4", *more)
         assert (status, told, said.strip()) == (2, "", why)
+
+
+def test_with_a_motion_level(
+    motif: Motif,
+    tiny: ServedModel,  # noqa: F811
+    leveled: ServedModel,  # noqa: F811
+    settings: Settings,  # noqa: F811
+    star: Path,
+    tmp_path: Path,
+) -> None:
+    with serve([leveled, tiny], settings) as server:
+        asked = ["generate", "--url", server.url, "--prompt", "a star", "--image", star, "--motion-level"]
+        status, _, said = motif(*asked, 9, "--out", tmp_path / "a.mp4")
+        assert status == 0, said
+        with av.open(tmp_path / "a.mp4") as container:
+            assert container.metadata["motion_level"] == "9"
+        for level, model, why in (
+            (11, "leveled", "motif: 'motion_level' is \"11\": give a whole number from 1 to 10, or leave it out."),
+            (5, "tiny", "motif: tiny takes no motion level: leave it out."),
+        ):
+            status, told, said = motif(*asked, level, "--model", model, "--out", tmp_path / "b.mp4")
+            assert (status, told, said.strip()) == (2, "", why)
 
 
 def test_several_videos_run_at_once(motif: Motif, server: Server, star: Path, tmp_path: Path) -> None:

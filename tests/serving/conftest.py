@@ -31,9 +31,18 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
     return describe("words", str(folder), SamplingChanges(steps=4))
 
 
-def save_tiny(folder: Path, image_condition: str = "x-cat") -> Path:
+@pytest.fixture(scope="session")
+def leveled(tmp_path_factory: pytest.TempPathFactory) -> ServedModel:
+    """A model of the same size that takes a motion level."""
+    folder = save_tiny(tmp_path_factory.mktemp("serving") / "leveled", motion_level=True)
+    return describe("leveled", str(folder), SamplingChanges(steps=4))
+
+
+def save_tiny(folder: Path, image_condition: str = "x-cat", *, motion_level: bool = False) -> Path:
     """Write the model of :func:`tiny` to a folder; returns the folder."""
-    save_model(folder, small(image_condition=image_condition), ModelCard(replace(FACTS, frames=4, fps=(4.0, 16.0))))
+    network = small(image_condition=image_condition, motion_level=motion_level)
+    bounds = tuple(1 - number / 10 for number in range(9)) if motion_level else ()
+    save_model(folder, network, ModelCard(replace(FACTS, frames=4, fps=(4.0, 16.0), motion_bounds=bounds)))
     return folder
 
 

@@ -13,6 +13,7 @@ from diffusion.schedule import Schedule
 from models.card import ModelCard
 from models.folder import save_model
 from serving.generate.describe import describe
+from serving.generate.models import ServedModel
 from tests.models.facts import FACTS
 from tests.models.videocrafter2.models import small
 
@@ -112,6 +113,12 @@ def test_what_a_card_and_an_option_make_together_is_one_sentence(tmp_path: Path)
 def test_whether_noise_may_be_added(tmp_path: Path, process: Process, changes: SamplingChanges, takes: bool) -> None:
     save_model(tmp_path / "m", small(image_condition="x-cat"), ModelCard(replace(FACTS, schedule=process)))
     assert describe("m", str(tmp_path / "m"), changes).takes_eta is takes
+
+
+def test_whether_a_motion_level_is_taken(tiny: ServedModel, leveled: ServedModel) -> None:
+    of_tiny, of_leveled = (model.shown(1)["capabilities"] for model in (tiny, leveled))
+    assert (of_tiny["motion_level"], of_tiny["default"]["motion_level"]) == (None, None)
+    assert (of_leveled["motion_level"], of_leveled["default"]["motion_level"]) == ([1, 10], 5)
 
 
 @pytest.mark.parametrize(("condition", "need"), [("x-cat", "required"), ("none", "none")])

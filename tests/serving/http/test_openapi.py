@@ -35,7 +35,7 @@ checks.allow_header_conformance.enabled = false
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiny", "words"])
+@pytest.mark.parametrize("name", ["tiny", "words", "leveled"])
 def test_every_answer_is_documented(
     request: pytest.FixtureRequest, settings: Settings, tmp_path: Path, name: str
 ) -> None:
@@ -63,6 +63,17 @@ def test_the_document_says_whether_a_picture_is_needed(
         for form in told[path]["post"]["requestBody"]["content"].values():
             assert ("input_reference" in form["schema"]["properties"]) is ("tiny" in names)
             assert form["schema"]["required"] == ["prompt", *(["input_reference"] if names == ["tiny"] else [])]
+
+
+@pytest.mark.parametrize(("names", "level"), [(["tiny"], False), (["tiny", "leveled"], True)])
+def test_the_document_says_whether_a_motion_level_is_taken(
+    request: pytest.FixtureRequest, settings: Settings, names: list[str], level: bool
+) -> None:
+    with serve([request.getfixturevalue(name) for name in names], settings, with_worker=False) as server:
+        told = httpx2.get(f"{server.url}/openapi.json").json()["paths"]
+    for path in ("/v1/videos", "/v1/videos/sync"):
+        for form in told[path]["post"]["requestBody"]["content"].values():
+            assert ("motion_level" in form["schema"]["properties"]) is level
 
 
 def test_the_document_is_complete(server: Server) -> None:

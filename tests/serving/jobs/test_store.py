@@ -76,15 +76,16 @@ def add(store: JobStore, order: Order = ORDER, limit: int = 10, owner: str = "",
 
 
 def test_orders_of_earlier_versions_begin_with_a_picture() -> None:
+    """And have no motion level."""
     earlier = json.loads(ORDER.to_json())
-    del earlier["image"]
-    assert Order.of(json.dumps(earlier)) == ORDER == replace(ORDER, image=True)
+    del earlier["image"], earlier["motion_level"]
+    assert Order.of(json.dumps(earlier)) == ORDER == replace(ORDER, image=True, motion_level=None)
 
 
 @pytest.mark.parametrize("image", [True, False])
 def test_a_job_comes_back_as_it_was(store: JobStore, image: bool) -> None:
     sampling = Sampling(steps=3, eta=0.5, spacing="trailing")
-    order = replace(ORDER, negative="blur", warnings=("w",), sampling=sampling, image=image)
+    order = replace(ORDER, negative="blur", warnings=("w",), sampling=sampling, image=image, motion_level=3)
     found = store.get("", add(store, order))
     assert found is not None
     assert found.order == order

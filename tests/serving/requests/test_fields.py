@@ -85,6 +85,10 @@ def test_frames_and_rate_from_any_two(fields: dict[str, Any], frames: int, fps: 
         ({"image": 5}, "image", "unknown_parameter", "Did you mean 'input_reference'?"),
         ({"negative": 5}, "negative", "unknown_parameter", "Did you mean 'negative_prompt'?"),
         ({"frames": 5}, "frames", "unknown_parameter", "Did you mean 'num_frames'?"),
+        ({"level": 5}, "level", "unknown_parameter", "Did you mean 'motion_level'?"),
+        ({"motion_level": 5}, "motion_level", "unsupported_value", "m takes no motion level: leave it out."),
+        ({"motion_level": 11}, "motion_level", "invalid_value", "is 11: give a whole number from 1 to 10, or leave it"),
+        ({"motion_level": "2.5"}, "motion_level", "invalid_value", 'is "2.5": give a whole number from 1 to 10'),
         ({"zzz": 5}, "zzz", "unknown_parameter", "extra_params, user, input_reference."),
         ({"extra_params": {"steps": 5}}, "extra_params.steps", "unknown_parameter", "There are guidance_rescale, eta,"),
         ({"promt": "x"}, "promt", "unknown_parameter", "Did you mean 'prompt'?"),
@@ -122,6 +126,13 @@ def test_what_breaks_a_rule(fields: dict[str, Any], param: str, code: str, told:
     error = refused(**fields)
     assert (error.param, error.code) == (param, code)
     assert told in error.message
+
+
+@pytest.mark.parametrize(("given", "level"), [({}, 5), ({"motion_level": 10}, 10), ({"motion_level": "1"}, 1)])
+def test_a_motion_level_of_a_model_that_takes_one(given: dict[str, Any], level: int) -> None:
+    model = replace(MODEL, default_motion_level=5)
+    assert resolve(read_fields(VideoRequest, {"prompt": "p", **given}), model).motion_level == level
+    assert order().motion_level is None
 
 
 @pytest.mark.parametrize("frames", [1, 5, 11, 16, 999])
