@@ -19,7 +19,7 @@ class ModelFacts:
 
     ``latents``, ``text`` and ``image`` are the encoders' identities, as a feature dataset records them (``image`` is
     empty if the network takes no image tokens); ``schedule`` is the diffusion process; ``frames``, ``height`` and
-    ``width`` are the grid of latents;
+    ``width`` are the grid of latents (:attr:`video_frames` those of a video);
     ``fps`` the range of frame rates (of training: 5th to 95th percentile of the clips) and ``usual_fps`` their median,
     which models of earlier versions lack; ``step`` the training step; ``origin`` a line on where the weights come from;
     ``sampling`` the default sampling options; ``motion_bounds``, of a model that takes a motion level, the lowest mean
@@ -40,6 +40,16 @@ class ModelFacts:
     sampling: Sampling = Sampling()
     image: dict[str, Any] = field(default_factory=dict)
     motion_bounds: tuple[float, ...] = field(default=(), metadata=OMITTED_BY_DEFAULT)
+
+    @property
+    def video_frames(self) -> int:
+        """Frames of a video: more than ``frames`` if latents compress time, of which the first is one frame."""
+        return (self.frames - 1) * self.stride + 1
+
+    @property
+    def stride(self) -> int:
+        """Frames of each latent after the first."""
+        return int(self.latents.get("stride", 1))
 
     @property
     def default_fps(self) -> float:

@@ -1,5 +1,6 @@
 """Generates videos from prompts and, if the model takes them, images: a model folder and its encoders on a device."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -137,9 +138,9 @@ class Generator:
         """
         for request in requests:
             self._check(request)
-        frames = self.facts.frames if frames is None else frames
-        if not 1 <= frames <= self.facts.frames:
-            raise InputError(f"frames {frames}: this model makes videos of 1 to {self.facts.frames} frames.")
+        frames = self.facts.video_frames if frames is None else frames
+        if not 1 <= frames <= self.facts.video_frames:
+            raise InputError(f"frames {frames}: this model makes videos of 1 to {self.facts.video_frames} frames.")
         size = self.at_once or len(requests)
         groups = [requests[first : first + size] for first in range(0, len(requests), size)]
         videos = []
@@ -162,12 +163,15 @@ class Generator:
             fps=torch.tensor([self.rate(request) for request in requests], device=self.device),
             others=condition,
         )
-        shape = (self.network.latent_channels, frames, self.facts.height, self.facts.width)
+        latents_each = 1 + math.ceil((frames - 1) / self.space.stride)
+        shape = (self.network.latent_channels, latents_each, self.facts.height, self.facts.width)
         noise = draw_noise(shape, [request.seed for request in requests], options.steps if options.eta else 0)
         with conditions_kept(self.network):
             latents = sample(self._predict, self.facts.schedule, given, noise, options, on_step)
         latents = with_given_frames(self.network, latents, condition)
-        return np.concatenate([to_frames(self.space.decode(one), frames) for one in torch.split(latents, 1)])
+        of_each = self.space.frames(latents_each)
+        videos = [to_frames(self.space.decode(one), of_each) for one in torch.split(latents, 1)]
+        return np.concatenate(videos)[:, :frames]
 
     def _predict(self, sample: Tensor, timestep: Tensor, given: dict[str, Tensor]) -> Tensor:
         """Run the network in the precision of its weights."""

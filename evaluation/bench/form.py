@@ -72,11 +72,12 @@ def plan_making(facts: ModelFacts, form: Form, model: str) -> Making:
     """
     fps = float(min(max(form.fps, facts.fps[0]), facts.fps[1]))
     taken = tuple(int(number * fps / form.fps + _ROUNDING) for number in range(form.frames))
-    if taken[-1] >= facts.frames:
-        most = sum(number < facts.frames for number in taken)
-        faster = f", or --fps {facts.fps[0]:g} or more" if form.frames <= facts.frames else ""
+    frames = facts.video_frames
+    if taken[-1] >= frames:
+        most = sum(number < frames for number in taken)
+        faster = f", or --fps {facts.fps[0]:g} or more" if form.frames <= frames else ""
         raise InputError(
-            f"{model} makes {facts.frames} frames at {fps:g} per second, less time than {form.frames} frames at "
+            f"{model} makes {frames} frames at {fps:g} per second, less time than {form.frames} frames at "
             f"{form.fps:g} per second take. Set --frames {most} or fewer{faster}."
         )
     return Making(form, min(facts.height, facts.width), fps, taken[-1] + 1, taken)

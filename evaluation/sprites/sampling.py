@@ -88,7 +88,7 @@ def video_name(number: int) -> str:
 
 def frames_of(facts: ModelFacts, pairs: Pairs) -> int:
     """How many frames a model's videos of the pairs have: its own number, or as many as the clips last."""
-    length = min(facts.frames, 1 + int(pairs.seconds * facts.default_fps + 1e-6))
+    length = min(facts.video_frames, 1 + int(pairs.seconds * facts.default_fps + 1e-6))
     if length < 2:
         raise InputError(
             f"--pairs: its clips last {pairs.seconds:g} s, in which a model of {facts.default_fps:g} frames per second "

@@ -77,7 +77,7 @@ def _controls(study: Study, results: Results, report: Callable[[str], None]) -> 
     plan = next(plan for plan in study.runs if plan not in results.missing)
     (model,) = find_candidates([str(study.folder(plan) / "train")])
     pairs, out = Pairs.read(study.pairs), Folder(str(study.out / "controls"))
-    found = score_controls(pairs, model.facts.frames, model.facts.default_fps, 0, out, report)
+    found = score_controls(pairs, model.facts.video_frames, model.facts.default_fps, 0, out, report)
     return [Row(name, None, summarise(found[name])) for name in CONTROLS]
 
 

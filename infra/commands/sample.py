@@ -18,8 +18,9 @@ def main(args: list[str]) -> None:
 
     (model,) = find_candidates([place])
     target, videos = plan(options, model)
-    if options.frames is not None and not 1 <= options.frames <= model.facts.frames:
-        raise InputError(f"--frames {options.frames}: {model.name} makes videos of 1 to {model.facts.frames} frames.")
+    most = model.facts.video_frames
+    if options.frames is not None and not 1 <= options.frames <= most:
+        raise InputError(f"--frames {options.frames}: {model.name} makes videos of 1 to {most} frames.")
     started = time.perf_counter()
     run = SamplingRun(options, model, target)
     rows = arrange([video.image or video.prompt for video in videos]) if options.grid else []

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from base.errors import WeightsError
 from base.weights import Weights
+from models.encoders import umt5
 from models.encoders.autoencoder import Autoencoder, read_config
 from models.encoders.clip_image import ClipImage
 from models.encoders.clip_text import ClipText
@@ -20,11 +21,16 @@ from models.encoders.image import CellTokens
 from models.encoders.latent_space import LatentSpace
 from models.encoders.pixel_codec import PixelCodec
 from models.encoders.text import HashedText
+from models.encoders.umt5 import Umt5
+from models.encoders.video import wan_autoencoder
+from models.encoders.video.pixel_codec import VideoPixelCodec
+from models.encoders.video.wan_autoencoder import WanAutoencoder
 
 TextEncoder = Callable[[list[str]], Tensor]
 ImageEncoder = Callable[[UInt8[Tensor, "b h w 3"]], Tensor]
 
-_WITHOUT_WEIGHTS = {"PixelCodec": PixelCodec, "HashedText": HashedText, "CellTokens": CellTokens}
+_WITHOUT_WEIGHTS = {"PixelCodec", "VideoPixelCodec", "HashedText", "CellTokens"}
+_LATENTS = "PixelCodec, VideoPixelCodec, AutoencoderKL and AutoencoderKLWan"
 
 
 def has_weights(identity: Mapping[str, Any]) -> bool:
@@ -39,7 +45,7 @@ def open_latent_space(
     device: torch.device,
     decoding: torch.dtype = torch.float32,
 ) -> LatentSpace:
-    """The latent space of an identity. ``weights`` are an autoencoder's; the pixel codec has none.
+    """The latent space of an identity. ``weights`` are an autoencoder's; pixel codecs have none.
 
     ``decoding`` is the precision of an autoencoder's decoder; it encodes in float32.
     WeightsError if the space is unknown or the weights are missing.
@@ -48,6 +54,10 @@ def open_latent_space(
     if kind == "PixelCodec":
         codec = PixelCodec.of(identity)
         return LatentSpace(codec.cell, scaling_factor, codec.encode, codec.decode)
+    if kind == "VideoPixelCodec":
+        return _of_videos(VideoPixelCodec.of(identity), scaling_factor)
+    if kind == wan_autoencoder.KIND and weights is not None:
+        return _of_videos(WanAutoencoder.load(weights, device), scaling_factor)
     if kind == "AutoencoderKL" and weights is not None:
         autoencoder = Autoencoder.load(weights, device, decoding=decoding)
         return LatentSpace(
@@ -55,17 +65,29 @@ def open_latent_space(
         )
     raise WeightsError(
         f"latents of '{kind}' cannot be encoded or decoded: "
-        + ("no autoencoder is given." if kind == "AutoencoderKL" else "motif supports PixelCodec and AutoencoderKL.")
+        + ("no autoencoder is given." if str(kind).startswith("AutoencoderKL") else f"motif supports {_LATENTS}.")
     )
+
+
+def _of_videos(encoder: VideoPixelCodec | WanAutoencoder, scaling_factor: float) -> LatentSpace:
+    """The latent space of an encoder that compresses time; an image is a video of one frame."""
+
+    def to_latents(images: Tensor) -> Tensor:
+        return encoder.encode(images[:, :, None])[:, :, 0]
+
+    return LatentSpace(encoder.grid.cell, scaling_factor, to_latents, encoder.decode, encoder.grid.stride)
 
 
 def read_cell(identity: Mapping[str, Any], weights: Weights | None) -> int:
     """The width of a latent cell in pixels, without loading weights; WeightsError if it is unknown."""
-    if identity.get("encoder") == "PixelCodec":
+    if identity.get("encoder") in ("PixelCodec", "VideoPixelCodec"):
         return int(identity["cell"])
     if weights is None:
         raise WeightsError("latents: no autoencoder is given, so the size of videos is unknown.")
-    levels: int = len(read_config(weights)["block_out_channels"])
+    config = read_config(weights)
+    if identity.get("encoder") == wan_autoencoder.KIND:
+        return wan_autoencoder.grid_of(config).cell
+    levels: int = len(config["block_out_channels"])
     return 1 << (levels - 1)
 
 
@@ -77,6 +99,8 @@ def open_text_encoder(identity: Mapping[str, Any], weights: Weights | None, devi
         return lambda prompts: torch.from_numpy(hashed.encode(prompts)).to(device)
     if weights is None or kind is None:
         raise WeightsError(f"text states of '{kind}' cannot be computed: no text encoder is given.")
+    if kind == umt5.KIND:
+        return Umt5.load(weights, device, getattr(torch, identity.get("precision", "bfloat16"))).padded
     tower = ClipText.load(weights, kind, device, torch.float32)
     return lambda prompts: tower(tower.tokens(prompts))
 

@@ -70,7 +70,7 @@ class Sampler:
         network.train()
         if self.space:
             pictures = torch.cat([self.space.decode(clips).cpu() for clips in (batch.latents, latents)], dim=-1)
-            frames = to_frames(pictures, batch.latents.shape[2])
+            frames = to_frames(pictures, self.space.frames(batch.latents.shape[2]))
             source = "its first frame and prompt" if unwrap(network).takes_image else "its prompt"
             facts = {"step": step, "left": "the clip as encoded", "right": f"sampled from {source}"}
             _write(run / "samples" / f"step-{step:08}", frames, self.prompts, batch.fps.tolist(), facts)

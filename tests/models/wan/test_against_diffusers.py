@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from diffusion.sampling import Conditions, draw_noise, sample
 from models.latent_grid import LatentGrid
 from models.video_model import DataShapes, VideoModel, predict, with_given_frames
 from models.wan.backbone import ImageCondition, Wan
+from tests.models.wan.tiny import autoencoder
 from training.data.batch import Batch
 from training.loop.objective import Objective
 
@@ -48,16 +49,6 @@ def as_diffusers(network: VideoModel) -> WanTransformer3DModel:
     return plain
 
 
-def autoencoder(kind: ImageCondition) -> AutoencoderKLWan:
-    cell = GRIDS[kind].cell
-    large = {"is_residual": True, "patch_size": 2, "in_channels": 12, "out_channels": 12, "decoder_base_dim": 4}
-    torch.manual_seed(2)
-    return AutoencoderKLWan(
-        base_dim=4, z_dim=4, num_res_blocks=1, latents_mean=[0.1, 0.2, -0.3, 0.4], latents_std=[0.5, 2.0, 1.5, 0.7],
-        scale_factor_spatial=cell, scale_factor_temporal=4, **(large if cell == 16 else {}),
-    )  # fmt: skip
-
-
 def drawn(*shape: int, seed: int = 3) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
@@ -69,7 +60,7 @@ def padded(text: Tensor) -> Tensor:
 @KINDS
 def test_a_video_is_that_of_the_pipeline(kind: ImageCondition) -> None:
     """Condition, guidance and every step: the pipeline's latents from the same noise, text and picture."""
-    network, vae = tiny(kind), autoencoder(kind)
+    network, vae = tiny(kind), autoencoder(GRIDS[kind].cell)
     shapes, clamps = shapes_of(kind), kind == "clamp"
     text, empty, tokens = drawn(1, 5, 16, seed=4), drawn(1, 5, 16, seed=5), drawn(1, 3, 8, seed=6)
     picture, noise = torch.rand(1, 3, HEIGHT, WIDTH), draw_noise(shapes.latent, [7], 0)

@@ -1,0 +1,1 @@
+"""Encoders of whole videos, whose latents compress time: Wan's autoencoder, and a codec without weights like it."""
