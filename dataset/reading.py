@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
 from base.errors import InputError
 from base.storage.folder import Folder
@@ -199,6 +200,12 @@ def _values(table: pa.Table, name: str) -> np.ndarray:
     return Column.of(table.schema.field(name)).to_numpy(table.column(name))
 
 
+def padded(states: Float[np.ndarray, "l d"], tokens: int) -> Float[np.ndarray, "tokens d"]:
+    """Text states followed by zeros up to a number of tokens; those of so many are returned as they are."""
+    missing = tokens - len(states)
+    return np.pad(states, ((0, missing), (0, 0))) if missing else states
+
+
 class TextReader:
     """Text states by caption key; caches recently used row groups."""
 
@@ -206,7 +213,7 @@ class TextReader:
         Catalog.require(dataset).pick("text", artifact)
         self.folder = dataset / artifact
         self.kept_groups = kept_groups
-        self._groups: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, int], list[np.ndarray]] = OrderedDict()
         self._places: dict[str, tuple[str, int, int]] = {}
         parts = list_parts(dataset, (artifact,))[artifact]
         for part, (ids, sizes) in zip(parts, apply_each(self.folder, self._ids, parts), strict=True):
@@ -223,13 +230,13 @@ class TextReader:
         return text_id in self._places
 
     def states(self, text_id: str) -> np.ndarray:
-        """The states ``[l d]`` of a caption; KeyError if it was not encoded."""
+        """The states ``[l d]`` of a caption, without padding if they are stored so; KeyError if it was not encoded."""
         part, number, row = self._places[text_id]
         if (part, number) not in self._groups:
             with PartFile(self.folder, part) as file:
-                self._groups[part, number] = _values(file.read(["states"], [number]), "states")
+                table = file.read(["states"], [number])
+                self._groups[part, number] = Column.of(table.schema.field("states")).to_arrays(table.column("states"))
             if len(self._groups) > self.kept_groups:
                 self._groups.popitem(last=False)
         self._groups.move_to_end((part, number))
-        states: np.ndarray = self._groups[part, number][row]
-        return states
+        return self._groups[part, number][row]

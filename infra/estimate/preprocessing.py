@@ -26,8 +26,11 @@ def preprocessing_rows(recipe: Preprocess, clips: int, gpu: Gpu, utilisation: fl
         for name, feature in recipe.features.items():
             yield _feature(name, feature, recipe, clips, gpu, utilisation)
     for name, feature in recipe.features.items():
-        size = sum(column.nbytes for column in feature.columns(recipe.shape))
-        how = f"counted: {size:,} bytes per {_of(feature)} by shapes, before compression ({recipe.store.compression})"
+        columns = feature.columns(recipe.shape)
+        size = sum(column.nbytes for column in columns)
+        most = "at most " if any(column.ragged for column in columns) else ""
+        each = f"{most}{size:,} bytes per {_of(feature)}"
+        how = f"counted: {each} by shapes, before compression ({recipe.store.compression})"
         yield Row("dataset", name, "GB", size * clips / 1e9, how)
 
 

@@ -20,7 +20,9 @@ from dataset.identity import text_id
 from dataset.parts.schema import Column, describe
 from dataset.parts.tables import CLIPS, TEXT_KEYS, StoreOptions, write_part
 from models.encoders.image import CellTokens
+from models.encoders.pixel_codec import PixelCodec
 from models.encoders.text import HashedText
+from models.encoders.video.pixel_codec import VideoPixelCodec
 from tests.pipeline.datasets import clip as clip_row
 
 CELL = 8
@@ -36,7 +38,8 @@ class Toy:
     numbers from ``first`` on, so that two datasets need not share any. ``failed`` holds, for an artifact, the numbers
     that it has not; ``still`` the clips in which nothing moves. ``empty_text`` is there to be left out, as a broken
     dataset would. With a ``stride`` of n, latents are those of every nth frame. With ``ssim`` heatmaps have a made up
-    mean SSIM, lower from clip to clip.
+    mean SSIM, lower from clip to clip. With ``ragged``, text states are stored without padding: of the empty caption
+    there are then none.
     """
 
     clips: int = 12
@@ -54,6 +57,7 @@ class Toy:
     scaling_factor: float = 1.0
     stride: int = 1
     ssim: bool = False
+    ragged: bool = False
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -116,10 +120,11 @@ class Toy:
         """What dataset.json says; identities as the featurizers give them."""
         height, width = self.pixels
         clips = {"frames": self.shape[1], "height": height, "width": width, "resize": "none", "version": 1}
-        codec = {"encoder": "PixelCodec", "cell": CELL, "luma": self.shape[0] - 2, "chroma": 1, "version": 1}
+        luma = self.shape[0] - 2
+        codec = VideoPixelCodec(self.stride, 1, CELL, luma, 1) if self.stride > 1 else PixelCodec(CELL, luma, 1)
         heatmaps = {"flow": {"estimator": "made up"}, "normalisation": Normalisation().identity(), "cell": CELL}
         identities: dict[str, dict[str, Any]] = {
-            "latents": codec | {"clips": clips},
+            "latents": codec.identity() | {"clips": clips},
             "heatmaps": heatmaps | {"clips": clips},
             "image": {"encoder": "CellTokens", **asdict(TOKENS), "version": 1, "clips": clips},
         }
@@ -136,7 +141,7 @@ class Toy:
 
     @property
     def _states(self) -> Column:
-        return Column("states", "float16", self.text, "l d")
+        return Column("states", "float16", self.text, "l d", ragged=self.ragged)
 
     def text_table(self) -> pa.Table:
         """Each caption once, with its states."""
@@ -144,7 +149,8 @@ class Toy:
         captions = sorted({caption_of(number) for number in numbers} | ({""} if self.empty_text else set()))
         encoded = HashedText(*self.text).encode(captions).astype(np.float16)
         keys = [pa.array([text_id(caption) for caption in captions]), pa.array(captions)]
-        return pa.table([*keys, self._states.to_arrow(encoded)], schema=pa.schema([*TEXT_KEYS, self._states.field()]))
+        states = [one[one.any(axis=1)] for one in encoded] if self.ragged else encoded
+        return pa.table([*keys, self._states.to_arrow(states)], schema=pa.schema([*TEXT_KEYS, self._states.field()]))
 
 
 def caption_of(number: int) -> str:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from dataset.reading import padded
 from training.data.draws import Draws
 from training.data.motion import level_of
 
@@ -72,10 +73,14 @@ def collate(
 ) -> Batch:
     """A batch of clips as returned by :meth:`training.data.source.Source.read`, each with its draws.
 
-    ``motion_bounds`` are those of the model's motion levels; none: it takes no level.
+    All texts get as many tokens as the empty one has: shorter ones end in zeros. ``motion_bounds`` are those of the
+    model's motion levels; none: it takes no level.
     """
     levels = [level_of(sample["ssim"], motion_bounds) for sample in samples] if motion_bounds else None
-    text = [empty_text if draw.drop_text else sample["text"] for sample, draw in zip(samples, draws, strict=True)]
+    text = [
+        empty_text if draw.drop_text else padded(sample["text"], len(empty_text))
+        for sample, draw in zip(samples, draws, strict=True)
+    ]
     tokens = [sample["tokens"] for sample in samples if "tokens" in sample]
     return Batch(
         latents=torch.stack(

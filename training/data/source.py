@@ -15,7 +15,7 @@ from dataset.catalog import Catalog
 from dataset.heatmap.heatmap import latent_heatmap, stored_heatmap
 from dataset.heatmap.normalisation import Normalisation
 from dataset.identity import text_id
-from dataset.reading import FeatureReader, Sample, TextReader
+from dataset.reading import FeatureReader, Sample, TextReader, padded
 from dataset.view import View, count_lacking
 from models.card import Part
 from models.video_model import DataShapes
@@ -100,7 +100,7 @@ class Source:
                 f"{uri}: {self.names['text']} lacks the states of the empty caption, which training drops text to. Run "
                 "the same `motif preprocess` again: it encodes what is missing."
             )
-        self.empty_text = self._states(text_id(""))
+        self.empty_text = padded(self._states(text_id("")), self.facts.text_shape[0])
         self.fps_max = fps_max or np.inf
         self.rows, self.rates, self.ssim = self._usable(view)
         self.kept_groups = _KEPT_GROUPS
@@ -231,7 +231,8 @@ class Source:
     def read(self, place: Place) -> Sample:
         """A clip: ``mean``, ``logvar`` (if stored), ``heatmap`` in 0 to 1, ``text``, ``fps``, ``clip_id``.
 
-        And ``tokens`` and ``ssim`` if the source was opened with ``image`` and ``motion``.
+        And ``tokens`` and ``ssim`` if the source was opened with ``image`` and ``motion``. Text may have fewer tokens
+        than the facts say, if it is stored without padding.
         """
         raw = self._group(place.group)[place.row]
         sample = {name: raw[name] for name in ("clip_id", "caption", "fps", "text")}

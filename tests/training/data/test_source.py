@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from base.errors import InputError
 from base.storage.folder import Folder
@@ -9,8 +10,10 @@ from dataset.heatmap.heatmap import latent_heatmap
 from dataset.heatmap.normalisation import Normalisation
 from dataset.parts.tables import part_names
 from dataset.view import View
+from diffusion.flow import Flow
 from tests.training.datasets import Toy, caption_of, write_toy
 from training.data.artifacts import Artifacts
+from training.data.loader import Batches, BatchPlan, Share
 from training.data.order import Place
 from training.data.source import Source
 
@@ -57,6 +60,18 @@ def test_latents_that_compress_time_get_the_motion_of_their_frames(tmp_path: Pat
     assert sample["heatmap"][1:].max() > 0.5
     lit = Source(data, Artifacts(normalisation=Normalisation(fraction=0.02))).read(Place(0, 1))["heatmap"]
     assert (lit[1:] > expected[1:]).any()
+
+
+def test_text_without_padding_trains_as_text_with_zeros(tmp_path: Path) -> None:
+    """It is read in its own length, and a batch has zeros where there are no tokens."""
+    toys = {name: write_toy(Folder(str(tmp_path / name)), Toy(ragged=name == "short")) for name in ("short", "long")}
+    plan = BatchPlan(6, 0, Flow(), text_dropout=0.5)
+    sources = {name: Source(folder.uri, Artifacts()) for name, folder in toys.items()}
+    assert [len(sources["short"].read(Place(0, 1))["text"]), len(sources["long"].read(Place(0, 1))["text"])] == [3, 6]
+    short, long = (Batches([source], plan, Share(0, 1, 6)).make(3).micro_batches[0].text for source in sources.values())
+    assert short.shape == (6, 6, 16)
+    assert torch.equal(short, long)
+    assert {int(one.any(dim=1).sum()) for one in short} == {0, 3}
 
 
 def test_heatmaps_that_latents_do_not_divide(tmp_path: Path) -> None:
