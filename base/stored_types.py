@@ -49,8 +49,12 @@ TYPES = {
     "store-options": "dataset.parts.tables:StoreOptions",
     "temporal-discrepancy": "diffusion.temporal_discrepancy:TemporalDiscrepancy",
     "train": "training.recipes:Train",
+    "umt5-states": "pipeline.featurizers.umt5_text:Umt5States",
     "vae-latents": "pipeline.featurizers.latents:VaeLatents",
+    "video-pixel-codec": "models.encoders.video.pixel_codec:VideoPixelCodec",
+    "video-pixel-latents": "pipeline.featurizers.video_latents:VideoPixelLatents",
     "wan": "models.wan.backbone:Wan",
+    "wan-latents": "pipeline.featurizers.video_latents:WanLatents",
     "weights": "base.weights:Weights",
 }
 _NAMES = {place: name for name, place in TYPES.items()}

@@ -19,6 +19,9 @@ from base.storage.uri import is_remote, local_path
 
 BASE_MODEL = "weights/videocrafter2"
 """The folder that `motif fetch` writes, the default model for preprocessing and training."""
+WAN_MODEL = "weights/wan2.2-ti2v-5b"
+"""The same of Wan2.2-TI2V-5B, as `motif convert wan` writes it."""
+WAN_HUB_ID = "Wan-AI/Wan2.2-TI2V-5B-Diffusers"
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _INDEX = ".index.json"
 

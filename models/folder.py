@@ -34,6 +34,7 @@ from base.tensor_hash import tensor_hash
 from base.weights import Weights, locate
 from models.adapters.files import LORA_FILE, AdapterTensors, read_adapter, save_network
 from models.card import FORMAT, Base, ModelCard, ModelFacts, Part
+from models.misfits import no_base_model
 from models.network_files import filled_network, read_network, read_tensors
 from models.video_model import BACKBONES, VideoModel, backbone_of
 
@@ -256,14 +257,6 @@ def find_base_part(base_model: str, part: Part) -> Weights:
     if not is_remote(base_model) and not local_path(base_model).is_dir():
         raise WeightsError(no_base_model("--base-model", base_model))
     return find_part(Weights(base_model if is_remote(base_model) else str(local_path(base_model))), part)
-
-
-def no_base_model(option: str, folder: str) -> str:
-    """The message for a missing model folder of an option."""
-    return (
-        f"{option} {folder}: there is no such folder. Download the base model with `motif fetch videocrafter2 --out "
-        f"{folder}`, or convert your own checkpoint with `motif convert videocrafter2 model.ckpt {folder}`."
-    )
 
 
 def load_card(model: Path | Weights) -> ModelCard:

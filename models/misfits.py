@@ -1,6 +1,9 @@
-"""Describes what does not fit a model: tensors of other shapes, a picture, or a motion level. Loads no torch."""
+"""Describes what does not fit a model: tensors of other shapes, a picture, a motion level, no folder. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
+
+from base.storage.uri import local_path
+from base.weights import WAN_HUB_ID, WAN_MODEL
 
 _NAMED = 5
 
@@ -26,3 +29,14 @@ def superfluous_level(model: str) -> str:
 def superfluous_image(model: str) -> str:
     """The message for a picture that a text-to-video model is given."""
     return f"{model} makes videos from text alone: leave the picture out."
+
+
+def no_base_model(option: str, folder: str) -> str:
+    """The message for a missing model folder of an option."""
+    missing = f"{option} {folder}: there is no such folder."
+    if local_path(folder) == local_path(WAN_MODEL):
+        return f"{missing} Download and convert Wan2.2-TI2V-5B with `motif convert wan {WAN_HUB_ID} {folder}`."
+    return (
+        f"{missing} Download the base model with `motif fetch videocrafter2 --out {folder}`, or convert your own "
+        f"checkpoint with `motif convert videocrafter2 model.ckpt {folder}`."
+    )

@@ -195,6 +195,8 @@ class Backbone(ABC):
 
     name: ClassVar[str]
     """Its name in :data:`BACKBONES`."""
+    any_grid: ClassVar[bool] = False
+    """Whether a network also takes latents of other sizes than its model's card says."""
     lora_targets: ClassVar[tuple[str, ...]] = ()
     """The layers that a LoRA adapts unless its recipe names others: the ends of their names."""
     start: str = BASE_MODEL
@@ -208,6 +210,11 @@ class Backbone(ABC):
     def takes_motion_level(self) -> bool:
         """Whether the dataset must have each clip's mean SSIM, of which motion levels are made."""
         return False
+
+    @property
+    def usual_shapes(self) -> DataShapes | None:
+        """The data that costs are estimated for if none is given; None: the paper's."""
+        return None
 
     def check(self, shapes: DataShapes) -> None:  # noqa: B027 - most sizes fit any data
         """InputError if a network of these sizes cannot fit the data, without building it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from base.weights import BASE_MODEL
+from base.weights import BASE_MODEL, WAN_MODEL
 from dataset.parts.tables import StoreOptions
 from dataset.rules import Rule
 from pipeline.featurizers.base import ClipFeature, Feature, TextFeature
@@ -16,6 +16,8 @@ from pipeline.featurizers.image import CellImageTokens, ClipImageTokens
 from pipeline.featurizers.latents import PixelLatents, VaeLatents
 from pipeline.featurizers.mask_heatmaps import MaskHeatmaps
 from pipeline.featurizers.text import ClipTextStates, HashedTextStates
+from pipeline.featurizers.umt5_text import Umt5States
+from pipeline.featurizers.video_latents import VideoPixelLatents, WanLatents
 from pipeline.motion.flow import Dis
 from pipeline.motion.masks import MovingRegions
 from pipeline.video.geometry import ClipShape
@@ -183,6 +185,27 @@ def sprites_image() -> Preprocess:
     return replace(sprites(), features=sprites().features | {"image": CellImageTokens()})
 
 
+def wan_ti2v_5b() -> Preprocess:
+    """For Wan2.2-TI2V-5B: 49 frames of 480 x 832 at 24 a second, RAFT-large, Wan's autoencoder and UMT5. For a GPU."""
+    return Preprocess(
+        sampling=Sampling(frames=49, fps=24.0),
+        height=480,
+        width=832,
+        base_model=WAN_MODEL,
+        features={"heatmaps": Heatmaps(cell=16), "latents": WanLatents(), "text": Umt5States()},
+        store=StoreOptions(clips_a_part=64, clips_a_row_group=4),
+    )
+
+
+def wan_sprites() -> Preprocess:
+    """As ``sprites``, with 17 frames and latents of four frames each, as Wan's are. No weights, any CPU."""
+    return replace(
+        sprites(),
+        sampling=Sampling(frames=17, min_stride=1, max_stride=1),
+        features=sprites().features | {"latents": VideoPixelLatents()},
+    )
+
+
 RECIPES: dict[str, Callable[[], Preprocess]] = {
     "motif": motif,
     "laptop": laptop,
@@ -191,4 +214,6 @@ RECIPES: dict[str, Callable[[], Preprocess]] = {
     "sprites_masks": sprites_masks,
     "motif_image": motif_image,
     "sprites_image": sprites_image,
+    "wan_ti2v_5b": wan_ti2v_5b,
+    "wan_sprites": wan_sprites,
 }

@@ -19,8 +19,8 @@ from models.folder import (
     load_facts,
     load_network,
     load_network_config,
-    no_base_model,
 )
+from models.misfits import no_base_model
 from models.video_model import BACKBONES, Backbone, DataShapes, VideoModel
 from training.data.source import ENCODERS, SourceFacts
 
@@ -100,7 +100,7 @@ def check_start(backbone: Backbone, facts: SourceFacts, adapter: Lora | None = N
         raise InputError(
             f"{no_base_model('--base-model', backbone.start)} Give an empty --base-model to start from random weights."
         )
-    check_facts(backbone.start, folder, facts)
+    check_facts(backbone.start, folder, facts, any_grid=backbone.any_grid)
     _check_fit(backbone, folder)
     if adapter is not None:
         describe_base(folder)
@@ -117,8 +117,8 @@ def _check_fit(backbone: Backbone, folder: Path | Weights) -> None:
         raise InputError(misfit)
 
 
-def check_facts(name: str, folder: Path | Weights, data: SourceFacts) -> None:
-    """InputError if a model and the data differ in latent space, size or encoders."""
+def check_facts(name: str, folder: Path | Weights, data: SourceFacts, *, any_grid: bool = False) -> None:
+    """InputError if a model and the data differ in latent space, encoders or, unless it takes any, size."""
     model = load_facts(folder)
     for kind, part in ENCODERS.items():
         first = Recorded(getattr(model, kind), _find(folder, part))
@@ -129,8 +129,9 @@ def check_facts(name: str, folder: Path | Weights, data: SourceFacts) -> None:
             raise _unlike(name, f"weights of {kind}", f"those of {first.describe()}", f"those of {other.describe()}")
     compared: list[tuple[str, Any, Any]] = [
         ("scaling_factor", model.scaling_factor, data.scaling_factor),
-        ("t h w of latents", (model.frames, model.height, model.width), data.shape[1:]),
     ]
+    if not any_grid:
+        compared.append(("t h w of latents", (model.frames, model.height, model.width), data.shape[1:]))
     for field, of_model, of_data in compared:
         if of_model != of_data:
             raise _unlike(name, field, of_model, of_data)

@@ -3,14 +3,18 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from base.errors import InputError
+from base.weights import Weights
 from infra.options import parse, take_positional
 
-_KINDS = ("videocrafter2", "lora")
+if TYPE_CHECKING:
+    from models.card import ModelFacts
+
+_KINDS = ("videocrafter2", "wan", "lora")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,18 @@ class Options:
     """The checkpoint, .ckpt or .safetensors, such as model.ckpt of VideoCrafter/VideoCrafter2."""
     out: Annotated[Path, tyro.conf.Positional]
     """The folder to write, which must be new."""
+
+
+@dataclass(frozen=True)
+class WanOptions:
+    """Write a model folder from a pipeline of Wan in diffusers' layout; its encoders stay where they are."""
+
+    pipeline: Annotated[str, tyro.conf.Positional]
+    """The pipeline's folder, or its hub id (downloaded): Wan-AI/Wan2.2-TI2V-5B-Diffusers, or a model made of it."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """The folder to write, which must be new."""
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """In which the transformer is stored."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,9 @@ def main(args: list[str]) -> None:
         import_lora(lora.file, lora.base_model, lora.out)
         print(lora.out)
         return
+    if kind == "wan":
+        _write_wan(parse(WanOptions, rest, "motif convert wan"))
+        return
     options = parse(Options, rest, "motif convert videocrafter2")
     write(options.checkpoint, options.out)
 
@@ -56,6 +75,20 @@ def write(checkpoint: Path, out: Path) -> None:
     from models.videocrafter2.convert import convert  # diffusers and torch: seconds to import
 
     print(f"converting {checkpoint} ...", file=sys.stderr)
-    facts = convert(checkpoint, out)
-    print(f"{facts.frames} frames, latents {facts.height} x {facts.width}, {facts.origin}", file=sys.stderr)
+    _say(convert(checkpoint, out), out)
+
+
+def _write_wan(options: WanOptions) -> None:
+    import torch
+
+    from models.wan.convert import convert
+
+    print(f"converting {options.pipeline}, and hashing its encoders ...", file=sys.stderr)
+    _say(convert(Weights(options.pipeline), options.out, getattr(torch, options.precision)), options.out)
+
+
+def _say(facts: "ModelFacts", out: Path) -> None:
+    """Describe and print the folder."""
+    size = f"{facts.video_frames} frames, latents {facts.frames} x {facts.height} x {facts.width}"
+    print(f"{size}, {facts.origin}", file=sys.stderr)
     print(out)

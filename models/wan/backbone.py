@@ -40,6 +40,7 @@ class Wan(Backbone):
     """
 
     name: ClassVar[str] = "wan"
+    any_grid: ClassVar[bool] = True
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0", "ffn.net.0.proj", "ffn.net.2")
     start: str = ""
     image_condition: ImageCondition = "clamp"
@@ -61,6 +62,11 @@ class Wan(Backbone):
     def takes_image_tokens(self) -> bool:
         """Whether it uses image tokens."""
         return self.image_condition == "concat-tokens"
+
+    @property
+    def usual_shapes(self) -> DataShapes:
+        """Clips of the recipe for TI2V-5B: 49 frames of 480 x 832."""
+        return DataShapes(WAN22_GRID.shape(49, 480, 832), text=(_TEXT_TOKENS, 4096))
 
     def check(self, shapes: DataShapes) -> None:
         """InputError if patches do not divide the grid, the text is too long, or the data lacks its condition."""

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -38,7 +38,7 @@ class ClipBatch:
 
 
 ClipFunction = Callable[[ClipBatch], dict[str, np.ndarray]]
-TextFunction = Callable[[list[str]], dict[str, np.ndarray]]
+TextFunction = Callable[[list[str]], Mapping[str, np.ndarray | list[np.ndarray]]]
 
 
 def find_base_part(base_model: str, part: Literal["vae", "text_encoder"]) -> Weights:
@@ -105,4 +105,4 @@ class TextFeature(Feature):
 
     @abstractmethod
     def load(self, device: Device) -> TextFunction:
-        """The function from captions to its columns' values ``[n, *column.shape]``."""
+        """The function from captions to its columns' values ``[n, *column.shape]``, in a list if they are ragged."""

@@ -84,7 +84,7 @@ class Planner:
         self.limit = limit
         self.retry = retry or Retry()
         sampling = recipe.sampling
-        self.sampling_key = f"{sampling.frames}:{sampling.min_stride}:{sampling.max_stride}:{sampling.seed}"
+        self.sampling_key = sampling.key
         self.fingerprint = fingerprint(recipe.clips_identity())
         self.source_rules = [rule for rule in recipe.rules if rule.column in PLANNED.names]
         self.kept_rules = {str(rule) for rule in recipe.rules}

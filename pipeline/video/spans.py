@@ -48,7 +48,7 @@ def choose_spans(
     frames, fps = (facts.column(name).to_numpy() for name in ("frames", "fps"))
     low = _frames_at(starts, frames, fps, np.zeros_like(frames))
     high = _frames_at(ends, frames, fps, frames)
-    spans = draw_spans(sampling, facts.column("content").to_pylist(), numbers, low, high)
+    spans = draw_spans(sampling, facts.column("content").to_pylist(), numbers, low, high, fps)
     has_next = spans.first + sampling.frames * spans.stride < high
     missing = {at: _too_short(sampling, int(frames[at])) for at in np.flatnonzero(~spans.fits).tolist()}
     varies = [at for at, times in enumerate(facts.column("times").to_pylist()) if times]
@@ -80,6 +80,7 @@ def _choose_uneven(
 ) -> tuple[int, int, bool] | NoSpan:
     """First frame, stride and whether there is a frame more, in a video of a variable rate."""
     seconds, fps = unpack_times(facts["times"]), facts["fps"]
+    sampling = sampling.at(fps)
     low, high = frames_between(seconds, *bounds)
     span = draw_uneven_span(sampling, facts["content"], number, (low, high), seconds, fps)
     if span is not None:
@@ -92,4 +93,5 @@ def _choose_uneven(
 
 
 def _too_short(sampling: Sampling, frames: int) -> NoSpan:
-    return NoSpan("TooShort", f"{frames} frames do not hold {sampling.frames}", frames)
+    rate = "" if sampling.fps is None else f" at about {sampling.fps:g} per second"
+    return NoSpan("TooShort", f"{frames} frames do not hold {sampling.frames}{rate}", frames)

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from pipeline.video.sampling import Sampling, Span, draw_spans
 from tests.pipeline.video.spans import draw_alone
 
 
-def draw_span(sampling: Sampling, content: str, number: int, frames: tuple[int, int]) -> Span | None:
+def draw_span(
+    sampling: Sampling, content: str, number: int, frames: tuple[int, int], rate: float = 30.0
+) -> Span | None:
     low, high = (np.array([bound]) for bound in frames)
-    found = draw_spans(sampling, [content], [number], low, high)
+    found = draw_spans(sampling, [content], [number], low, high, np.array([rate]))
     return Span(int(found.first[0]), int(found.stride[0])) if found.fits[0] else None
 
 
@@ -28,7 +31,7 @@ def test_spans_drawn_at_once_are_those_drawn_alone(
 ) -> None:
     contents, numbers, lows = zip(*(video for video, _ in clips), strict=True)
     highs = [low + more for low, (_, more) in zip(lows, clips, strict=True)]
-    found = draw_spans(sampling, contents, numbers, np.array(lows), np.array(highs))
+    found = draw_spans(sampling, contents, numbers, np.array(lows), np.array(highs), np.full(len(clips), 25.0))
     for at, (content, number, low, high) in enumerate(zip(contents, numbers, lows, highs, strict=True)):
         span = Span(int(found.first[at]), int(found.stride[at])) if found.fits[at] else None
         assert span == draw_alone(sampling, content, number, (low, high))
@@ -95,14 +98,38 @@ def test_a_smallest_stride_that_does_not_fit() -> None:
     assert span == Span(0, 4)
 
 
+@given(st.floats(1, 1000), st.floats(1, 120))
+def test_the_stride_for_a_rate_is_the_best_of_all(rate: float, fps: float) -> None:
+    span = draw_span(Sampling(frames=2, fps=fps), "video", 0, (0, 10_000), rate)
+    assert span is not None
+    misses = [abs(math.log(rate / stride / fps)) for stride in range(1, 1002)]
+    assert misses[span.stride - 1] <= min(misses) + 1e-9
+
+
+def test_at_a_rate_each_video_has_its_own_stride() -> None:
+    """The settings of drawn strides have no part in it, and a video too short for its stride has no clip."""
+    sampling, rates = Sampling(frames=49, fps=24.0), np.array([12.0, 23.976, 30.0, 50.0, 60.0, 60.0])
+    low, high = np.zeros(6, int), np.array([49, 49, 49, 97, 145, 144])
+    found = draw_spans(sampling, list("abcdef"), [0] * 6, low, high, rates)
+    assert found.stride.tolist() == [1, 1, 1, 2, 3, 3]
+    assert found.fits.tolist() == [True] * 5 + [False]
+    other = draw_spans(Sampling(49, 2, 3, fps=24.0), list("abcdef"), [0] * 6, low, high + 100, rates)
+    again = draw_spans(sampling, list("abcdef"), [0] * 6, low, high + 100, rates)
+    assert other.first.tolist() == again.first.tolist()
+    assert other.stride.tolist() == found.stride.tolist()
+    assert sampling.at(60.0) == Sampling(49, 3, 3, fps=24.0)
+    assert Sampling(16).at(60.0) == Sampling(16)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({"frames": 1}, "frames 1: must be at least 2"),
         ({"min_stride": 3, "max_stride": 2}, "strides 3 to 2"),
         ({"clips_per_video": 0}, "clips_per_video 0"),
+        ({"fps": 0.0}, "fps 0.0: must be frames per second above 0, or None to draw a stride"),
     ],
 )
-def test_wrong_settings(fields: dict[str, int], said: str) -> None:
+def test_wrong_settings(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Sampling(**fields)
