@@ -19,8 +19,16 @@ Config = TypeVar("Config")
 ROOT = Path(__file__).parents[1]
 
 
-def summaries(module: str) -> dict[str, str]:
-    """The recipes of one of our modules, each with its summary line. Parsed, since importing would take seconds."""
+TRAINING = ("training.recipes", "training.wan_recipes")
+"""The modules with the recipes of ``motif train``."""
+
+
+def summaries(*modules: str) -> dict[str, str]:
+    """The recipes of some of our modules, each with its summary line. Parsed, since importing would take seconds."""
+    return {name: line for module in modules for name, line in _summaries(module).items()}
+
+
+def _summaries(module: str) -> dict[str, str]:
     tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text())
     made = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     (table,) = (node for node in tree.body if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "RECIPES")
@@ -28,9 +36,9 @@ def summaries(module: str) -> dict[str, str]:
     return {name: (ast.get_docstring(made[name]) or "").splitlines()[0] for name in named}
 
 
-def usage(text: str, module: str) -> str:
-    """A command's usage, with the recipes of a module in place of ``{recipes}``."""
-    return text.format(recipes="\n".join(f"  {name:<15} {line}" for name, line in summaries(module).items()))
+def usage(text: str, *modules: str) -> str:
+    """A command's usage, with the recipes of modules in place of ``{recipes}``."""
+    return text.format(recipes="\n".join(f"  {name:<15} {line}" for name, line in summaries(*modules).items()))
 
 
 def chosen(

@@ -99,6 +99,16 @@ def test_the_commands_of_the_training_page_run(place: Path, cluster: dict[str, s
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_the_commands_of_the_wan_page_run(place: Path, cluster: dict[str, str]) -> None:
+    for line in [line for block in blocks("docs/wan.md", "bash") for line in block.splitlines()]:
+        done = motif(line, place, cluster)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+    assert (place / "demo/wan/star.mp4").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_serving_page_runs(place: Path) -> None:
     """The first block serves; the other commands and the Python code ask it, as they stand but for the port."""
     trained = motif("motif train sprites --data demo/dataset --out runs/toy --steps 2", place)
@@ -146,7 +156,7 @@ def test_recipes_whose_weights_are_missing_say_how_to_get_them(
     """The README's table names them; without network they must fail in one sentence, before anything starts."""
     monkeypatch.chdir(tmp_path)
     Path("a.mp4").write_bytes(b"")
-    for recipe in ("motif", "laptop"):
+    for recipe in ("motif", "laptop", "wan_ti2v_5b"):
         status = cli.run(f"preprocess {recipe} --manifest . --out data --dry-run".split())
         said = capsys.readouterr().err
         assert status == 2
@@ -164,7 +174,7 @@ def test_every_error_class_is_in_the_docs() -> None:
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
-    pages = ("training", "serving", "evaluation", "operations", "cluster", "scale")
+    pages = ("training", "serving", "evaluation", "operations", "cluster", "scale", "wan")
     for page in ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in pages)):
         named = re.findall(r"`((?:\w+/)+[\w.]*)`|\]\((\w[\w/.]+)\)", (ROOT / page).read_text())
         for name in {first or second for first, second in named}:

@@ -18,7 +18,7 @@ from base.gpus import UTILISATION, Gpu, named_gpu
 from infra.estimate.prices import OURS, Prices, read_prices
 from infra.estimate.rows import Row, Total, cores_per_gpu, number, totals
 from infra.options import parse, report
-from infra.recipes import named, summaries
+from infra.recipes import TRAINING, named, summaries
 
 if TYPE_CHECKING:
     from pipeline.recipes import Preprocess
@@ -74,7 +74,7 @@ def _check(options: Options) -> Gpu:
         raise InputError(f"--utilisation {options.utilisation:g}: must be a share above 0, up to 1.")
     gpu = named_gpu(options.gpu)
     if ":" not in options.recipe:
-        known = summaries("pipeline.recipes") | summaries("training.recipes")
+        known = summaries("pipeline.recipes", *TRAINING)
         named(options.recipe, dict.fromkeys(known, str), str)
     return gpu
 
@@ -83,11 +83,11 @@ def _recipes(name: str) -> "tuple[Preprocess | None, Train | None]":
     """The recipes of this name: of preprocessing, of training, or both."""
     from pipeline.recipes import RECIPES as PREPROCESSING
     from pipeline.recipes import Preprocess
-    from training.recipes import RECIPES as TRAINING
     from training.recipes import Train
+    from training.wan_recipes import ALL
 
     if ":" not in name:
-        return PREPROCESSING[name]() if name in PREPROCESSING else None, TRAINING[name]() if name in TRAINING else None
+        return PREPROCESSING[name]() if name in PREPROCESSING else None, ALL[name]() if name in ALL else None
     made: object = named(name, {}, object)
     if not isinstance(made, Preprocess | Train):
         kinds = "pipeline.recipes.Preprocess or training.recipes.Train"
@@ -96,14 +96,14 @@ def _recipes(name: str) -> "tuple[Preprocess | None, Train | None]":
 
 
 def _rows(options: Options, preprocess: "Preprocess | None", train: "Train | None", gpu: Gpu) -> list[Row]:
-    from base.weights import BASE_MODEL
+    from base.weights import BASE_MODEL, WAN_MODEL
     from infra.estimate.preprocessing import data_shapes, preprocessing_rows
     from infra.estimate.training import training_rows
     from training.network import PAPER
 
     rows: list[Row] = []
     if preprocess is not None:
-        if preprocess.base_model != BASE_MODEL:
+        if preprocess.base_model not in (BASE_MODEL, WAN_MODEL):
             preprocess = preprocess.resolved()  # another model's sizes are known from its files alone
         rows += preprocessing_rows(preprocess, int(options.clips), gpu, options.utilisation)
     if train is not None:

@@ -14,13 +14,12 @@ from base.storage.uri import is_remote
 from dataset.catalog import Catalog
 from dataset.heatmap.normalisation import Normalisation
 from infra.options import command_line, parse, report
-from infra.recipes import chosen, summaries, usage
+from infra.recipes import TRAINING, chosen, summaries, usage
 
 if TYPE_CHECKING:
     from training.recipes import Train
 
 Recipe = TypeVar("Recipe")
-_RECIPES = "training.recipes"
 _NO_OUT = "--out is missing: give the run's folder."
 
 _USAGE = """usage: motif train RECIPE --data DATASET [DATASET ...] --out RUN [--workers N] [--dry-run] [OPTIONS]
@@ -62,7 +61,7 @@ class Options(Generic[Recipe]):
 def main(args: list[str]) -> int:
     """Run the command. Returns its exit status."""
     if not args or args[0] in ("-h", "--help"):
-        print(usage(_USAGE, _RECIPES))
+        print(usage(_USAGE, *TRAINING))
         return 0
     _check_given(args)
     _check_datasets(args)
@@ -107,9 +106,10 @@ def read(args: list[str]) -> "Options[Train]":
 
 
 def _parse(args: list[str]) -> "Options[Train]":
-    from training.recipes import RECIPES, Train
+    from training.recipes import Train
+    from training.wan_recipes import ALL
 
-    recipe, rest = chosen(args, RECIPES, Train)
+    recipe, rest = chosen(args, ALL, Train)
     recipe, rest = _with_adapter(recipe, rest)
     recipe = _with_normalisation(recipe, rest)
     options = parse(Options[Train], rest, f"motif train {args[0]}", Options(recipe=recipe))
@@ -124,7 +124,7 @@ def _parse(args: list[str]) -> "Options[Train]":
 def _check_given(args: list[str]) -> None:
     """Check the recipe's name and what must be given, before torch is imported, which takes seconds."""
     if ":" not in args[0] and args[0] != "--config":
-        chosen(args, dict.fromkeys(summaries(_RECIPES), str), str)
+        chosen(args, dict.fromkeys(summaries(*TRAINING), str), str)
     if {"-h", "--help", "--dry-run", "--dry_run"} & set(args):
         return
     if not _values(args, "--data"):

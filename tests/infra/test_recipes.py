@@ -10,12 +10,13 @@ import pytest
 
 import pipeline.recipes
 import training.recipes
+import training.wan_recipes
 from base.config import to_json
 from base.errors import InputError
 from infra.recipes import chosen, from_file, named, summaries
 from pipeline.recipes import RECIPES, Preprocess, sprites
-from training.recipes import RECIPES as TRAINING
 from training.recipes import Train, motif
+from training.wan_recipes import ALL as TRAINING
 
 
 def small() -> Preprocess:
@@ -71,7 +72,7 @@ def test_every_training_recipe_is_complete_and_told(made: object) -> None:
     assert made.__doc__
 
 
-@pytest.mark.parametrize("module", [pipeline.recipes, training.recipes])
+@pytest.mark.parametrize("module", [pipeline.recipes, training.recipes, training.wan_recipes])
 def test_what_a_help_reads_of_recipes_is_what_they_are(module: ModuleType) -> None:
     firsts = {name: (made.__doc__ or "").splitlines()[0] for name, made in module.RECIPES.items()}
     assert list(summaries(module.__name__).items()) == list(firsts.items())

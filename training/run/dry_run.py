@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from base.gpus import GPUS, UTILISATION, Gpu
-from models.video_model import Recompute
+from models.video_model import Backbone, Recompute
 from training.cost import RunCost, run_cost
 from training.data.source import Source, SourceFacts
 from training.network import PAPER, check_start
@@ -38,9 +38,20 @@ def dry_run(job: TrainJob, report: Callable[[str], None], gpu: Gpu = GPUS["A100"
         for line in _data_lines(config, sources, done):
             report(line)
     else:
-        report("data       none given: estimates are for the paper's data, 16 frames of 320 x 512")
+        facts, of = _facts_without_data(config.network)
+        report(f"data       none given: estimates are for {of}")
     for line in (*estimate_lines(config, facts, gpu), *memory_lines(config, facts, gpu)):
         report(line)
+
+
+def _facts_without_data(network: Backbone) -> tuple[SourceFacts, str]:
+    """What an estimate is for without data, and in words: the usual data of the network, or the paper's."""
+    usual = network.usual_shapes
+    if usual is None:
+        return PAPER, "the paper's data, 16 frames of 320 x 512"
+    _, frames, height, width = usual.latent
+    facts = replace(PAPER, shape=usual.latent, text_shape=usual.text, image_shape=usual.image)
+    return facts, f"clips of {frames} latents of {height} x {width} cells"
 
 
 def _data_lines(config: Train, sources: Sequence[Source], done: int) -> list[str]:

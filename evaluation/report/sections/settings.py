@@ -12,8 +12,8 @@ from base.storage.uri import without_password
 from evaluation.report.content import Missing, Section, Table
 from evaluation.report.run import Run
 from models.run_folder import CONFIG
-from training.recipes import RECIPES
 from training.validation.compare import differing, flatten
+from training.wan_recipes import ALL as RECIPES
 
 # Settings that say where and how long a run computes, and what it writes, not what it learns.
 _ASIDE = ("steps", "seed", "hardware", "saves", "samples", "trackers", "network.start")

@@ -1,0 +1,82 @@
+"""Wan at toy size from videos to a served video, with the commands that a user runs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from base.storage.folder import Folder
+from dataset.reading import FeatureReader
+from models.find import find_candidates
+from serving.generate.describe import describe
+from serving.settings import Settings
+from tests.serving.server import serve
+from training.data.artifacts import Artifacts
+from training.data.order import Place
+from training.data.source import Source
+
+Motif = Callable[..., tuple[int, str, str]]
+
+
+def frames(path: Path) -> np.ndarray:
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.mark.slow
+def test_videos_become_a_model_that_is_sampled_and_served(motif: Motif, ray_cluster: None, tmp_path: Path) -> None:
+    """Preprocessed, trained in two parts, sampled; the server's video is that of `motif sample`."""
+    size = ("--height", 128, "--width", 128)
+    assert motif("sprites", "--out", tmp_path / "videos", "--num", 6, *size)[0] == 0
+    data, run = tmp_path / "data", tmp_path / "run"
+    preprocess = ("preprocess", "wan_sprites", "--manifest", tmp_path / "videos" / "manifest.csv", "--out", data, *size)
+    status, _, said = motif(*preprocess, "--sampling.frames", 16)
+    assert (status, "frames 16: must be a multiple of 4 plus 1" in said) == (2, True), said
+    assert not list((tmp_path / "data").rglob("*.parquet"))
+    status, _, said = motif(*preprocess)
+    assert status == 0, said
+    check_heatmaps(data)
+
+    train = ("train", "wan_sprites", "--data", data, "--out", run, "--samples.num", 1, "--samples.steps", 2)
+    status, _, said = motif(*train, "--dry-run")
+    assert (status, "latents (32, 5, 8, 8)" in said, "memory" in said) == (0, True, True), said
+    for steps in (3, 5):  # the second command goes on
+        status, out, said = motif(*train, "--steps", steps)
+        assert (status, json.loads(out)["step"]) == (0, steps), said
+    assert frames(run / "samples" / "step-00000005" / "00.mp4").shape == (17, 128, 256, 3)
+
+    picture = tmp_path / "videos" / "videos" / "000003.mp4"
+    options = ["--image", picture, "--prompt", "the star moves right", "--seed", 5, "--out"]
+    status, _, said = motif("sample", run, *options, tmp_path / "sampled.mp4", "--steps", 2)
+    assert status == 0, said
+    sampled = frames(tmp_path / "sampled.mp4")
+    assert sampled.shape == (17, 128, 128, 3)
+    near = np.abs(sampled[0].astype(int) - frames(picture)[0]).mean()
+    assert near < 12  # the picture, as the codec gives it back
+    (found,) = find_candidates([str(run)])
+    with serve([describe("wan", str(found.folder.path))], Settings(folder=str(tmp_path / "served"))) as server:
+        command = ("generate", "--url", server.url, *options, tmp_path / "served.mp4", "--steps", 2)
+        status, out, said = motif(*command)
+        assert (status, json.loads(out)["model"]) == (0, "wan"), said
+    np.testing.assert_array_equal(sampled, frames(tmp_path / "served.mp4"))
+
+
+def check_heatmaps(data: Path) -> None:
+    """Latents of four frames have the motion of these: lit where any of them is, dark in the first."""
+    source = Source(str(data), Artifacts())
+    reader = FeatureReader(Folder(str(data)), {"heatmaps": ["heatmap", "intensity"]})
+    plain = {sample["clip_id"]: sample for group in reader.groups for sample in reader.read(group)}
+    assert len(source) == 6
+    for group, rows in enumerate(source.rows):
+        for row in rows:
+            sample = source.read(Place(group, int(row)))
+            assert sample["mean"].shape == (32, 5, 8, 8)
+            found, each = sample["heatmap"], plain[sample["clip_id"]]["heatmaps/heatmap"] / 255
+            assert found.shape == (5, 8, 8)
+            assert not found[0].any()
+            moving = each[1:].reshape(4, 4, 8, 8)
+            assert found[1:][moving.min(axis=1) > 0.8].min() > 0.5
+            assert found[1:][moving.max(axis=1) < 0.05].max() < 0.5
