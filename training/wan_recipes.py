@@ -39,8 +39,7 @@ def wan_ti2v_5b() -> Train:
 def wan_sprites() -> Train:
     """The toy size of Wan on moving sprites: random weights, latents of four frames each, any CPU, minutes.
 
-    Needs a dataset of `motif preprocess wan_sprites`. Its rate is higher than the U-Net's, and its times are shifted as
-    Wan's are, towards noise, where motion is decided.
+    Needs a dataset of `motif preprocess wan_sprites`. Times are shifted towards noise, as Wan's are.
     """
     return replace(sprites(), network=SPRITES, schedule=Flow(shift=5.0))
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,6 +12,9 @@ import pytest
 from base.storage.folder import Folder
 from dataset.reading import FeatureReader
 from models.find import find_candidates
+from pipeline.recipes import wan_sprites
+from pipeline.sprites.files import write_sprites
+from pipeline.sprites.world import World
 from serving.generate.describe import describe
 from serving.settings import Settings
 from tests.serving.server import serve
@@ -27,17 +31,13 @@ def frames(path: Path) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_videos_become_a_model_that_is_sampled_and_served(motif: Motif, ray_cluster: None, tmp_path: Path) -> None:
+def test_videos_become_a_model_that_is_sampled_and_served(
+    motif: Motif, preprocess: Callable[..., object], tmp_path: Path
+) -> None:
     """Preprocessed, trained in two parts, sampled; the server's video is that of `motif sample`."""
-    size = ("--height", 128, "--width", 128)
-    assert motif("sprites", "--out", tmp_path / "videos", "--num", 6, *size)[0] == 0
+    manifest = write_sprites(tmp_path / "videos", World(128, 128), 6, seed=0)
     data, run = tmp_path / "data", tmp_path / "run"
-    preprocess = ("preprocess", "wan_sprites", "--manifest", tmp_path / "videos" / "manifest.csv", "--out", data, *size)
-    status, _, said = motif(*preprocess, "--sampling.frames", 16)
-    assert (status, "frames 16: must be a multiple of 4 plus 1" in said) == (2, True), said
-    assert not list((tmp_path / "data").rglob("*.parquet"))
-    status, _, said = motif(*preprocess)
-    assert status == 0, said
+    preprocess(manifest, data, replace(wan_sprites(), height=128, width=128))
     check_heatmaps(data)
 
     train = ("train", "wan_sprites", "--data", data, "--out", run, "--samples.num", 1, "--samples.steps", 2)
