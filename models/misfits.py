@@ -1,4 +1,4 @@
-"""Describes what does not fit a model: tensors of other shapes, a picture, a motion level, no folder. Loads no torch."""
+"""Describes what does not fit a model: shapes of tensors, a picture, a motion level, no folder. Loads no torch."""
 
 from collections.abc import Mapping, Sequence
 
