@@ -39,7 +39,8 @@ from training.data.loader import Batches, BatchPlan, Share
 from training.data.order import Place
 from training.data.source import Source
 from training.loop.parallel import World
-from training.recipes import Samples, Saves, Train, sprites
+from training.options import Samples, Saves
+from training.recipes import Train, sprites
 from training.run.job import TrainJob
 from training.run.tracking import read_metrics
 from training.run.worker import Worker

@@ -70,7 +70,7 @@ def main() -> None:
         made.images(latents)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return (time.perf_counter() - started) / options.frames
+        return (time.perf_counter() - started) / int(options.frames)
 
     spent = alternate({name: partial(seconds, made) for name, made in both.items()}, options.rounds)
     figures: dict[str, Any] = {

@@ -129,7 +129,7 @@ class VideoModel(nn.Module, ABC):
 
 def _expensive_kept() -> Any:
     """Contexts of forward and recomputation, of which the first keeps the outputs of expensive operations."""
-    return create_selective_checkpoint_contexts(_policy)
+    return create_selective_checkpoint_contexts(_policy)  # type: ignore[no-untyped-call]
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:

@@ -9,7 +9,8 @@ from models.adapters.lora import Lora
 from models.wan.backbone import Wan
 from training import recipes
 from training.loop.optimiser import Optimiser
-from training.recipes import Hardware, Samples, Saves, Train, sprites
+from training.options import Hardware, Samples, Saves
+from training.recipes import Train, sprites
 
 SPRITES = Wan(heads=4, head_dim=24, layers=4, feed_forward=256)
 """A toy-sized transformer with random weights."""

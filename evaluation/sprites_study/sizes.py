@@ -20,7 +20,8 @@ from pipeline.recipes import Preprocess, sprites
 from pipeline.sprites.world import ALL_KINDS, MotionKind, World
 from pipeline.video.sampling import Sampling
 from training.loop.optimiser import Optimiser
-from training.recipes import Hardware, Samples, Saves, Train
+from training.options import Hardware, Samples, Saves
+from training.recipes import Train
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pipeline.report.page import ReportOptions, write_report
 from pipeline.run.job import Job
 from pipeline.run.run import Run
 from pipeline.sprites.files import write_sprites
-from training.recipes import Hardware, Saves, Train
+from training.options import Hardware, Saves
+from training.recipes import Train
 from training.run.job import TrainJob
 from training.run.launch import launch
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from diffusion.motion_focal import MotionFocal
 from diffusion.schedule import Schedule
 from training.loop.optimiser import Optimiser
-from training.recipes import SPRITES, Hardware, Saves, Train, sprites
+from training.options import Hardware, Saves
+from training.recipes import SPRITES, Train, sprites
 
 
 def toy() -> Train:

@@ -87,7 +87,7 @@ class VideoCrafter2(Backbone):
             )
             return grown
         if unet.takes_motion_level != self.motion_level:
-            return VideoUNet.grown(unet, **changes)
+            return cast("VideoUNet", VideoUNet.grown(unet, **changes))
         unet.set_dropout(self.dropout)
         return unet
 

@@ -3,6 +3,7 @@
 import json
 import secrets
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from diffusion.options import Sampling
 from serving.video_api import Failure, Stage, Status, Video
@@ -44,7 +45,9 @@ class Order:
     def of(cls, text: str) -> "Order":
         """Read the output of :meth:`to_json`."""
         read = json.loads(text)
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in read["sampling"].items()}
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in read["sampling"].items()
+        }
         return cls(**{**read, "sampling": Sampling(**options), "warnings": tuple(read["warnings"])})
 
 

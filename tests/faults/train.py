@@ -14,7 +14,8 @@ from tests.faults.plan import Fault
 from tests.faults.strike import kill_one
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import TOY, losses, same, weights
-from training.recipes import Saves, Train
+from training.options import Saves
+from training.recipes import Train
 
 _RECIPE = "tests.faults.train:two_workers"
 

@@ -19,7 +19,8 @@ from pipeline.recipes import Preprocess
 from tests.conftest import ROOT
 from tests.infra.conftest import Motif
 from tests.pipeline.conftest import SMALL
-from training.recipes import Hardware, Saves, Train
+from training.options import Hardware, Saves
+from training.recipes import Train
 from training.recipes import sprites as train_sprites
 
 PRICES = {"source": "mine", "currency": "EUR", "gpu_hour": {"H100": 2.0}, "cpu_hour": 0.5, "gb_month": 0.25}

@@ -11,7 +11,8 @@ from base.storage.folder import Folder
 from models.videocrafter2.backbone import VideoCrafter2
 from training.loop.optimiser import Optimiser
 from training.loop.parallel import World
-from training.recipes import Hardware, Samples, Saves, Train
+from training.options import Hardware, Samples, Saves
+from training.recipes import Train
 from training.run.checkpoints import Checkpoints
 from training.run.job import TrainJob, check_resume, open_sources, write_description
 from training.run.tracking import read_metrics

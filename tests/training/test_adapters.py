@@ -28,7 +28,8 @@ from tests.training.bases import LORA, BaseModel, write_base, write_model_of
 from tests.training.runs import TOY, losses, same, train_here, weights
 from training.cost import run_cost
 from training.network import build_network, check_start
-from training.recipes import Hardware, Samples, Saves, Train
+from training.options import Hardware, Samples, Saves
+from training.recipes import Train
 from training.run.job import open_sources
 from training.run.launch import launch
 from training.run.worker import Worker

@@ -14,7 +14,8 @@ from models.wan.backbone import I2V_A14B, TI2V_5B, WAN21_GRID, WAN22_GRID, Wan
 from tests.training.runs import TOY, toy_job, train_here
 from training.cost import run_cost
 from training.loop.optimiser import Optimiser
-from training.recipes import Hardware, Train
+from training.options import Hardware
+from training.recipes import Train
 from training.run.job import open_sources
 
 

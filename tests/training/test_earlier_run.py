@@ -16,7 +16,8 @@ from models.run_folder import read_description
 from tests.conftest import ROOT
 from tests.training.runs import SMALL, TOY, losses, toy_job, train_here
 from training.loop.optimiser import Optimiser
-from training.recipes import Saves, Train
+from training.options import Saves
+from training.recipes import Train
 from training.run.job import TrainJob
 
 GOLDEN = ROOT / "tests" / "golden" / "run_v1"

@@ -82,13 +82,16 @@ class Source:
         latents, heatmaps = self.names["latents"], self.names["heatmaps"]
         variance = [c for c in ("logvar",) if c in self.catalog.artifacts[latents].columns]
         stored = self.catalog.artifacts[heatmaps].columns
-        cells = [name for name in ("intensity", "intensity_max") if name in stored]
+        cells: list[str] = [name for name in ("intensity", "intensity_max") if name in stored]
         if artifacts.normalisation and not cells:
             raise InputError(
                 f"--artifacts.normalisation: {heatmaps} in {uri} holds no intensity to normalise. Leave it out, or "
                 "choose heatmaps of a flow with --artifacts.heatmaps."
             )
-        wanted = {latents: ["mean", *variance], heatmaps: cells if self.normalisation else ["heatmap"]}
+        wanted: dict[str, list[str]] = {
+            latents: ["mean", *variance],
+            heatmaps: cells if self.normalisation else ["heatmap"],
+        }
         if image:
             wanted[self.names["image"]] = ["tokens"]
         if motion:

@@ -62,7 +62,7 @@ class _Optional:
 
 def _random_states() -> list[Tensor]:
     """Of torch's generators: the CPU's, and the current GPU's."""
-    gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []
+    gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return [torch.get_rng_state(), *gpu]
 
 

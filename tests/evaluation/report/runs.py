@@ -14,7 +14,7 @@ from evaluation.study.votes import Vote
 from media.video_file import encode_video
 from tests.training.datasets import Toy, write_toy
 from tests.training.runs import toy_job
-from training.recipes import Samples
+from training.options import Samples
 from training.run.launch import launch
 
 SHAPE = (4, 12, 8, 8)

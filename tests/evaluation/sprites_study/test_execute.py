@@ -14,7 +14,7 @@ from models.videocrafter2.backbone import VideoCrafter2
 from pipeline.recipes import Resources
 from pipeline.sprites.world import World
 from pipeline.video.sampling import Sampling
-from training.recipes import Samples
+from training.options import Samples
 
 
 def quiet(line: str) -> None:

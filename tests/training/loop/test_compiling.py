@@ -15,7 +15,7 @@ from base.storage.folder import Folder
 from tests.conftest import ROOT
 from tests.training.runs import losses, same, toy_job, train_here, weights
 from training.loop.compiling import compile_network, compiling_explained
-from training.recipes import Hardware
+from training.options import Hardware
 
 Graph = torch.fx.GraphModule
 
@@ -103,7 +103,7 @@ from base.errors import InputError
 from base.storage.folder import Folder
 from dataclasses import replace
 from tests.training.runs import TOY, toy_job, train_here
-from training.recipes import Samples
+from training.options import Samples
 data, out, optional = sys.argv[1:]
 hardware = replace(TOY.hardware, compile=True, compile_optional=bool(optional))
 job = toy_job(Folder(data), out, hardware=hardware, samples=Samples(every=2, num=1, steps=1))

@@ -18,7 +18,7 @@ from tests.training.runs import TOY, losses, same, toy_job, train_here, weights
 from training.loop.objective import Objective
 from training.loop.parallel import World
 from training.loop.train_step import TrainStep
-from training.recipes import Samples
+from training.options import Samples
 from training.run.job import TrainJob, open_sources, write_description
 from training.run.worker import Worker
 

@@ -13,7 +13,7 @@ from dataset.lock import WriteLock
 from tests.conftest import ROOT
 from tests.training.runs import losses, same, toy_job, train_here, weights
 from training.loop.optimiser import Optimiser
-from training.recipes import Saves
+from training.options import Saves
 from training.run.checkpoints import Checkpoints
 from training.run.launch import launch
 
@@ -24,7 +24,7 @@ import torch
 from base.errors import StorageError
 from base.storage.folder import Folder
 from training.run.launch import launch
-from training.recipes import Saves
+from training.options import Saves
 from tests.training.runs import toy_job
 
 torch.set_num_threads(1)  # as in this test run: another number rounds otherwise

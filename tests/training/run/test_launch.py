@@ -17,7 +17,7 @@ from base.errors import InputError, NotFinite
 from base.storage.folder import Folder
 from tests.training.runs import TOY, losses, same, toy_job, weights
 from training.loop.optimiser import Optimiser
-from training.recipes import Saves
+from training.options import Saves
 from training.run.launch import launch
 from training.run.tracking import read_metrics
 

@@ -19,7 +19,8 @@ from tests.training.runs import SMALL, losses, same, toy_job, train_here, weight
 from training.data.motion import find_bounds, level_of
 from training.loop.parallel import World
 from training.network import build_network
-from training.recipes import RECIPES, Samples
+from training.options import Samples
+from training.recipes import RECIPES
 from training.run.dry_run import estimate_lines
 from training.run.job import open_sources
 from training.run.worker import Worker

@@ -20,7 +20,8 @@ from training.data.batch import Batch
 from training.loop.objective import Objective
 from training.loop.parallel import World
 from training.network import build_network
-from training.recipes import RECIPES, Samples
+from training.options import Samples
+from training.recipes import RECIPES
 from training.run.dry_run import estimate_lines
 from training.run.job import open_sources
 from training.run.worker import Worker

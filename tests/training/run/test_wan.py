@@ -23,7 +23,7 @@ from training.loop.objective import Objective
 from training.loop.optimiser import Optimiser
 from training.loop.parallel import World
 from training.loop.train_step import TrainStep
-from training.recipes import Samples
+from training.options import Samples
 from training.run.worker import Worker
 from training.wan_recipes import ALL, wan_sprites, wan_ti2v_5b
 

@@ -26,7 +26,8 @@ from tests.training.runs import SMALL, TOY, losses, same, toy_job, train_here, w
 from training.data.order import Place
 from training.loop.optimiser import Optimiser
 from training.loop.parallel import World
-from training.recipes import Hardware, Samples, Saves, sprites
+from training.options import Hardware, Samples, Saves
+from training.recipes import sprites
 from training.run.checkpoints import Checkpoints
 from training.run.job import frame_rates, open_sources, write_description
 from training.run.launch import launch
