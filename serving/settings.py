@@ -73,7 +73,7 @@ class Compute:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network; bfloat16 halves its memory and is several times faster on a GPU."""
     decoding: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the autoencoder's decoder; bfloat16 changes frames by about a level of 255 (docs/training.md)."""
+    """Precision of the autoencoder's decoder; docs/serving.md says how far bfloat16 changes frames."""
     kernels: Literal["usual", "fast"] = "usual"
     """On a GPU, fast allows TF32 and has cuDNN choose its kernels by time, so the last digits may change."""
     compile: bool = False

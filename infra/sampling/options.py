@@ -49,7 +49,7 @@ class Options:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network; bfloat16 halves its memory."""
     decoding: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the autoencoder's decoder; bfloat16 changes frames by about a level of 255 (docs/training.md)."""
+    """Precision of the autoencoder's decoder; docs/serving.md says how far bfloat16 changes frames."""
     kernels: Literal["usual", "fast"] = "usual"
     """On a GPU, fast allows TF32 and has cuDNN choose its kernels by time, so the last digits may change."""
     compile: bool = False
