@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from base.storage.folder import Folder
+from dataset.heatmap.heatmap import latent_heatmap
+from dataset.heatmap.normalisation import Normalisation
 from dataset.reading import FeatureReader
 from models.find import find_candidates
 from pipeline.recipes import wan_sprites
@@ -65,18 +67,19 @@ def test_videos_become_a_model_that_is_sampled_and_served(
 
 
 def check_heatmaps(data: Path) -> None:
-    """Latents of four frames have the motion of these: lit where any of them is, dark in the first."""
+    """Latents of four frames have the motion of these: dark in the first one, and where nothing moves in any frame."""
     source = Source(str(data), Artifacts())
-    reader = FeatureReader(Folder(str(data)), {"heatmaps": ["heatmap", "intensity"]})
+    reader = FeatureReader(Folder(str(data)), ("heatmaps",), ("fps",))
     plain = {sample["clip_id"]: sample for group in reader.groups for sample in reader.read(group)}
-    assert len(source) == 6
-    for group, rows in enumerate(source.rows):
-        for row in rows:
-            sample = source.read(Place(group, int(row)))
-            assert sample["mean"].shape == (32, 5, 8, 8)
-            found, each = sample["heatmap"], plain[sample["clip_id"]]["heatmaps/heatmap"] / 255
-            assert found.shape == (5, 8, 8)
-            assert not found[0].any()
-            moving = each[1:].reshape(4, 4, 8, 8)
-            assert found[1:][moving.min(axis=1) > 0.8].min() > 0.5
-            assert found[1:][moving.max(axis=1) < 0.05].max() < 0.5
+    samples = [source.read(Place(group, int(row))) for group, rows in enumerate(source.rows) for row in rows]
+    assert len(samples) == 6
+    for sample in samples:
+        assert sample["mean"].shape == (32, 5, 8, 8)
+        found, each = sample["heatmap"], plain[sample["clip_id"]]
+        cells = (each[f"heatmaps/{name}"][None] for name in ("intensity", "intensity_max"))
+        expected = latent_heatmap(Normalisation(), *cells, (128, 128), 4, np.array([each["fps"]]))[0]
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+        assert not found[0].any()
+        moving = each["heatmaps/heatmap"][1:].reshape(4, 4, 8, 8).max(axis=1)
+        assert found[1:][moving < 3].max() < 0.1
+    assert max(sample["heatmap"].max() for sample in samples) > 0.5
