@@ -1,6 +1,6 @@
 """The autoencoder's decoder in bfloat16 against float32: how far the frames differ, and seconds a frame.
 
-    python -m benchmarks.vae_decode [--height 128 --width 128] [--save]                   on two cores, a minute
+    python -m benchmarks.vae_decode --height 64 --width 64 --frames 1 [--save]            on two cores, half a minute
     python -m benchmarks.vae_decode --device cuda --height 320 --width 512 --frames 16
 
 Needs torch, diffusers, einops, jaxtyping and numpy; no Ray. The decoder has the sizes of the base model's and random

