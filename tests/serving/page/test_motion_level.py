@@ -1,6 +1,5 @@
 """The page in a browser where some models take a motion level."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,11 @@ from serving.generate.models import ServedModel
 from serving.jobs.job import Order
 from serving.settings import Settings
 from tests.serving import browsing
-from tests.serving.browsing import Visit, launched, visiting
+from tests.serving.browsing import Visit, visiting
 from tests.serving.calls import picture
 from tests.serving.server import Server, serve
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium; .ci/run installs it")
-    with launched(CHROMIUM) as chromium:
-        yield chromium
 
 
 @pytest.fixture
