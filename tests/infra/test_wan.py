@@ -8,11 +8,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from base.storage.folder import Folder
 from dataset.heatmap.heatmap import latent_heatmap
 from dataset.heatmap.normalisation import Normalisation
 from dataset.reading import FeatureReader
+from models.encoders.video.pixel_codec import VideoPixelCodec
 from models.find import find_candidates
 from pipeline.recipes import wan_sprites
 from pipeline.sprites.files import write_sprites
@@ -56,8 +58,9 @@ def test_videos_become_a_model_that_is_sampled_and_served(
     assert status == 0, said
     sampled = frames(tmp_path / "sampled.mp4")
     assert sampled.shape == (17, 128, 128, 3)
-    near = np.abs(sampled[0].astype(int) - frames(picture)[0]).mean()
-    assert near < 12  # the picture, as the codec gives it back
+    given, codec = torch.from_numpy(frames(picture)[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1, VideoPixelCodec()
+    first = (codec.decode(codec.encode(given[:, :, None]))[0].permute(1, 2, 0).numpy() + 1) * 127.5
+    assert np.abs(sampled[0] - first).mean() < 5  # what compressing the video loses
     (found,) = find_candidates([str(run)])
     with serve([describe("wan", str(found.folder.path))], Settings(folder=str(tmp_path / "served"))) as server:
         command = ("generate", "--url", server.url, *options, tmp_path / "served.mp4", "--steps", 2)

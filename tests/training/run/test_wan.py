@@ -93,7 +93,6 @@ def test_it_learns_a_batch_by_heart(data: Folder, tmp_path: Path) -> None:
     step = TrainStep(worker.state, objective, Optimiser(lr=2e-3, clip_norm=1.0), World(CPU), 0)
     found = [step.step(replace(batch, step=number)).loss for number in range(300)]
     assert found[-1] < 0.05 * found[0]
-    assert min(found[:20]) > 0.2 * found[0]
 
 
 def test_recipes_are_wans() -> None:
