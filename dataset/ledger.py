@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from base.keys import KeyIndex, Keys, hashes_of_texts, keys_of, keys_of_column, keys_of_texts, no_keys
+from base.processes.memory import release_memory
 from base.storage.folder import Folder
 from dataset.identity import digest
 from dataset.parts.each import apply_each
@@ -90,7 +91,7 @@ class Ledger:
         self.written = KeyIndex(_joined(slots))
         self.clip_ids = KeyIndex(_joined(ids))
         self.captions = _joined(captions)
-        pa.default_memory_pool().release_unused()  # reading thousands of small files leaves much memory unused
+        release_memory()  # reading thousands of small files leaves much of it unused
 
 
 def _joined(pieces: list[np.ndarray]) -> np.ndarray:
@@ -128,7 +129,7 @@ class Sources:
         parts.clear()
         self._index = KeyIndex(_joined(keys))
         self._facts = pa.table([_take_column(facts, name) for name in PLANNING_FACTS], names=PLANNING_FACTS)
-        pa.default_memory_pool().release_unused()
+        release_memory()
 
     @classmethod
     def of(cls, table: pa.Table) -> "Sources":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from base.processes.memory import release_memory
 from base.storage.folder import Folder
 from dataset.ledger import Ledger, Sources
 from dataset.lock import WriteLock
@@ -104,5 +105,5 @@ def make_plan(
         retry=retry,
     )
     planner.run(read_manifest(job.manifest, job.columns))
-    pa.default_memory_pool().release_unused()  # of a million rows 130 MB, which a run would keep to its end
+    release_memory()  # of a million rows 200 MB, which a run would keep to its end
     return planner
