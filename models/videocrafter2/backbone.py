@@ -80,16 +80,15 @@ class VideoCrafter2(Backbone):
 
         unet = cast("VideoUNet", loaded)
         changes: dict[str, Any] = {"dropout": self.dropout, "motion_level": self.motion_level}
+        grown: VideoUNet = unet
         if unet.config.image_condition != self.image_condition:
             width = shapes.image[1] if shapes.image else _TOKEN_WIDTH
-            grown: VideoUNet = VideoUNet.from_text_to_video(
-                unet, self.image_condition, image_token_width=width, **changes
-            )
-            return grown
-        if unet.takes_motion_level != self.motion_level:
-            return cast("VideoUNet", VideoUNet.grown(unet, **changes))
-        unet.set_dropout(self.dropout)
-        return unet
+            grown = VideoUNet.from_text_to_video(unet, self.image_condition, image_token_width=width, **changes)
+        elif unet.takes_motion_level != self.motion_level:
+            grown = VideoUNet.grown(unet, **changes)
+        else:
+            unet.set_dropout(self.dropout)
+        return grown
 
     def misfit(self, config: Mapping[str, Any]) -> str:
         """A message for a model that was trained with another image condition, or with motion levels against these."""

@@ -95,7 +95,7 @@ class Source:
         if image:
             wanted[self.names["image"]] = ["tokens"]
         if motion:
-            wanted.setdefault(self.names["motion"], []).append(SSIM)
+            wanted[self.names["motion"]] = [*wanted.get(self.names["motion"], []), SSIM]
         self.reader = FeatureReader(self.dataset, wanted, ("text_id", "fps", "caption"))
         self.text = TextReader(self.dataset, self.names["text"])
         if text_id("") not in self.text:
