@@ -31,7 +31,8 @@ from pipeline.run.job import Job
 from pipeline.run.run import Run
 from pipeline.sprites.files import COLUMNS, write_sprites
 from pipeline.sprites.world import SPEEDS
-from training.recipes import Samples, Saves, Train
+from training.options import Samples, Saves
+from training.recipes import Train
 from training.run.job import TrainJob
 from training.run.launch import launch
 
